@@ -1,0 +1,31 @@
+"""ServeSpec: one base model, with any number of its adapters, behind an OpenAI-compatible address."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from engine.specs.base import RepoRef, Spec
+
+
+class ServeSpec(Spec):
+    """Serve a base model and its adapters."""
+
+    kind: Literal["serve"] = "serve"
+    model: RepoRef = Field(title="Base model", json_schema_extra={"part": "what", "widget": "model"})
+    """The model that answers."""
+    adapters: tuple[RepoRef, ...] = Field(
+        default=(), title="Adapters", json_schema_extra={"part": "what", "widget": "adapters"}
+    )
+    """Loaded at the start; more can be added while it runs."""
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16", title="Precision", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """Number format of the weights."""
+    max_context: int = Field(
+        default=4096, ge=64, le=262_144, title="Longest context", json_schema_extra={"part": "how", "unit": "tokens"}
+    )
+    """Prompt and answer together; a longer request is refused."""
+    max_waiting: int = Field(
+        default=64, ge=1, le=10_000, title="Longest queue", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """Requests that may wait; one more is told to come back later."""
