@@ -1,0 +1,65 @@
+"""Who people are, and the two secrets they may hold: one-time sign-in links and API tokens, both only as hashes."""
+
+from typing import ClassVar
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+class Role(models.TextChoices):
+    """What a person may do beyond their own things. Each role includes the ones before it."""
+
+    MEMBER = "member"
+    OPERATOR = "operator"
+    ADMINISTRATOR = "administrator"
+
+
+_RANKS = {Role.MEMBER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
+
+
+class User(AbstractUser):
+    """A person, or the platform's own account `athanor`, which owns what it ships and nobody signs in to."""
+
+    email = models.EmailField(blank=True)
+    display_name = models.CharField(max_length=80, blank=True)
+    role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
+    language = models.CharField(max_length=8, blank=True, choices=[("zh", "zh"), ("en", "en")])
+    theme = models.CharField(max_length=8, blank=True, choices=[("light", "light"), ("dark", "dark")])
+
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    def has_role(self, role: str) -> bool:
+        """Say whether the person has this role or a higher one."""
+        return self.is_active and _RANKS[Role(self.role)] >= _RANKS[Role(role)]
+
+
+class SigninLink(models.Model):
+    """A link that signs its person in once."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="signin_links")
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+
+class PersonalToken(models.Model):
+    """A token for scripts, shown once."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="personal_tokens")
+    name = models.CharField(max_length=80)
+    prefix = models.CharField(max_length=12)
+    token_hash = models.CharField(max_length=64, unique=True)
+    scopes = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def allows(self, scope: str) -> bool:
+        """Say whether the token has a scope; `write` includes `read`, `admin` includes both."""
+        held = set(self.scopes)
+        if scope == "read":
+            return bool(held & {"read", "write", "admin"})
+        if scope == "write":
+            return bool(held & {"write", "admin"})
+        return scope in held

@@ -1,0 +1,44 @@
+"""The control worker's Celery app: the studio's own periodic work, and the handle that sends orders to nodes."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
+
+app = Celery("studio")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # An order that cannot be sent now is sent again by the scheduler: fail at once, never hang a request.
+    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1},
+    redis_socket_timeout=5.0,
+    result_expires=60,
+    beat_schedule={
+        "schedule-runs": {
+            "task": "studio.jobs.tasks.schedule_runs",
+            "schedule": 2.0,
+            "options": {"expires": 2.0},
+        },
+        "meter-runs": {
+            "task": "studio.jobs.tasks.meter_runs",
+            "schedule": 10.0,
+            "options": {"expires": 10.0},
+        },
+        "reap-runs": {
+            "task": "studio.jobs.tasks.reap_runs",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
+        },
+        "tend-deployments": {
+            "task": "studio.serving.tasks.tend_deployments",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
+        },
+    },
+)
+app.autodiscover_tasks()

@@ -1,0 +1,1 @@
+"""Nodes, flavors and the scheduler."""

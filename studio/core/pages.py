@@ -1,0 +1,37 @@
+"""The dashboard's one page, served at every address that no other door claims."""
+
+from pathlib import Path
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import ensure_csrf_cookie
+
+from studio.core.errors import to_body
+
+_INDEX = Path(settings.BASE_DIR) / "static" / "dashboard" / "index.html"
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob: https:; style-src 'self' 'unsafe-inline'; "
+    "connect-src 'self' ws: wss:; worker-src 'self' blob:; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+@ensure_csrf_cookie
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """Answer the built page, never cached, so that a new build is seen at once."""
+    if request.method not in {"GET", "HEAD"}:
+        return HttpResponse(status=405)
+    if not _INDEX.exists():
+        return HttpResponse(
+            "The dashboard is not built: run `make frontend`.", status=503, content_type="text/plain"
+        )
+    response = HttpResponse(_INDEX.read_bytes(), content_type="text/html; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Security-Policy"] = _POLICY
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def unknown_api(request: HttpRequest) -> JsonResponse:
+    """Answer an address below a program's door that leads nowhere."""
+    body = to_body("not_found", f"There is no {request.path} here: see /api/docs/.")
+    return JsonResponse(body, status=404)

@@ -1,0 +1,75 @@
+"""Deploy settings, read once from `STUDIO_*` variables. The only reader of os.environ in the studio.
+
+Every reader refuses a bad value at start with a sentence that names the variable. A secret may come from a
+file: `STUDIO_SECRET_KEY_FILE=/run/secrets/key` stands for `STUDIO_SECRET_KEY`.
+"""
+
+import os
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+def text(name: str, default: str | None = None) -> str:
+    """Return a setting, or what its `_FILE` twin holds, or the default.
+
+    Raises:
+        ImproperlyConfigured: neither is set and there is no default, or the file cannot be read.
+    """
+    if name in os.environ:
+        return os.environ[name]
+    if path := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text().strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE: cannot read {path}: {error}") from error
+    if default is None:
+        raise ImproperlyConfigured(f"Set {name} or {name}_FILE.")
+    return default
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """Return a yes/no setting.
+
+    Raises:
+        ImproperlyConfigured: the value is neither.
+    """
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    if value:
+        raise ImproperlyConfigured(f"{name} is {value!r}: write 1 or 0.")
+    return default
+
+
+def whole(name: str, default: int, *, low: int, high: int) -> int:
+    """Return a whole number within bounds.
+
+    Raises:
+        ImproperlyConfigured: it is not one, or out of bounds.
+    """
+    raw = os.environ.get(name, str(default))
+    if not raw.strip().lstrip("-").isdigit() or not low <= int(raw) <= high:
+        raise ImproperlyConfigured(f"{name} is {raw!r}: write a whole number from {low} to {high}.")
+    return int(raw)
+
+
+def items(name: str, default: str) -> list[str]:
+    """Return a comma-separated setting as a list, blanks dropped."""
+    return [part.strip() for part in text(name, default).split(",") if part.strip()]
+
+
+def folder(name: str, default: Path) -> Path:
+    """Return a directory, created where it is missing.
+
+    Raises:
+        ImproperlyConfigured: it cannot be created.
+    """
+    path = Path(os.environ.get(name, default)).expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(f"{name}: cannot create {path}: {error}") from error
+    return path

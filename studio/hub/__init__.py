@@ -1,0 +1,1 @@
+"""Model and dataset repos, and the Hugging Face Hub-compatible API."""

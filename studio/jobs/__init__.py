@@ -1,0 +1,1 @@
+"""Jobs, their runs, the events that come back up, and the live log."""

@@ -1,0 +1,1 @@
+"""Compute points: an append-only double-entry ledger."""

@@ -1,0 +1,1 @@
+"""Deployments of base models, and the OpenAI-compatible gateway."""

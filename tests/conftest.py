@@ -1,0 +1,59 @@
+"""What every test may ask for: people with names, and an API client that signs in as one of them."""
+
+import os
+import tempfile
+from collections.abc import Callable
+
+import pytest
+
+os.environ.setdefault("STUDIO_SECRET_KEY", "only-for-tests")
+os.environ.setdefault("STUDIO_DATA_DIR", tempfile.mkdtemp(prefix="athanor-tests-"))
+
+
+@pytest.fixture
+def alice(db):  # owns things
+    from tests.factories import make_user
+
+    return make_user("alice")
+
+
+@pytest.fixture
+def bob(db):  # in alice's group
+    from tests.factories import make_user
+
+    return make_user("bob")
+
+
+@pytest.fixture
+def carol(db):  # a stranger
+    from tests.factories import make_user
+
+    return make_user("carol")
+
+
+@pytest.fixture
+def olga(db):  # operates
+    from tests.factories import make_user
+
+    return make_user("olga", role="operator")
+
+
+@pytest.fixture
+def adam(db):  # administers
+    from tests.factories import make_user
+
+    return make_user("adam", role="administrator")
+
+
+@pytest.fixture
+def api() -> Callable:
+    """`api(user)` is a client signed in as the user; `api()` is nobody's."""
+    from rest_framework.test import APIClient
+
+    def sign_in(user=None) -> APIClient:
+        client = APIClient()
+        if user is not None:
+            client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        return client
+
+    return sign_in
