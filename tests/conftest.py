@@ -57,3 +57,12 @@ def api() -> Callable:
         return client
 
     return sign_in
+
+
+@pytest.fixture(scope="session")
+def live(tmp_path_factory):
+    """One whole studio for all tests that only use it; a test that breaks things starts its own."""
+    from tests.live import run_studio
+
+    with run_studio(tmp_path_factory.mktemp("studio")) as studio:
+        yield studio

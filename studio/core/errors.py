@@ -43,7 +43,9 @@ class NotFound(StudioError):
     code = "not_found"
     status = 404
 
-    def __init__(self, message: str = "There is nothing here that you may see.", **params: Any) -> None:
+    def __init__(
+        self, message: str = "There is nothing here that you may see.", **params: Any
+    ) -> None:
         """Say nothing of what exists for others."""
         super().__init__(message, **params)
 
@@ -89,7 +91,9 @@ def spec_errors(error: SpecValidationError, *, prefix: str = "spec") -> list[dic
     for problem in error.errors(include_url=False, include_input=False):
         where = [str(part) for part in problem["loc"] if part not in {"train", "serve"}]
         field = ".".join([prefix, *where])
-        context = {k: v for k, v in problem.get("ctx", {}).items() if isinstance(v, str | int | float)}
+        context = {
+            k: v for k, v in problem.get("ctx", {}).items() if isinstance(v, str | int | float)
+        }
         message = f"{field}: {problem['msg'].removeprefix('Value error, ')}."
         bodies.append(to_body(problem["type"], message, field=field, params=context))
     return bodies
@@ -100,7 +104,9 @@ def _flatten(detail: Any, path: str = "") -> list[dict[str, Any]]:
         return [
             body
             for key, value in detail.items()
-            for body in _flatten(value, "" if key == "non_field_errors" else f"{path}.{key}".strip("."))
+            for body in _flatten(
+                value, "" if key == "non_field_errors" else f"{path}.{key}".strip(".")
+            )
         ]
     if isinstance(detail, list):
         plain = all(not isinstance(item, dict | list) for item in detail)
@@ -127,7 +133,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error, SpecValidationError):
         return _many(spec_errors(error))
     if isinstance(error, ModelValidationError):
-        return _many(_flatten(error.message_dict if hasattr(error, "error_dict") else error.messages))
+        return _many(
+            _flatten(error.message_dict if hasattr(error, "error_dict") else error.messages)
+        )
     if isinstance(error, exceptions.ValidationError):
         return _many(_flatten(error.detail))
     if isinstance(error, Http404):

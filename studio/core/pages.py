@@ -22,7 +22,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=405)
     if not _INDEX.exists():
         return HttpResponse(
-            "The dashboard is not built: run `make frontend`.", status=503, content_type="text/plain"
+            "The dashboard is not built: run `make frontend`.",
+            status=503,
+            content_type="text/plain",
         )
     response = HttpResponse(_INDEX.read_bytes(), content_type="text/html; charset=utf-8")
     response.headers["Cache-Control"] = "no-store"
