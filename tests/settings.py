@@ -1,0 +1,12 @@
+"""The studio's settings as the tests use them: a key of their own and a data directory that goes away.
+
+pytest-django reads settings before any conftest, so what they need from the environment is set here.
+"""
+
+import os
+import tempfile
+
+os.environ.setdefault("STUDIO_SECRET_KEY", "only-for-tests")
+os.environ.setdefault("STUDIO_DATA_DIR", tempfile.mkdtemp(prefix="athanor-tests-"))
+
+from studio.settings import *  # noqa: E402, F403
