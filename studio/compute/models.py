@@ -1,0 +1,54 @@
+"""The machines that runs happen on, and the priced shapes that are rented out on them."""
+
+from django.db import models
+from django.db.models import Q
+
+
+class Node(models.Model):
+    """A machine that dials in with its own token. What it has is what it last said."""
+
+    name = models.SlugField(max_length=63, unique=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_seen_at = models.DateTimeField(null=True, blank=True)
+    version = models.CharField(max_length=40, blank=True)
+    cores = models.PositiveIntegerField(default=0)
+    memory_bytes = models.PositiveBigIntegerField(default=0)
+    disk_free_bytes = models.PositiveBigIntegerField(default=0)
+    devices = models.JSONField(default=list, blank=True)
+    """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
+    run_ids = models.JSONField(default=list, blank=True)
+    """Runs the node said are alive, when last seen."""
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class Flavor(models.Model):
+    """A resource shape with a price."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    title = models.CharField(max_length=80)
+    cores = models.PositiveIntegerField()
+    memory_bytes = models.PositiveBigIntegerField()
+    num_devices = models.PositiveIntegerField(default=0)
+    price_mpoints_per_hour = models.PositiveBigIntegerField()
+    is_active = models.BooleanField(default=True)
+    is_listed = models.BooleanField(default=True)
+    """Users may pick it; what is not listed is the platform's own."""
+    is_exclusive = models.BooleanField(default=True)
+    """Takes its cores and devices for itself; otherwise only its memory is counted."""
+
+    class Meta:
+        """Bounds that hold whoever writes."""
+
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cores__gte=1) & Q(memory_bytes__gt=0), name="flavor_has_size"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name

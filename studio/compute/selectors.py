@@ -1,0 +1,102 @@
+"""What may be known of nodes and flavors. Nothing here is anybody's own, so no viewer is asked for."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
+from django.utils import timezone
+
+from studio.compute.models import Flavor, Node
+from studio.core.errors import BadInput
+
+ONLINE_S = 20.0  # a node speaks every 5 s: four beats missed is gone
+
+
+def list_nodes() -> QuerySet[Node]:
+    """Return every node by name, each with `num_running`: the runs it holds."""
+    held = Q(runs__status__in=["starting", "running", "stopping"])
+    return Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
+
+
+def is_online(node: Node, *, now: datetime | None = None) -> bool:
+    """Say whether the node has spoken within `ONLINE_S`."""
+    seen = node.last_seen_at
+    return seen is not None and (now or timezone.now()) - seen <= timedelta(seconds=ONLINE_S)
+
+
+def list_online_nodes() -> list[Node]:
+    """Return the nodes that spoke within `ONLINE_S`, by name."""
+    since = timezone.now() - timedelta(seconds=ONLINE_S)
+    return list(Node.objects.filter(last_seen_at__gte=since).order_by("name"))
+
+
+def list_online_node_names() -> list[str]:
+    """Return the names of the nodes that spoke within `ONLINE_S`."""
+    return [node.name for node in list_online_nodes()]
+
+
+def list_flavors() -> list[Flavor]:
+    """Return the flavors a user may pick, cheapest first."""
+    flavors = Flavor.objects.filter(is_active=True, is_listed=True)
+    return list(flavors.order_by("price_mpoints_per_hour", "name"))
+
+
+def get_flavor(name: str) -> Flavor:
+    """Return a flavor a user may pick.
+
+    Raises:
+        BadInput: there is none of that name; the sentence lists those there are.
+    """
+    for flavor in (flavors := list_flavors()):
+        if flavor.name == name:
+            return flavor
+    names = ", ".join(flavor.name for flavor in flavors)
+    raise BadInput(
+        f"flavor: there is no flavor {name!r}; pick one of {names}.",
+        field="flavor",
+        code="unknown_flavor",
+        name=name,
+    )
+
+
+def can_ever_hold(node: Node, flavor: Flavor) -> bool:
+    """Say whether an empty node of this size would have room for the flavor."""
+    return (
+        node.cores >= flavor.cores
+        and node.memory_bytes >= flavor.memory_bytes
+        and len(node.devices) >= flavor.num_devices
+    )
+
+
+def get_why_not(flavor: Flavor, nodes: list[Node]) -> str | None:
+    """Return why the flavor cannot run on these online nodes at any time, or None where it can.
+
+    Codes: `no_node_online`, `no_device` (no node has that many GPUs), `no_node_fits`.
+    """
+    if not nodes:
+        return "no_node_online"
+    if all(len(node.devices) < flavor.num_devices for node in nodes):
+        return "no_device"
+    return None if any(can_ever_hold(node, flavor) for node in nodes) else "no_node_fits"
+
+
+def describe_flavors() -> list[dict[str, Any]]:
+    """Return the flavors with what the online nodes make of them."""
+    nodes = list_online_nodes()
+    return [_describe(flavor, nodes) for flavor in list_flavors()]
+
+
+def _describe(flavor: Flavor, nodes: list[Node]) -> dict[str, Any]:
+    why_not = get_why_not(flavor, nodes)
+    names = [device.get("name", "") for node in nodes for device in node.devices]
+    return {
+        "name": flavor.name,
+        "title": flavor.title,
+        "cores": flavor.cores,
+        "memory_bytes": flavor.memory_bytes,
+        "num_devices": flavor.num_devices,
+        "device_name": names[0] if flavor.num_devices and names else None,
+        "price_mpoints_per_hour": flavor.price_mpoints_per_hour,
+        "is_available": why_not is None,
+        "why_not": why_not,
+    }

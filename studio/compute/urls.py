@@ -1,0 +1,5 @@
+"""Addresses of flavors and nodes."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
