@@ -1,6 +1,6 @@
-"""The studio's settings as the tests use them: a key of their own and a data directory that goes away.
+"""The studio's settings as the tests use them: their own key, and data that goes away.
 
-pytest-django reads settings before any conftest, so what they need from the environment is set here.
+pytest-django reads settings before any conftest, so their environment is made here.
 """
 
 import os

