@@ -80,7 +80,6 @@ lint: $(VENV)/.athanor-dev frontend  ## Everything a machine can say about the c
 	$(BIN)/python scripts/manage_lint.py makemigrations --check --dry-run
 	scripts/check_types.sh "$(abspath $(BIN))"
 	@BIN="$(abspath $(BIN))" scripts/npm.sh run lint
-	@BIN="$(abspath $(BIN))" scripts/npm.sh run check:size
 
 format: $(VENV)/.athanor-dev  ## Put the code into its one shape
 	$(BIN)/ruff format .

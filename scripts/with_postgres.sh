@@ -9,7 +9,9 @@ if [ -z "$bin" ] || ! command -v redis-server >/dev/null; then
     [ "${CI:-}" != true ]
     exit
 fi
-home=$(mktemp -d /tmp/athanor-pg-XXXXXX)
+# Lower case: the host part of a URL, which carries this path, has no other.
+home=/tmp/athanor-pg-$$-$RANDOM
+mkdir -m 700 "$home"
 as_owner=()
 if [ "$(id -u)" = 0 ]; then # PostgreSQL refuses to run as root
     chown postgres "$home"
