@@ -1,0 +1,1 @@
+"""Programs that use a studio from outside, through its public API only."""
