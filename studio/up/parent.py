@@ -15,10 +15,10 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from logging.handlers import RotatingFileHandler
 from typing import IO
 
-from studio.up.parts import Part
 from studio.up.places import Places
 
 _FIRST_DELAY_S = 0.2
@@ -28,6 +28,15 @@ _STOP_GRACE_S = 10.0
 _LOG_BYTES = 16 * 2**20
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process under the parent. Its name is its log's name and its key in pids.json."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
 
 
 class AlreadyRunning(RuntimeError):

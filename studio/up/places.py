@@ -138,14 +138,23 @@ def make_places(places: Places) -> None:
         BadSetting: the data directory cannot be written.
     """
     try:
-        places.data_dir.mkdir(parents=True, exist_ok=True)
-        for folder in (places.run_dir, places.log_dir, places.node_dir):
-            folder.mkdir(exist_ok=True)
+        make_folders(places)
+        places.node_dir.mkdir(exist_ok=True)
         places.secret_key_file.parent.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise BadSetting(f"ATHANOR_DATA: cannot use {places.data_dir}: {error}.") from error
     if not places.secret_key_file.exists():
         write_secret(places.secret_key_file, secrets.token_urlsafe(48))
+
+
+def make_folders(places: Places) -> None:
+    """Create what a parent needs to write into.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    for folder in (places.run_dir, places.log_dir):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_secret(path: Path, text: str) -> None:

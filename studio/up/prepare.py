@@ -47,7 +47,8 @@ def prepare(options: argparse.Namespace) -> None:
 
 def _list_models(options: argparse.Namespace) -> list[ShippedRepo]:
     if options.model:
-        return [ShippedRepo(MODEL_ID, "model", options.model, options.model.name)]
+        folder = options.model.resolve()
+        return [ShippedRepo(MODEL_ID, "model", folder, folder.name)]
     if options.cache_dir:
         try:
             return [get_model(options.cache_dir)]

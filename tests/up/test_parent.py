@@ -14,8 +14,7 @@ import psutil
 import pytest
 
 from studio.up.leftovers import end_old_parts
-from studio.up.parent import AlreadyRunning, Parent, hold_data_dir
-from studio.up.parts import Part
+from studio.up.parent import AlreadyRunning, Parent, Part, hold_data_dir
 from studio.up.places import ROOT, Places, make_places
 
 SLEEPER = "import time\nprint('awake', flush=True)\ntime.sleep(600)\n"
@@ -24,8 +23,7 @@ STUBBORN = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n
 PARENT = """
 import asyncio, os, sys
 from pathlib import Path
-from studio.up.parent import Parent, hold_data_dir
-from studio.up.parts import Part
+from studio.up.parent import Parent, Part, hold_data_dir
 from studio.up.places import Places, make_places
 
 async def main(places):
