@@ -1,1 +1,1 @@
-"""The nodes: processes, GPUs and the queue. They know the engine's contracts and nothing of people or points."""
+"""The nodes: processes, GPUs and the queue. They know the engine's contracts, and no people."""

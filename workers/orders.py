@@ -7,13 +7,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from engine.specs import JobSpec
 
+RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"  # never a path
+START_RUN = "workers.tasks.start_run"
+PING = "workers.tasks.ping"
+
 
 class RunOrder(BaseModel):
     """Start one run, once. Sent as JSON; a node that has seen `run_id` before does nothing."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
-    run_id: str
+    run_id: str = Field(pattern=RUN_ID)
+    """Also the name of the run's folder on the node."""
     job_id: str
     run_index: int = Field(ge=1)
     spec: JobSpec
@@ -26,7 +31,7 @@ class RunOrder(BaseModel):
     """Repo id in the studio's hub that receives what the run makes."""
     server_token: str | None = None
     """What a server asks of its callers."""
-    resume_run_id: str | None = None
+    resume_run_id: str | None = Field(default=None, pattern=RUN_ID)
     """Go on from the last checkpoint of this run, where the node still has it."""
     provenance: dict[str, str] = {}
     issued_at: float
@@ -47,7 +52,7 @@ def send_run_order(app: Celery, order: RunOrder, *, node: str) -> None:
         kombu.exceptions.OperationalError: the broker is away; the caller sends again later.
     """
     app.send_task(
-        "workers.tasks.start_run",
+        START_RUN,
         args=[order.model_dump_json()],
         queue=queue_name(node),
         expires=max(1.0, order.expires_at - order.issued_at),
@@ -61,7 +66,5 @@ def ping_node(app: Celery, *, node: str, timeout_s: float) -> Any:
     Raises:
         celery.exceptions.TimeoutError: no answer within `timeout_s`.
     """
-    result = app.send_task(
-        "workers.tasks.ping", queue=queue_name(node), expires=timeout_s, retry=False
-    )
+    result = app.send_task(PING, queue=queue_name(node), expires=timeout_s, retry=False)
     return result.get(timeout=timeout_s, disable_sync_subtasks=False)

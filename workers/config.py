@@ -1,0 +1,95 @@
+"""All that a node knows: five variables, read once, refused at start when they cannot be right."""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from workers.errors import WorkerError
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_BROKERS = ("redis", "rediss", "redis+socket", "unix")
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """Who this node is, and whom it may call."""
+
+    studio_url: str
+    node_token: str
+    broker_url: str
+    node_name: str
+    node_dir: Path
+
+
+def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
+    """Read the node's settings from the environment.
+
+    Raises:
+        WorkerError: a variable is missing or cannot be right; the message names it and the mend.
+    """
+    env = os.environ if environ is None else environ
+    return NodeConfig(
+        studio_url=_read_studio_url(env),
+        node_token=_read_token(env),
+        broker_url=_read_broker_url(env),
+        node_name=_read_name(env),
+        node_dir=_read_dir(env),
+    )
+
+
+def _require(env: Mapping[str, str], name: str, mend: str) -> str:
+    value = env.get(name, "").strip()
+    if not value:
+        raise WorkerError(f"{name} is not set: {mend}.")
+    return value
+
+
+def _read_studio_url(env: Mapping[str, str]) -> str:
+    mend = "write the studio's address, such as https://studio.example.org"
+    value = _require(env, "ATHANOR_STUDIO_URL", mend).rstrip("/")
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise WorkerError(f"ATHANOR_STUDIO_URL is {value!r}: {mend}.")
+    return value
+
+
+def _read_token(env: Mapping[str, str]) -> str:
+    mend = "write what `manage.py node_token NAME` printed, or a file with it in its _FILE variable"
+    if path := env.get("ATHANOR_NODE_TOKEN_FILE", "").strip():
+        try:
+            token = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise WorkerError(f"ATHANOR_NODE_TOKEN_FILE cannot be read: {error}.") from error
+    else:
+        token = _require(env, "ATHANOR_NODE_TOKEN", mend)
+    if not token.startswith("node_"):
+        raise WorkerError(f"ATHANOR_NODE_TOKEN does not start with `node_`: {mend}.")
+    return token
+
+
+def _read_broker_url(env: Mapping[str, str]) -> str:
+    mend = "write the address of the studio's Redis, such as redis://10.0.0.5:6379/0"
+    value = _require(env, "ATHANOR_BROKER_URL", mend)
+    scheme, colon, _ = value.partition("://")
+    if not colon or scheme not in _BROKERS:
+        raise WorkerError(f"ATHANOR_BROKER_URL has the scheme {scheme[:16]!r}: {mend}.")
+    return "redis+socket" + value[len("unix") :] if scheme == "unix" else value
+
+
+def _read_name(env: Mapping[str, str]) -> str:
+    mend = "write the name the studio gave this node: letters, digits, - and _, at most 63"
+    value = _require(env, "ATHANOR_NODE_NAME", mend)
+    if not _NAME.fullmatch(value):
+        raise WorkerError(f"ATHANOR_NODE_NAME is {value!r}: {mend}.")
+    return value
+
+
+def _read_dir(env: Mapping[str, str]) -> Path:
+    mend = "write an absolute path on a local disk; run directories and caches go there"
+    value = Path(_require(env, "ATHANOR_NODE_DIR", mend))
+    if not value.is_absolute():
+        raise WorkerError(f"ATHANOR_NODE_DIR is {str(value)!r}: {mend}.")
+    return value

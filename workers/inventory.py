@@ -1,0 +1,94 @@
+"""What a node has: cores, memory, disk and GPUs, as its own limits leave them to it."""
+
+import os
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ConfigDict
+
+_CGROUP_LIMIT = Path(
+    "/sys/fs/cgroup/memory.max"
+)  # cgroup v2: the limit of a container or a service
+
+
+class Device(BaseModel):
+    """One GPU."""
+
+    model_config = ConfigDict(frozen=True)
+
+    index: int
+    name: str
+    memory_bytes: int
+    uuid: str
+
+
+class Inventory(BaseModel):
+    """What the node offers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    cores: int
+    memory_bytes: int
+    disk_free_bytes: int
+    devices: tuple[Device, ...]
+
+
+def take_inventory(disk: Path) -> Inventory:
+    """Count what this process may use; `disk` is where runs are kept."""
+    return Inventory(
+        version=read_version(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=_read_memory_bytes(),
+        disk_free_bytes=psutil.disk_usage(str(disk)).free,
+        devices=list_devices(),
+    )
+
+
+@cache
+def read_version() -> str:
+    """Return the version of the installed node software."""
+    try:
+        return version("athanor")
+    except PackageNotFoundError:
+        return "source"
+
+
+@cache
+def list_devices() -> tuple[Device, ...]:
+    """Return the GPUs that NVIDIA's library reports; none where it or the driver is missing.
+
+    Counted once: a GPU that is added or lost while the node runs is seen after its restart.
+    """
+    try:
+        import pynvml  # optional: only GPU nodes install it
+    except ImportError:
+        return ()
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return ()
+    try:
+        return tuple(_read_device(pynvml, i) for i in range(pynvml.nvmlDeviceGetCount()))
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _read_device(nvml: object, index: int) -> Device:
+    handle = nvml.nvmlDeviceGetHandleByIndex(index)  # type: ignore[attr-defined]
+    return Device(
+        index=index,
+        name=nvml.nvmlDeviceGetName(handle),  # type: ignore[attr-defined]
+        memory_bytes=nvml.nvmlDeviceGetMemoryInfo(handle).total,  # type: ignore[attr-defined]
+        uuid=nvml.nvmlDeviceGetUUID(handle),  # type: ignore[attr-defined]
+    )
+
+
+def _read_memory_bytes() -> int:
+    total = psutil.virtual_memory().total
+    try:
+        return min(total, int(_CGROUP_LIMIT.read_text()))
+    except (OSError, ValueError):  # no cgroup, or "max"
+        return total

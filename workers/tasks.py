@@ -1,0 +1,37 @@
+"""What the queue can make a node do: keep an order, and answer a ping. No engine ever runs here."""
+
+import time
+
+import structlog
+from pydantic import ValidationError
+
+from workers.launch import is_expired
+from workers.node_dir import NodeDir
+from workers.orders import RunOrder
+
+log = structlog.get_logger()
+
+last_ping: dict[str, str] = {}
+"""The stamp of the last ping this process answered: how the watchdog sees that it consumes."""
+
+
+def start_run(node: NodeDir, order_json: str) -> str:
+    """Keep an order for the supervisor, once; a repeated, late or broken one does nothing."""
+    try:
+        order = RunOrder.model_validate_json(order_json)
+    except ValidationError as error:  # a studio of another age
+        log.error("order_refused", problems=error.errors(include_input=False, include_url=False))
+        return "refused"
+    if is_expired(order, time.time()):
+        log.warning("order_late", run_id=order.run_id)
+        return "late"
+    is_new = node.spool_order(order)
+    log.info("order_spooled" if is_new else "order_known", run_id=order.run_id)
+    return "spooled" if is_new else "known"
+
+
+def ping(stamp: str | None) -> dict[str, float]:
+    """Answer, and remember that this process was asked."""
+    if stamp is not None:
+        last_ping["stamp"] = stamp
+    return {"time": time.time()}
