@@ -1,4 +1,4 @@
-"""What may be known of nodes and flavors. Nothing here is anybody's own, so no viewer is asked for."""
+"""What may be known of nodes and flavors. It is nobody's own, so no viewer is asked for."""
 
 from datetime import datetime, timedelta
 from typing import Any

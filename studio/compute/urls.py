@@ -1,5 +1,11 @@
 """Addresses of flavors and nodes."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.compute.apis import FlavorListApi, HeartbeatApi, NodeListApi
+
+urlpatterns = [
+    path("flavors/", FlavorListApi.as_view()),
+    path("nodes/", NodeListApi.as_view()),
+    path("internal/nodes/heartbeat/", HeartbeatApi.as_view()),
+]

@@ -59,7 +59,7 @@ class Job(models.Model):
 
 
 class Run(models.Model):
-    """One attempt at a job. `node_*_time` are Unix seconds on the node's clock, never the studio's."""
+    """One attempt at a job. `node_*_time` are Unix seconds on the clock of the node."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     job = models.ForeignKey(Job, on_delete=models.PROTECT, related_name="runs")
@@ -77,6 +77,7 @@ class Run(models.Model):
     device_indexes = models.JSONField(default=list, blank=True)
     placement_number = models.PositiveIntegerField(default=0)
     """How often it was given to a node; a token of an earlier placement starts nothing."""
+    placed_at = models.DateTimeField(null=True, blank=True)
     order_sent_at = models.DateTimeField(null=True, blank=True)
     claimed_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -94,6 +95,8 @@ class Run(models.Model):
     """What the engine says its log hashes to."""
     log_complete = models.BooleanField(null=True, blank=True)
     """The stored bytes are the engine's; None until the run has ended."""
+    is_closed = models.BooleanField(default=False)
+    """The engine's own last event is stored; it has nothing more to say."""
     exit_code = models.IntegerField(null=True, blank=True)
 
     stop_reason = models.CharField(max_length=40, blank=True)

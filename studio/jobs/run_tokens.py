@@ -1,4 +1,4 @@
-"""Run tokens: what a node shows for one run. Signed, not stored; worthless once the run is long over."""
+"""Run tokens: what a node shows for one run. Signed, not stored; each door says what it lets in."""
 
 from uuid import UUID
 

@@ -1,10 +1,55 @@
-"""What may be done with jobs. The one door for other apps; each noun's writes live in its own module."""
+"""What may be done with jobs: the one door for other apps. What nodes do is in `ingest`."""
 
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
 from typing import Any
 
-from engine.status import Reason
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from engine.specs import JOB_SPEC, ServeSpec, TrainSpec, split_ref
+from engine.status import Reason, Status
 from studio.accounts.models import User
-from studio.jobs.models import Job
+from studio.compute.models import Flavor
+from studio.core import audit
+from studio.core.errors import BadInput, Conflict, NotFound
+from studio.jobs.advisor import Advice, advise
+from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
+from studio.jobs.kicks import kick_scheduler
+from studio.jobs.models import Job, Run
+from studio.jobs.moves import Move, move_run
+from studio.jobs.wakes import wake_user
+from studio.points.services import hold_points
+
+__all__ = [
+    "Claim",
+    "Post",
+    "Receipt",
+    "claim_run",
+    "ingest_events",
+    "rename_job",
+    "retry_job",
+    "stop_job",
+    "submit_job",
+]
+
+_MOST_NAME = 120
+_MOST_REPO_NAME = 96
+_MOST_KEY = 200
+
+
+@dataclass(frozen=True)
+class _Launch:
+    """A launch that nothing stands against, but perhaps the points by the time they are held."""
+
+    spec: TrainSpec | ServeSpec
+    raw: dict[str, Any]
+    flavor: Flavor
+    hold_mpoints: int = 0
+    resolved: dict[str, str] = field(default_factory=dict)
+    is_platform: bool = False
 
 
 def submit_job(
@@ -16,17 +61,218 @@ def submit_job(
     key: str | None = None,
     is_platform: bool = False,
 ) -> tuple[Job, bool]:
-    """Launch a job: validate, hold the points, make the job and its first run."""
-    raise NotImplementedError
+    """Launch a job: hold its points and make it with its first run; say whether it is new.
+
+    `key` makes it safe to send again: the same key and wish answer the job that is there.
+    `is_platform` is for the studio's own jobs: any kind, any flavor, no points, refs taken as they
+    are.
+
+    Raises:
+        SpecValidationError: the spec breaks its own rules.
+        StudioError: what the advisor refuses; `idempotency_conflict` for a key used otherwise.
+        PointsExhausted: the points went to another launch meanwhile.
+    """
+    key = _check_key(key)
+    body_hash = _hash_body(spec, flavor_name, name)
+    if job := _find_by_key(owner, key, body_hash):
+        return job, False
+    launch = (_plan_own if is_platform else _plan)(owner, spec, flavor_name)
+    try:
+        with transaction.atomic():
+            job = _make_job(owner, launch, name)
+            job.key, job.body_hash = key, body_hash
+            job.full_clean(validate_constraints=False)
+            job.save(force_insert=True)
+            _make_run(job, launch)
+    except IntegrityError:  # the same key, in the same moment
+        if job := _find_by_key(owner, key, body_hash):
+            return job, False
+        raise
+    return job, True
 
 
+@transaction.atomic
 def stop_job(
     *, by: User | None, job: Job, reason: Reason = Reason.STOPPED_BY_OWNER, message: str = ""
 ) -> Job:
-    """Stop the job's live run. `by` None is the platform."""
-    raise NotImplementedError
+    """Stop the job's live run; one that has ended stays as it is. `by` None is the platform.
+
+    Raises:
+        NotFound: the job is neither the caller's nor the caller an operator.
+    """
+    _check_may_stop(by, job)
+    if by is not None and by != job.owner:
+        reason = Reason.STOPPED_BY_OPERATOR
+    run = _lock_current_run(job)
+    if not run.is_final and not run.stop_reason:
+        run.stop_reason, run.stop_message = reason.value, message or _say_stop(reason)
+        run.stop_wanted_at = timezone.now()
+        target = Status.STOPPED if run.status == Status.QUEUED else Status.STOPPING
+        move_run(run, Move(target, reason, run.stop_message))
+        audit.record("job.stopped", actor=by, subject=str(job.pk), reason=reason.value)
+    job.refresh_from_db()
+    return job
 
 
 def retry_job(*, by: User, job: Job, resume: bool) -> Job:
-    """Make the next run of a job that has ended."""
-    raise NotImplementedError
+    """Make the next run of a job that has ended, from its last checkpoint or from the start.
+
+    Raises:
+        NotFound: the job is not the caller's.
+        Conflict: it has not ended, or there is no checkpoint to resume from.
+        StudioError: what the advisor refuses now.
+    """
+    if by != job.owner or job.is_platform:
+        raise NotFound
+    launch = _plan(job.owner, job.spec, job.flavor.name)
+    with transaction.atomic():
+        last = _lock_current_run(job)
+        if not last.is_final:
+            raise Conflict("This job has not ended yet: stop it first.", code="not_ended")
+        resume_run = _find_checkpointed_run(job) if resume else None
+        _make_run(job, launch, resume_run=resume_run)
+        audit.record("job.retried", actor=by, subject=str(job.pk), resume=resume)
+    job.refresh_from_db()
+    return job
+
+
+@transaction.atomic
+def rename_job(*, by: User, job: Job, name: str) -> Job:
+    """Give a job another name.
+
+    Raises:
+        NotFound: the job is not the caller's.
+    """
+    if by != job.owner:
+        raise NotFound
+    job.name = name
+    job.full_clean(validate_constraints=False)
+    job.save(update_fields=["name"])
+    audit.record("job.renamed", actor=by, subject=str(job.pk), name=name)
+    wake_user(job.owner_id, "jobs")
+    return job
+
+
+def _check_key(key: str | None) -> str | None:
+    if key and len(key) > _MOST_KEY:
+        message = f"Idempotency-Key has {len(key)} characters; {_MOST_KEY} are the most."
+        raise BadInput(message, field="Idempotency-Key", code="too_long", most=_MOST_KEY)
+    return key or None
+
+
+def _hash_body(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _find_by_key(owner: User, key: str | None, body_hash: str) -> Job | None:
+    job = Job.objects.filter(owner=owner, key=key).first() if key else None
+    if job is not None and job.body_hash != body_hash:
+        raise Conflict(
+            "This Idempotency-Key was used for another launch: send a new key.",
+            code="idempotency_conflict",
+            job_id=str(job.pk),
+        )
+    return job
+
+
+def _plan(owner: User, spec: dict[str, Any], flavor_name: str) -> _Launch:
+    advice = advise(owner, spec, flavor_name)
+    _refuse(advice)
+    assert advice.spec is not None and advice.flavor is not None
+    assert advice.hold_mpoints is not None
+    return _Launch(advice.spec, spec, advice.flavor, advice.hold_mpoints, advice.resolved)
+
+
+def _refuse(advice: Advice) -> None:
+    if advice.spec_problem is not None:
+        raise advice.spec_problem
+    if advice.refusals:
+        raise advice.refusals[0].to_error()
+
+
+def _plan_own(owner: User, spec: dict[str, Any], flavor_name: str) -> _Launch:
+    flavor = Flavor.objects.get(name=flavor_name)
+    return _Launch(JOB_SPEC.validate_python(spec), spec, flavor, is_platform=True)
+
+
+def _make_job(owner: User, launch: _Launch, name: str) -> Job:
+    spec = launch.spec
+    return Job(
+        owner=owner,
+        name=name or _name_job(spec),
+        kind=spec.kind,
+        spec={"kind": spec.kind, **launch.raw},
+        resolved=launch.resolved,
+        flavor=launch.flavor,
+        is_platform=launch.is_platform,
+        output_repo=_name_output(owner, spec) if isinstance(spec, TrainSpec) else "",
+    )
+
+
+def _name_job(spec: TrainSpec | ServeSpec) -> str:
+    model = _short(spec.model)
+    name = f"{model} on {_short(spec.dataset)}" if isinstance(spec, TrainSpec) else f"Chat: {model}"
+    return name[:_MOST_NAME]
+
+
+def _name_output(owner: User, spec: TrainSpec) -> str:
+    name = spec.output or f"{_short(spec.model)}-{_short(spec.dataset)}"
+    return f"{owner.username}/{name[:_MOST_REPO_NAME]}"
+
+
+def _short(ref: str) -> str:
+    return split_ref(ref)[0].rpartition("/")[2]
+
+
+def _make_run(job: Job, launch: _Launch, *, resume_run: Run | None = None) -> Run:
+    now = timezone.now()
+    run = Run(
+        id=uuid.uuid4(),
+        job=job,
+        index=job.runs.count() + 1,
+        created_at=now,
+        status_since=now,
+        rate_mpoints_per_hour=launch.flavor.price_mpoints_per_hour,
+        resume_run=resume_run,
+    )
+    run.full_clean(validate_constraints=False)
+    run.save(force_insert=True)
+    job.current_run = run
+    job.save(update_fields=["current_run"])
+    if not launch.is_platform and launch.hold_mpoints:
+        hold_points(
+            user=job.owner, mpoints=launch.hold_mpoints, run_id=run.pk, note=f"Hold for {job.name}"
+        )
+    audit.record("run.made", actor=job.owner, subject=str(run.pk), job=str(job.pk))
+    wake_user(job.owner_id, "jobs", "points")
+    transaction.on_commit(kick_scheduler)
+    return run
+
+
+def _check_may_stop(by: User | None, job: Job) -> None:
+    if by is None or by.has_role("operator") or (by == job.owner and not job.is_platform):
+        return
+    raise NotFound
+
+
+def _lock_current_run(job: Job) -> Run:
+    locked = Run.objects.select_for_update(of=("self",)).select_related("job__owner", "job__flavor")
+    return locked.filter(job=job).order_by("-index")[:1].get()
+
+
+def _say_stop(reason: Reason) -> str:
+    sentences = {
+        Reason.STOPPED_BY_OWNER: "You stopped it.",
+        Reason.STOPPED_BY_OPERATOR: "An operator stopped it.",
+        Reason.POINTS_EXHAUSTED: "Your points are used up: ask an operator for a grant.",
+    }
+    return sentences.get(reason, "The studio stopped it.")
+
+
+def _find_checkpointed_run(job: Job) -> Run:
+    for run in job.runs.order_by("-index"):
+        if any(artifact["role"] == "checkpoint" for artifact in run.artifacts):
+            return run
+    raise Conflict(
+        "No run of this job has kept a checkpoint: retry it from the start.", code="no_checkpoint"
+    )

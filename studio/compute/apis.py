@@ -1,0 +1,49 @@
+"""Flavors and nodes at the API, and the door of the nodes' heartbeats."""
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication, get_authorization_header
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from studio.compute.selectors import describe_flavors, is_online, list_nodes
+from studio.compute.serializers import FlavorOutput, HeartbeatInput, NodeOutput
+from studio.compute.services import BadNodeToken, Inventory, read_node_token, record_heartbeat
+from studio.core.permissions import IsOperator
+from workers.orders import queue_name
+
+
+class FlavorListApi(APIView):
+    @extend_schema(responses=FlavorOutput(many=True))
+    def get(self, request: Request) -> Response:
+        return Response(FlavorOutput(describe_flavors(), many=True).data)
+
+
+class NodeListApi(APIView):
+    permission_classes = [IsOperator]
+
+    @extend_schema(responses=NodeOutput(many=True))
+    def get(self, request: Request) -> Response:
+        nodes = list(list_nodes())
+        for node in nodes:
+            node.is_online = is_online(node)
+        return Response(NodeOutput(nodes, many=True).data)
+
+
+class HeartbeatApi(APIView):
+    authentication_classes: list[type[BaseAuthentication]] = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        words = get_authorization_header(request).decode("latin-1").split()
+        if len(words) != 2 or words[0].lower() != "bearer":
+            raise BadNodeToken("Send the node's token: Authorization: Bearer node_...")
+        node = read_node_token(words[1])
+        given = HeartbeatInput(data=request.data)
+        given.is_valid(raise_exception=True)
+        said = dict(given.validated_data)
+        said["run_ids"] = [str(run_id) for run_id in said.pop("runs")]
+        record_heartbeat(node=node, inventory=Inventory(**said))
+        return Response({"name": node.name, "broker_queue": queue_name(node.name)})

@@ -1,0 +1,86 @@
+"""Nodes: their tokens and their signs of life."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from studio.compute.models import Node
+from studio.core import audit
+from studio.core.errors import StudioError
+
+PREFIX = "node_"
+
+
+class BadNodeToken(StudioError):
+    """Not the token of any node."""
+
+    code = "not_signed_in"
+    status = 401
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a node says it has, and which runs live on it."""
+
+    version: str
+    cores: int
+    memory_bytes: int
+    disk_free_bytes: int
+    devices: list[dict[str, Any]] = field(default_factory=list)
+    run_ids: list[str] = field(default_factory=list)
+
+
+@transaction.atomic
+def make_node_token(*, name: str) -> str:
+    """Return a new token of the node of this name, which is created where new; an old token ends.
+
+    Raises:
+        ValidationError: the name is not letters, digits, `-` and `_`.
+    """
+    raw = PREFIX + secrets.token_urlsafe(32)
+    node = Node.objects.select_for_update().filter(name=name).first() or Node(name=name)
+    node.token_hash = hash_token(raw)
+    node.full_clean()
+    node.save()
+    audit.record("node.token_made", actor=None, subject=name)
+    return raw
+
+
+def has_token(*, name: str, raw: str) -> bool:
+    """Say whether this is the node's present token."""
+    return Node.objects.filter(name=name, token_hash=hash_token(raw)).exists()
+
+
+def read_node_token(raw: str) -> Node:
+    """Return the node a token speaks for.
+
+    Raises:
+        BadNodeToken: it speaks for none.
+    """
+    node = Node.objects.filter(token_hash=hash_token(raw)).first()
+    if node is None or not raw.startswith(PREFIX):
+        raise BadNodeToken("This is not the token of a node: make one with manage.py node_token.")
+    return node
+
+
+def record_heartbeat(*, node: Node, inventory: Inventory) -> Node:
+    """Note that the node lives, and what it has now."""
+    node.last_seen_at = timezone.now()
+    node.version = inventory.version
+    node.cores = inventory.cores
+    node.memory_bytes = inventory.memory_bytes
+    node.disk_free_bytes = inventory.disk_free_bytes
+    node.devices = inventory.devices
+    node.run_ids = inventory.run_ids
+    fields = "last_seen_at version cores memory_bytes disk_free_bytes devices run_ids"
+    node.save(update_fields=fields.split())
+    return node
+
+
+def hash_token(raw: str) -> str:
+    """Return what is stored of a token: 32 random bytes need no slow hash."""
+    return hashlib.sha256(raw.encode()).hexdigest()

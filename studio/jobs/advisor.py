@@ -1,0 +1,238 @@
+"""The advisor: what a spec on a flavor will need, and what stands in its way.
+
+The launch page asks it at each change, and `submit_job` asks the same, so that a launch is refused
+in the words the page showed.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError as SpecValidationError
+
+from engine.specs import JOB_SPEC, TrainSpec
+from engine.specs.estimate import DataFacts, Machine, ModelShape, TrainEstimate, estimate_train
+from engine.specs.messages import DatasetReport
+from studio.accounts.models import User
+from studio.compute.models import Flavor, Node
+from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
+from studio.core.errors import StudioError, spec_errors
+from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
+from studio.jobs.mends import Mend, find_mend
+from studio.jobs.metering import TICK_S
+from studio.jobs.refs import pin_refs
+from studio.points.selectors import get_balance
+
+_HOLD_FACTOR = 1.5
+_LEAST_HOLD_S = 60.0
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One reason against a launch, or a warning about it, and how to mend it in one click."""
+
+    code: str
+    message: str
+    field: str | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+    mend: Mend | None = None
+    status: int = 400
+
+    def to_error(self) -> StudioError:
+        """Return the error that `submit_job` raises for it."""
+        error = StudioError(self.message, field=self.field, code=self.code, **self.params)
+        error.status = self.status
+        return error
+
+
+@dataclass
+class Advice:
+    """What the advisor can say of a launch. Numbers are None where a refusal hides them."""
+
+    spec: TrainSpec | None = None
+    flavor: Flavor | None = None
+    resolved: dict[str, str] = field(default_factory=dict)
+    estimate: TrainEstimate | None = None
+    memory_bytes: int | None = None
+    """What the flavor has: of the GPU where it has one."""
+    smallest_flavor: str | None = None
+    cost_mpoints: int | None = None
+    hold_mpoints: int | None = None
+    available_mpoints: int = 0
+    spec_problem: SpecValidationError | None = None
+    refusals: list[Refusal] = field(default_factory=list)
+    warnings: list[Refusal] = field(default_factory=list)
+
+
+def advise(viewer: User, spec: dict[str, Any], flavor_name: str) -> Advice:
+    """Weigh a launch. Never raises for what the viewer typed: it is all in the refusals."""
+    advice = Advice(available_mpoints=get_balance(viewer).available_mpoints)
+    nodes = list_online_nodes()
+    advice.spec = _read_spec(advice, spec)
+    advice.flavor = _read_flavor(advice, flavor_name, nodes)
+    if advice.spec is None:
+        return advice
+    facts = _read_inputs(advice, viewer, advice.spec)
+    if facts is not None and advice.flavor is not None:
+        _weigh(advice, advice.spec, advice.flavor, facts, nodes)
+    return advice
+
+
+def get_hold_mpoints(duration_s: float, rate_mpoints_per_hour: int) -> int:
+    """Return what a launch sets aside: 1.5 times the expected and a tick, a minute at least."""
+    held_s = max(_LEAST_HOLD_S, duration_s * _HOLD_FACTOR + TICK_S)
+    return -int(-held_s * rate_mpoints_per_hour // 3600)
+
+
+def get_machine(flavor: Flavor, nodes: list[Node]) -> Machine:
+    """Return what a run on this flavor gets: the smallest GPU among the nodes counts."""
+    sizes = [int(d["memory_bytes"]) for node in nodes for d in node.devices]
+    device_bytes = min(sizes, default=0) if flavor.num_devices else 0
+    return Machine(
+        num_cores=flavor.cores,
+        memory_bytes=flavor.memory_bytes,
+        num_devices=flavor.num_devices,
+        device_memory_bytes=device_bytes,
+    )
+
+
+def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | None:
+    try:
+        spec = JOB_SPEC.validate_python(raw)
+    except SpecValidationError as error:
+        advice.spec_problem = error
+        for body in spec_errors(error):
+            advice.refusals.append(
+                Refusal(body["code"], body["message"], body["field"], body["params"])
+            )
+        return None
+    if isinstance(spec, TrainSpec):
+        return spec
+    message = f"spec.kind: a {spec.kind} run is the studio's own; launch one of kind train."
+    advice.refusals.append(Refusal("kind_not_offered", message, "spec.kind", {"kind": spec.kind}))
+    return None
+
+
+def _read_flavor(advice: Advice, name: str, nodes: list[Node]) -> Flavor | None:
+    try:
+        flavor = get_flavor(name)
+    except StudioError as error:
+        advice.refusals.append(_from_error(error))
+        return None
+    why_not = get_why_not(flavor, nodes)
+    params = {"flavor": name, "why_not": why_not}
+    if why_not == "no_node_online":
+        message = "No node is online now: the job will wait in the queue until one is."
+        advice.warnings.append(Refusal("no_node_online", message, "flavor", params))
+    elif why_not is not None:
+        message = f"flavor: no node that is online can hold {flavor.title}; pick another flavor."
+        advice.refusals.append(Refusal("flavor_unavailable", message, "flavor", params, status=409))
+    return flavor
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    shape: ModelShape
+    data: DataFacts
+
+
+def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | None:
+    pinned = pin_refs(viewer, spec)
+    advice.refusals.extend(_from_error(error) for error in pinned.errors)
+    advice.resolved = pinned.resolved
+    if "dataset" in pinned.commits:
+        report = get_dataset_report(pinned.commits["dataset"])
+        advice.refusals.extend(_judge_dataset(report, spec.dataset))
+    if pinned.errors:
+        return None
+    try:
+        return _Inputs(
+            get_model_shape(pinned.commits["model"]), get_data_facts(pinned.commits["dataset"])
+        )
+    except StudioError as error:
+        advice.refusals.append(_from_error(error))
+        return None
+
+
+def _judge_dataset(report: DatasetReport, dataset: str) -> list[Refusal]:
+    if report.num_good == 0:
+        message = f"spec.dataset: {dataset} has no row to learn from; pick or upload another one."
+        return [Refusal("dataset_empty", message, "spec.dataset", {"dataset": dataset})]
+    if report.num_bad == 0:
+        return []
+    params = {
+        "dataset": dataset,
+        "num_bad": report.num_bad,
+        "num_rows": report.num_rows,
+        "line": report.problems[0].line,
+    }
+    message = (
+        f"spec.dataset: {report.num_bad} of {report.num_rows} rows of {dataset} are bad, the first "
+        f"in line {params['line']}; keep the good rows only, or mend the file and upload it again."
+    )
+    mend = Mend("keep_good_rows", {"dataset": dataset})
+    return [Refusal("dataset_bad_rows", message, "spec.dataset", params, mend)]
+
+
+def _from_error(error: StudioError) -> Refusal:
+    return Refusal(error.code, error.message, error.field, error.params, status=error.status)
+
+
+def _weigh(
+    advice: Advice, spec: TrainSpec, flavor: Flavor, inputs: _Inputs, nodes: list[Node]
+) -> None:
+    machine = get_machine(flavor, nodes)
+    estimate = estimate_train(spec, inputs.shape, inputs.data, machine)
+    rate = flavor.price_mpoints_per_hour
+    advice.estimate = estimate
+    advice.memory_bytes = get_memory_bytes(machine)
+    advice.cost_mpoints = -int(-estimate.duration_s * rate // 3600)
+    advice.hold_mpoints = get_hold_mpoints(estimate.duration_s, rate)
+    fitting = _list_fitting_flavors(spec, inputs, nodes)
+    advice.smallest_flavor = fitting[0].name if fitting else None
+    if estimate.peak_memory_bytes > advice.memory_bytes > 0:
+        mend = find_mend(spec, inputs.shape, inputs.data, machine, fitting)
+        advice.refusals.append(_not_enough_memory(advice, flavor, mend))
+    if advice.hold_mpoints > advice.available_mpoints:
+        advice.refusals.append(_not_enough_points(advice))
+
+
+def get_memory_bytes(machine: Machine) -> int:
+    """Return the memory that bounds a finetune: the GPU's where there is one. 0 is unknown."""
+    return machine.device_memory_bytes if machine.num_devices else machine.memory_bytes
+
+
+def _list_fitting_flavors(spec: TrainSpec, inputs: _Inputs, nodes: list[Node]) -> list[Flavor]:
+    """Return the flavors with memory enough that some online node can hold, cheapest first."""
+    fitting = []
+    for flavor in list_flavors():
+        machine = get_machine(flavor, nodes)
+        peak = estimate_train(spec, inputs.shape, inputs.data, machine).peak_memory_bytes
+        if peak <= get_memory_bytes(machine) and get_why_not(flavor, nodes) in {
+            None,
+            "no_node_online",
+        }:
+            fitting.append(flavor)
+    return fitting
+
+
+def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Refusal:
+    assert advice.estimate is not None and advice.memory_bytes is not None
+    needed, has = advice.estimate.peak_memory_bytes, advice.memory_bytes
+    message = (
+        f"flavor: this finetune needs about {needed / 2**30:.1f} GiB and {flavor.title} has "
+        f"{has / 2**30:.1f} GiB; {mend.sentence if mend else 'pick a smaller model'}."
+    )
+    params = {"needed_bytes": needed, "has_bytes": has, "flavor": flavor.name}
+    return Refusal("not_enough_memory", message, "flavor", params, mend)
+
+
+def _not_enough_points(advice: Advice) -> Refusal:
+    assert advice.hold_mpoints is not None
+    needed, has = advice.hold_mpoints, advice.available_mpoints
+    missing = needed - has
+    message = (
+        f"This launch sets {needed / 1000:.2f} points aside and you have {has / 1000:.2f}: "
+        f"{missing / 1000:.2f} are missing; ask an operator for a grant."
+    )
+    params = {"needed_mpoints": needed, "available_mpoints": has, "missing_mpoints": missing}
+    return Refusal("points_exhausted", message, None, params, status=409)

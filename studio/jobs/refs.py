@@ -1,0 +1,53 @@
+"""Pins a spec's repo refs to commits, so that a job trains on what its owner saw."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engine.specs import ServeSpec, TrainSpec, split_ref
+from studio.accounts.models import User
+from studio.core.errors import BadInput, StudioError
+from studio.hub.models import Commit
+from studio.hub.selectors import resolve_revision
+
+Kind = Literal["model", "dataset"]
+_REFS: dict[str, Kind] = {"model": "model", "dataset": "dataset"}
+
+
+@dataclass
+class Pinned:
+    """The refs by field name: as a ref with a commit's sha, as the commit, or why it cannot be."""
+
+    resolved: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
+    errors: list[StudioError] = field(default_factory=list)
+
+
+def pin_refs(viewer: User, spec: TrainSpec | ServeSpec) -> Pinned:
+    """Look up each repo that the spec names, as the viewer may see it."""
+    pinned = Pinned()
+    for name, kind in _REFS.items():
+        ref = getattr(spec, name, None)
+        if ref is None:
+            continue
+        try:
+            commit = _resolve(viewer, ref, name, kind)
+        except StudioError as error:
+            pinned.errors.append(error)
+            continue
+        pinned.commits[name] = commit
+        pinned.resolved[name] = f"{split_ref(ref)[0]}@{commit.sha}"
+    return pinned
+
+
+def _resolve(viewer: User, ref: str, name: str, kind: Kind) -> Commit:
+    where = f"spec.{name}"
+    if ref.startswith((".", "/")):
+        message = (
+            f"{where}: {ref} is a path, and a node has no files of yours; name a repo of the hub."
+        )
+        raise BadInput(message, field=where, code="path_not_offered", ref=ref)
+    try:
+        return resolve_revision(viewer, ref, kind=kind)
+    except StudioError as error:
+        message = f"{where}: there is no {kind} {ref} that you may see; pick one from the list."
+        raise BadInput(message, field=where, code=f"{kind}_not_found", ref=ref) from error

@@ -1,0 +1,250 @@
+"""The shapes of jobs and runs at the API."""
+
+from rest_framework import serializers
+
+from engine.status import Reason, Status
+
+STATUSES = [status.value for status in Status]
+REASONS = [reason.value for reason in Reason if reason.value]
+
+
+class JobProgressOutput(serializers.Serializer):
+    stage = serializers.CharField()
+    done = serializers.FloatField()
+    total = serializers.FloatField(allow_null=True)
+    unit = serializers.CharField(allow_blank=True)
+    eta_s = serializers.FloatField(allow_null=True)
+
+
+class RunArtifactOutput(serializers.Serializer):
+    name = serializers.CharField()
+    role = serializers.ChoiceField(choices=["adapter", "checkpoint", "model", "report"])
+    path = serializers.CharField(allow_null=True)
+    repo = serializers.CharField(allow_null=True)
+    revision = serializers.CharField(allow_null=True)
+    size_bytes = serializers.IntegerField(allow_null=True)
+    step = serializers.IntegerField(allow_null=True)
+
+
+class RunOutput(serializers.Serializer):
+    id = serializers.UUIDField()
+    index = serializers.IntegerField(help_text="From 1: which attempt at the job.")
+    status = serializers.ChoiceField(choices=STATUSES)
+    reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    node = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    last_heartbeat_at = serializers.DateTimeField(allow_null=True)
+    is_silent = serializers.BooleanField(help_text="No sign of life for 15 s or more.")
+    next_seq = serializers.IntegerField()
+    log_bytes = serializers.IntegerField()
+    log_lines = serializers.IntegerField()
+    log_complete = serializers.BooleanField(allow_null=True, help_text="Null until it has ended.")
+    exit_code = serializers.IntegerField(allow_null=True)
+    cost_mpoints = serializers.IntegerField()
+    artifacts = RunArtifactOutput(many=True)
+    latest_metrics = serializers.DictField(child=serializers.FloatField(allow_null=True))
+
+
+class JobOutput(serializers.Serializer):
+    id = serializers.UUIDField()
+    name = serializers.CharField()
+    kind = serializers.CharField()
+    owner = serializers.CharField()
+    spec = serializers.DictField(help_text="As it was launched.")
+    resolved = serializers.DictField(
+        child=serializers.CharField(), help_text="Its repos, pinned to commits."
+    )
+    flavor = serializers.CharField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    status_since = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    progress = JobProgressOutput(allow_null=True)
+    cost_mpoints = serializers.IntegerField()
+    held_mpoints = serializers.IntegerField()
+    price_mpoints_per_hour = serializers.IntegerField()
+    queue_position = serializers.IntegerField(allow_null=True, help_text="From 1, while queued.")
+    can_stop = serializers.BooleanField()
+    can_retry = serializers.BooleanField()
+    can_resume = serializers.BooleanField()
+    output_repo = serializers.CharField(allow_null=True)
+    output_revision = serializers.CharField(allow_null=True)
+    run = RunOutput(help_text="The latest.")
+    runs = RunOutput(many=True)
+
+
+class JobPageOutput(serializers.Serializer):
+    count = serializers.IntegerField()
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+    results = JobOutput(many=True)
+
+
+class JobCreateInput(serializers.Serializer):
+    name = serializers.CharField(required=False, allow_blank=True, default="", max_length=120)
+    spec = serializers.DictField()
+    flavor = serializers.CharField(max_length=40)
+
+
+class JobUpdateInput(serializers.Serializer):
+    name = serializers.CharField(max_length=120)
+
+
+class JobRetryInput(serializers.Serializer):
+    resume = serializers.BooleanField(default=False)
+
+
+class JobEstimateInput(serializers.Serializer):
+    spec = serializers.DictField()
+    flavor = serializers.CharField(max_length=40)
+
+
+class JobListInput(serializers.Serializer):
+    status = serializers.CharField(required=False, default="", help_text="`live` or statuses.")
+    kind = serializers.CharField(required=False, default="")
+    search = serializers.CharField(required=False, default="", max_length=200)
+    mine = serializers.BooleanField(required=False, default=False)
+
+
+class MendSetOutput(serializers.Serializer):
+    flavor = serializers.CharField(required=False)
+    spec = serializers.DictField(required=False, help_text="Fields of the spec to change.")
+
+
+class MendOutput(serializers.Serializer):
+    code = serializers.CharField()
+    params = serializers.DictField()
+    set = MendSetOutput()
+
+
+class RefusalOutput(serializers.Serializer):
+    code = serializers.CharField()
+    message = serializers.CharField()
+    field = serializers.CharField(allow_null=True)
+    params = serializers.DictField()
+    mend = MendOutput(allow_null=True)
+
+
+class JobEstimateOutput(serializers.Serializer):
+    ok = serializers.BooleanField()
+    peak_memory_bytes = serializers.IntegerField(allow_null=True)
+    memory_parts = serializers.DictField(child=serializers.IntegerField())
+    flavor_memory_bytes = serializers.IntegerField(allow_null=True)
+    duration_s = serializers.FloatField(allow_null=True)
+    num_steps = serializers.IntegerField(allow_null=True)
+    num_tokens = serializers.IntegerField(allow_null=True)
+    cost_mpoints = serializers.IntegerField(allow_null=True)
+    hold_mpoints = serializers.IntegerField(allow_null=True)
+    available_mpoints = serializers.IntegerField()
+    smallest_flavor = serializers.CharField(allow_null=True)
+    refusals = RefusalOutput(many=True)
+    warnings = RefusalOutput(many=True)
+
+
+class RunEventsInput(serializers.Serializer):
+    after = serializers.IntegerField(
+        required=False, default=0, min_value=0, max_value=2**62, help_text="First seq wanted."
+    )
+    limit = serializers.IntegerField(required=False, default=500, min_value=1, max_value=5000)
+    type = serializers.ChoiceField(
+        required=False,
+        default="",
+        choices=["log", "metric", "progress", "artifact", "sample", "endpoint", "status"],
+    )
+
+
+class RunEventOutput(serializers.Serializer):
+    """One event of any type: the fields beyond the first three depend on it."""
+
+    seq = serializers.IntegerField()
+    time = serializers.FloatField(help_text="Unix seconds on the node's clock.")
+    type = serializers.ChoiceField(choices=[*RunEventsInput().fields["type"].choices])
+    text = serializers.CharField(required=False, help_text="log")
+    first_line = serializers.IntegerField(required=False, help_text="log")
+    step = serializers.IntegerField(required=False, allow_null=True)
+    values = serializers.DictField(
+        required=False, child=serializers.FloatField(allow_null=True), help_text="metric"
+    )
+    stage = serializers.CharField(required=False, help_text="progress")
+    done = serializers.FloatField(required=False)
+    total = serializers.FloatField(required=False, allow_null=True)
+    unit = serializers.CharField(required=False)
+    eta_s = serializers.FloatField(required=False, allow_null=True)
+    name = serializers.CharField(required=False, help_text="artifact")
+    role = serializers.CharField(required=False)
+    path = serializers.CharField(required=False, allow_null=True)
+    repo = serializers.CharField(required=False, allow_null=True)
+    revision = serializers.CharField(required=False, allow_null=True)
+    size_bytes = serializers.IntegerField(required=False, allow_null=True)
+    prompt = serializers.CharField(required=False, help_text="sample")
+    completion = serializers.CharField(required=False)
+    url = serializers.CharField(required=False, help_text="endpoint")
+    models = serializers.ListField(required=False, child=serializers.CharField())
+    status = serializers.ChoiceField(required=False, choices=STATUSES, help_text="status")
+    reason = serializers.ChoiceField(required=False, choices=REASONS, allow_blank=True)
+    message = serializers.CharField(required=False)
+    exit_code = serializers.IntegerField(required=False, allow_null=True)
+    log_bytes = serializers.IntegerField(required=False, allow_null=True)
+    log_sha256 = serializers.CharField(required=False, allow_null=True)
+
+
+class RunEventsOutput(serializers.Serializer):
+    events = RunEventOutput(many=True)
+    next_seq = serializers.IntegerField()
+
+
+class RunMetricsOutput(serializers.Serializer):
+    series = serializers.DictField(
+        child=serializers.ListField(
+            child=serializers.ListField(child=serializers.FloatField(allow_null=True))
+        ),
+        help_text="By name: [step, value, time].",
+    )
+
+
+class RunSampleOutput(serializers.Serializer):
+    step = serializers.IntegerField()
+    prompt = serializers.CharField()
+    completion = serializers.CharField()
+    time = serializers.FloatField()
+
+
+class RunLogInput(serializers.Serializer):
+    from_line = serializers.IntegerField(
+        required=False, default=0, min_value=-(2**62), max_value=2**62
+    )
+    limit = serializers.IntegerField(required=False, default=1000, min_value=1, max_value=10_000)
+
+
+class RunLogOutput(serializers.Serializer):
+    first_line = serializers.IntegerField()
+    lines = serializers.ListField(child=serializers.CharField(allow_blank=True))
+    total_lines = serializers.IntegerField()
+    log_bytes = serializers.IntegerField()
+    complete = serializers.BooleanField(allow_null=True)
+
+
+class RunLogSearchInput(serializers.Serializer):
+    q = serializers.CharField(max_length=200, trim_whitespace=False)
+    limit = serializers.IntegerField(required=False, default=200, min_value=1, max_value=2000)
+
+
+class RunLogMatchOutput(serializers.Serializer):
+    line = serializers.IntegerField()
+    text = serializers.CharField(allow_blank=True)
+
+
+class RunLogSearchOutput(serializers.Serializer):
+    count = serializers.IntegerField()
+    matches = RunLogMatchOutput(many=True)
+
+
+class SpecOutput(serializers.Serializer):
+    schema = serializers.DictField(help_text="JSON Schema: what the launch form is drawn from.")
+    presets = serializers.DictField(child=serializers.DictField())
