@@ -1,7 +1,7 @@
-"""What a run says: one stream of numbered events, written to `events.jsonl` and carried up as it is.
+"""What a run says: one stream of numbered events, written to `events.jsonl` and carried up as is.
 
-A contract module: pydantic and the standard library only. Unknown fields are ignored, so that an old
-studio survives a new engine's extra ones; a new event *type* needs the studio upgraded first.
+A contract module: pydantic and the standard library only. Unknown fields are ignored, so that an
+old studio survives a new engine's extra ones; a new event *type* needs the studio upgraded first.
 """
 
 import base64
@@ -28,8 +28,8 @@ class EventBase(BaseModel):
 class Log(EventBase):
     """A piece of what the engine wrote to stdout and stderr, byte for byte.
 
-    Pieces joined in order are exactly the bytes written: newlines, carriage returns and all. A piece may
-    hold many lines, or a part of one.
+    Pieces joined in order are exactly the bytes written: newlines, carriage returns and all. A
+    piece may hold many lines, or a part of one.
     """
 
     type: Literal["log"] = "log"

@@ -1,4 +1,4 @@
-"""What a job is: one tagged union of specs, which validates, draws the form, travels and is recorded.
+"""What a job is: one tagged union of specs, which validates, draws the form and is recorded.
 
 A contract module: pydantic and the standard library only.
 """

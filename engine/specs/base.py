@@ -1,7 +1,7 @@
-"""What every spec shares: it is frozen, refuses unknown fields, and its docstrings are the form's help.
+"""What every spec shares: frozen, no unknown fields, and docstrings that are the form's help.
 
 Keys in `json_schema_extra` that the launch form reads: `unit` (shown behind the field), `advanced`
-(folded away), `part` (`what`, `how` or `where`), `widget` (`model`, `dataset`, `repo_name`, `text`).
+(folded away), `part` (`what`, `how` or `where`), `widget` (`model`, `dataset`, `repo_name` ...).
 """
 
 import re
@@ -26,13 +26,15 @@ def check_ref(value: str) -> str:
     """
     if value.startswith((".", "/")) or _REF.match(value):
         return value
-    raise ValueError("write namespace/name, namespace/name@revision, or a path that starts with ./ or /")
+    raise ValueError(
+        "write namespace/name, namespace/name@revision, or a path that starts with ./ or /"
+    )
 
 
 RepoRef = Annotated[str, AfterValidator(check_ref)]
 
 
 def split_ref(ref: str) -> tuple[str, str]:
-    """Split `namespace/name@revision` into the repo id and the revision, `main` where none is named."""
+    """Split `namespace/name@revision` into repo id and revision, `main` where none is named."""
     repo_id, _, revision = ref.partition("@")
     return repo_id, revision or "main"

@@ -1,7 +1,7 @@
 """The advisor's arithmetic: what a spec will need, before it runs, without torch.
 
-Pure functions of a model's shape, a dataset's size and a machine. A contract module: pydantic and the
-standard library only. Constants say where they were measured; `bench/estimate.py` measures them again.
+Pure functions of a model's shape, a dataset's size and a machine. A contract module: pydantic and
+the standard library only. Constants say where they were measured.
 """
 
 import math
@@ -12,15 +12,15 @@ from pydantic import BaseModel, ConfigDict
 from engine.specs.serve import ServeSpec
 from engine.specs.train import TrainSpec
 
-# A process with torch, transformers and peft loaded, before any model: resident set on Linux x86-64.
+# A process with torch, transformers and peft, before any model: resident set on Linux x86-64.
 _PROCESS_BYTES = 620 * 2**20
-# Activations kept for the backward pass, in units of (tokens x layers x width), by what they scale with.
+# Activations kept for the backward pass, in units of (tokens x layers x width), by their width.
 _HIDDEN_COPIES = 14
 _INNER_COPIES = 5
 # Logits exist for a block of supervised tokens at a time: bf16, float32 and its gradient.
 _LOGIT_BYTES = 10
-# Multiply-adds per weight and token: forward, and backward to the activations (frozen weights need no
-# gradient of their own), plus attention and the adapter.
+# Multiply-adds per weight and token: forward, and backward to the activations (frozen weights need
+# no gradient of their own), plus attention and the adapter.
 _FLOPS_PER_WEIGHT = 4.4
 _CORE_FLOPS = (
     120e9  # bf16 on one core of a server processor with AMX, as trained; see bench/results/

@@ -1,8 +1,8 @@
 """The contract of a conversation file: one JSON object a line, in OpenAI `messages` form.
 
-Every door that takes such a file (upload, launch, engine, command line) asks this one module, so that
-a row is good everywhere or nowhere. A contract module: pydantic and the standard library only; memory
-stays bounded. Format: the `messages` of https://platform.openai.com/docs/api-reference/chat.
+Every door that takes such a file (upload, launch, engine, command line) asks this one module, so
+that a row is good everywhere or nowhere. A contract module: pydantic and the standard library only;
+memory stays bounded. Format: https://platform.openai.com/docs/api-reference/chat.
 """
 
 import json

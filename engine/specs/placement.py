@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Placement(BaseModel):
-    """Devices, folders, addresses and tokens of one run. Kept out of the spec, and out of its record."""
+    """Devices, folders, addresses and tokens of one run; no part of the spec or its record."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 

@@ -1,4 +1,4 @@
-"""ServeSpec: one base model, with any number of its adapters, behind an OpenAI-compatible address."""
+"""ServeSpec: one base model with any of its adapters behind one OpenAI-compatible address."""
 
 from typing import Literal
 
@@ -11,7 +11,9 @@ class ServeSpec(Spec):
     """Serve a base model and its adapters."""
 
     kind: Literal["serve"] = "serve"
-    model: RepoRef = Field(title="Base model", json_schema_extra={"part": "what", "widget": "model"})
+    model: RepoRef = Field(
+        title="Base model", json_schema_extra={"part": "what", "widget": "model"}
+    )
     """The model that answers."""
     adapters: tuple[RepoRef, ...] = Field(
         default=(), title="Adapters", json_schema_extra={"part": "what", "widget": "adapters"}
@@ -22,10 +24,18 @@ class ServeSpec(Spec):
     )
     """Number format of the weights."""
     max_context: int = Field(
-        default=4096, ge=64, le=262_144, title="Longest context", json_schema_extra={"part": "how", "unit": "tokens"}
+        default=4096,
+        ge=64,
+        le=262_144,
+        title="Longest context",
+        json_schema_extra={"part": "how", "unit": "tokens"},
     )
     """Prompt and answer together; a longer request is refused."""
     max_waiting: int = Field(
-        default=64, ge=1, le=10_000, title="Longest queue", json_schema_extra={"part": "how", "advanced": True}
+        default=64,
+        ge=1,
+        le=10_000,
+        title="Longest queue",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Requests that may wait; one more is told to come back later."""

@@ -1,4 +1,4 @@
-"""TrainSpec: a LoRA finetune on conversations. One field here is one field of the form and the command line."""
+"""TrainSpec: a LoRA finetune on conversations. A field here is one of form and command line."""
 
 from typing import Literal, Self
 
@@ -12,9 +12,13 @@ class LoraOptions(Spec):
 
     rank: int = Field(default=16, ge=1, le=256, title="LoRA rank")
     """Width of the adapter. More learns more and costs more memory."""
-    alpha: float = Field(default=32.0, gt=0, le=1024, title="LoRA alpha", json_schema_extra={"advanced": True})
+    alpha: float = Field(
+        default=32.0, gt=0, le=1024, title="LoRA alpha", json_schema_extra={"advanced": True}
+    )
     """The adapter's output is scaled by alpha / rank."""
-    dropout: float = Field(default=0.0, ge=0, lt=1, title="LoRA dropout", json_schema_extra={"advanced": True})
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, title="LoRA dropout", json_schema_extra={"advanced": True}
+    )
     """Share of the adapter's inputs dropped while training."""
     target_modules: tuple[str, ...] = Field(
         default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
@@ -29,9 +33,13 @@ class TrainSpec(Spec):
     """Teach a base model from conversations, as an adapter."""
 
     kind: Literal["train"] = "train"
-    model: RepoRef = Field(title="Base model", json_schema_extra={"part": "what", "widget": "model"})
+    model: RepoRef = Field(
+        title="Base model", json_schema_extra={"part": "what", "widget": "model"}
+    )
     """The model to start from."""
-    dataset: RepoRef = Field(title="Dataset", json_schema_extra={"part": "what", "widget": "dataset"})
+    dataset: RepoRef = Field(
+        title="Dataset", json_schema_extra={"part": "what", "widget": "dataset"}
+    )
     """Conversations in OpenAI `messages` format, JSONL."""
     output: str = Field(
         default="",
@@ -40,13 +48,20 @@ class TrainSpec(Spec):
         title="Name of the adapter",
         json_schema_extra={"part": "what", "widget": "repo_name"},
     )
-    """The repo in your namespace that receives the adapter. Left empty, it is named after model and dataset."""
+    """The repo in your namespace that receives the adapter. If empty, model and dataset name it."""
     num_epochs: float = Field(
-        default=8.0, gt=0, le=1000, title="Epochs", json_schema_extra={"part": "how", "unit": "passes"}
+        default=8.0,
+        gt=0,
+        le=1000,
+        title="Epochs",
+        json_schema_extra={"part": "how", "unit": "passes"},
     )
     """How often the whole dataset is seen."""
     max_steps: int | None = Field(
-        default=None, ge=1, title="Most steps", json_schema_extra={"part": "how", "unit": "steps", "advanced": True}
+        default=None,
+        ge=1,
+        title="Most steps",
+        json_schema_extra={"part": "how", "unit": "steps", "advanced": True},
     )
     """Stop after this many optimizer steps, whatever the epochs say."""
     learning_rate: float = Field(
@@ -62,7 +77,11 @@ class TrainSpec(Spec):
     )
     """Tokens in one optimizer step, packed without padding."""
     max_length: int = Field(
-        default=1024, ge=16, le=262_144, title="Longest sample", json_schema_extra={"part": "how", "unit": "tokens"}
+        default=1024,
+        ge=16,
+        le=262_144,
+        title="Longest sample",
+        json_schema_extra={"part": "how", "unit": "tokens"},
     )
     """A longer conversation is cut here."""
     micro_batch_tokens: int = Field(
@@ -73,55 +92,92 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "unit": "tokens", "advanced": True},
     )
     """Tokens held in memory at once; fewer saves memory and changes nothing else."""
-    lora: LoraOptions = Field(default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"})
+    lora: LoraOptions = Field(
+        default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"}
+    )
     """The adapter's shape."""
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", title="Schedule", json_schema_extra={"part": "how", "advanced": True}
     )
     """How the learning rate falls after warm-up."""
     warmup_ratio: float = Field(
-        default=0.05, ge=0, lt=1, title="Warm-up", json_schema_extra={"part": "how", "advanced": True}
+        default=0.05,
+        ge=0,
+        lt=1,
+        title="Warm-up",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = Field(
-        default=0.0, ge=0, le=1, title="Weight decay", json_schema_extra={"part": "how", "advanced": True}
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Weight decay",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """AdamW's pull of the adapter towards zero."""
     max_grad_norm: float = Field(
-        default=1.0, gt=0, le=1000, title="Gradient clip", json_schema_extra={"part": "how", "advanced": True}
+        default=1.0,
+        gt=0,
+        le=1000,
+        title="Gradient clip",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Gradients with a larger norm are scaled down to it."""
     eval_fraction: float = Field(
-        default=0.05, ge=0, le=0.5, title="Held out", json_schema_extra={"part": "how", "advanced": True}
+        default=0.05,
+        ge=0,
+        le=0.5,
+        title="Held out",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Share of the samples kept out of training to measure the evaluation loss."""
     eval_every_steps: int = Field(
-        default=20, ge=1, title="Evaluate every", json_schema_extra={"part": "how", "unit": "steps", "advanced": True}
+        default=20,
+        ge=1,
+        title="Evaluate every",
+        json_schema_extra={"part": "how", "unit": "steps", "advanced": True},
     )
     """Steps between two evaluations."""
     save_every_steps: int = Field(
-        default=20, ge=1, title="Checkpoint every", json_schema_extra={"part": "how", "unit": "steps", "advanced": True}
+        default=20,
+        ge=1,
+        title="Checkpoint every",
+        json_schema_extra={"part": "how", "unit": "steps", "advanced": True},
     )
     """Steps between two checkpoints. A stopped run keeps its last one."""
     precision: Literal["bf16", "fp32"] = Field(
-        default="bf16", title="Precision of the base", json_schema_extra={"part": "how", "advanced": True}
+        default="bf16",
+        title="Precision of the base",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Number format of the frozen base model; the adapter is always fp32."""
     seed: int = Field(
-        default=17, ge=0, le=2**31 - 1, title="Seed", json_schema_extra={"part": "how", "advanced": True}
+        default=17,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """The same spec, seed and device give the same losses."""
     sample_prompts: tuple[str, ...] = Field(
-        default=(), max_length=8, title="Sample prompts", json_schema_extra={"part": "how", "advanced": True}
+        default=(),
+        max_length=8,
+        title="Sample prompts",
+        json_schema_extra={"part": "how", "advanced": True},
     )
     """Answered at each evaluation, so that you see the model learn."""
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
         if self.micro_batch_tokens > self.tokens_per_step:
-            raise ValueError("micro_batch_tokens is more than tokens_per_step: lower it or raise tokens_per_step")
+            raise ValueError(
+                "micro_batch_tokens is more than tokens_per_step: lower it or raise tokens_per_step"
+            )
         if self.max_length > self.micro_batch_tokens:
-            raise ValueError("max_length is more than micro_batch_tokens: lower it or raise micro_batch_tokens")
+            raise ValueError(
+                "max_length is more than micro_batch_tokens: lower it or raise micro_batch_tokens"
+            )
         return self
 
 

@@ -1,0 +1,200 @@
+"""The command line: `python -m engine VERB ...`. Parses, calls one function, words the errors.
+
+Each verb loads its own libraries, so that `run`, `schema` and a spelling mistake answer at once.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.status import Reason, Status
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_REFUSED = 1, 2, 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return the exit status: 0 done, 1 failed, 2 bad input, 3 refused."""
+    given = sys.argv[1:] if arguments is None else arguments
+    command: list[str] = []
+    if given[:1] == ["run"] and "--" in given:
+        cut = given.index("--")
+        given, command = given[:cut], given[cut + 1 :]
+    options = _build_parser().parse_args(given)
+    options.command = command
+    try:
+        return int(options.verb(options))
+    except EngineError as error:
+        print(error.message, file=sys.stderr)
+        bad_input = (Reason.BAD_SPEC, Reason.BAD_DATA, Reason.BAD_MODEL)
+        return EXIT_BAD_INPUT if error.reason in bad_input else EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m engine", description="Train, serve and chat with language models."
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    _add_train(verbs)
+    _add_serve(verbs)
+    _add_chat(verbs)
+    _add_tools(verbs)
+    _add_run_verbs(verbs)
+    return parser
+
+
+def _add_train(verbs: argparse._SubParsersAction) -> None:
+    train = verbs.add_parser("train", help="finetune a model from a spec file")
+    train.add_argument("spec", type=Path, help="YAML file with the fields of a TrainSpec")
+    train.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint")
+    _add_run_options(train)
+    train.set_defaults(verb=_train)
+
+
+def _add_serve(verbs: argparse._SubParsersAction) -> None:
+    serve = verbs.add_parser("serve", help="serve a model and its adapters from a spec file")
+    serve.add_argument("spec", type=Path, help="YAML file with the fields of a ServeSpec")
+    serve.add_argument("--host", default="127.0.0.1", help="address to bind to")
+    serve.add_argument("--port", type=int, default=8000, help="port to bind to; 0 takes a free one")
+    _add_run_options(serve)
+    serve.set_defaults(verb=_serve)
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--run-dir", type=Path, help="new folder for the run (default: below runs/)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the spec"
+    )
+    parser.add_argument("--hub", metavar="URL", help="address of the hub that models come from")
+    parser.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: none)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads to use")
+
+
+def _add_chat(verbs: argparse._SubParsersAction) -> None:
+    chat = verbs.add_parser("chat", help="chat with a model in the terminal")
+    chat.add_argument("model", help="folder or namespace/name of the model")
+    chat.add_argument("--adapter", help="folder or namespace/name of an adapter")
+    chat.add_argument("--prompt", help="answer this once and end")
+    chat.set_defaults(verb=_chat)
+
+
+def _add_tools(verbs: argparse._SubParsersAction) -> None:
+    schema = verbs.add_parser("schema", help="print the JSON Schema of a spec")
+    schema.add_argument("kind", help="train or serve")
+    schema.set_defaults(verb=_schema)
+    gguf = verbs.add_parser("import-gguf", help="turn a GGUF file into a safetensors folder")
+    gguf.add_argument("file", type=Path)
+    gguf.add_argument("out", type=Path)
+    gguf.set_defaults(verb=_import_gguf)
+    data = verbs.add_parser("data", help="look at a dataset").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    inspect = data.add_parser("inspect", help="check a file and show what is learnt from it")
+    inspect.add_argument("file", type=Path)
+    inspect.add_argument("--model", required=True, help="model whose chat template renders it")
+    inspect.add_argument("--rows", type=int, default=3, help="how many rows to show")
+    inspect.set_defaults(verb=_inspect)
+
+
+def _add_run_verbs(verbs: argparse._SubParsersAction) -> None:
+    run = verbs.add_parser("run", help="record the run in a run directory (for nodes)")
+    run.add_argument("run_dir", type=Path)
+    run.set_defaults(verb=_run)
+    work = verbs.add_parser("work", help="do the work of a run (started by `run`)")
+    work.add_argument("run_dir", type=Path)
+    work.set_defaults(verb=_work)
+    close = verbs.add_parser("close", help="end a run whose recorder is gone (for nodes)")
+    close.add_argument("run_dir", type=Path)
+    close.add_argument("--reason", type=Reason, default=Reason.NODE_LOST, choices=list(Reason))
+    close.add_argument("--message", default="")
+    close.set_defaults(verb=_close)
+
+
+def _train(options: argparse.Namespace) -> int:
+    return _launch(options, "train", resume_from=options.resume and options.resume.resolve())
+
+
+def _serve(options: argparse.Namespace) -> int:
+    return _launch(options, "serve", host=options.host, port=options.port)
+
+
+def _launch(options: argparse.Namespace, kind: str, **placement: object) -> int:
+    from engine.launch import launch_here
+
+    return _exit_status(launch_here(options, kind, placement))
+
+
+def _chat(options: argparse.Namespace) -> int:
+    from engine.chat import run_chat
+
+    run_chat(options.model, options.adapter, options.prompt)
+    return 0
+
+
+def _schema(options: argparse.Namespace) -> int:
+    from engine.specs import ServeSpec, Spec, TrainSpec
+
+    specs: dict[str, type[Spec]] = {"train": TrainSpec, "serve": ServeSpec}
+    if options.kind not in specs:
+        raise EngineError(
+            Reason.BAD_SPEC, f"kind: {options.kind} is not one of {', '.join(specs)}."
+        )
+    print(json.dumps(specs[options.kind].model_json_schema(), indent=2, ensure_ascii=False))
+    return 0
+
+
+def _import_gguf(options: argparse.Namespace) -> int:
+    from engine.console import show_import
+
+    show_import(options.file, options.out)
+    return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    from engine.data.inspect import inspect_file
+
+    return inspect_file(options.file, options.model, options.rows)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from engine.journal import RunBusy
+    from engine.recorder import record_run
+
+    if not options.run_dir.is_dir():
+        raise EngineError(Reason.BAD_SPEC, f"{options.run_dir} is no folder: make the run first.")
+    try:
+        return _exit_status(record_run(options.run_dir.resolve(), options.command))
+    except RunBusy as refusal:
+        print(refusal, file=sys.stderr)
+        return EXIT_REFUSED
+
+
+def _work(options: argparse.Namespace) -> int:
+    from engine.work import work
+
+    return work(options.run_dir.resolve())
+
+
+def _close(options: argparse.Namespace) -> int:
+    from engine.journal import RunBusy
+    from engine.recorder import close_abandoned
+
+    try:
+        close_abandoned(options.run_dir, options.reason, options.message)
+    except RunBusy as refusal:
+        print(refusal, file=sys.stderr)
+        return EXIT_REFUSED
+    return 0
+
+
+def _exit_status(status: Status) -> int:
+    return EXIT_FAILED if status == Status.FAILED else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,16 @@
+"""What can go wrong in a run that its owner can understand: a reason and one sentence."""
+
+from engine.status import Reason
+
+
+class EngineError(Exception):
+    """Ends a run with a reason; the message is one sentence: what is wrong, and the mend."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class StopRequested(BaseException):
+    """The run was asked to stop. Not an `Exception`: nothing on the way up may swallow it."""

@@ -1,0 +1,35 @@
+"""The process around the engine: the only reader of its environment."""
+
+import os
+
+EVENT_FD_NAME = "ATHANOR_EVENT_FD"
+
+
+def read_event_fd() -> int | None:
+    """Return the file descriptor that structured events go to; None where nobody records."""
+    value = os.environ.get(EVENT_FD_NAME, "")
+    return int(value) if value.isdigit() else None
+
+
+def copy_environment() -> dict[str, str]:
+    """Return the environment that a child of this process gets."""
+    return dict(os.environ)
+
+
+def prepare_process(num_threads: int) -> None:
+    """Set what model libraries read when they load: threads, and no reports to their makers.
+
+    0 threads leaves the choice to the libraries. What is set already stays.
+    """
+    quiet = {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        # A waiting OpenMP thread gives its core up: spinning starves whatever else the node runs.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+    if num_threads:
+        quiet |= {"OMP_NUM_THREADS": str(num_threads), "MKL_NUM_THREADS": str(num_threads)}
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)

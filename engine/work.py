@@ -1,0 +1,92 @@
+"""The engine proper: does what a run directory's spec says, as the recorder's child.
+
+The outermost frame of a run: every error ends here and becomes a status with a reason.
+"""
+
+import errno
+import importlib
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.emitter import Emitter, pipe_sink
+from engine.errors import EngineError, StopRequested
+from engine.runtime import prepare_process, read_event_fd
+from engine.spec_file import explain_problems
+from engine.specs import JOB_SPEC, JobSpec, Placement
+from engine.status import Reason, Status
+from engine.stopping import StopGate
+
+# Kind of spec -> module and function that does it, loaded when asked for: each brings libraries.
+KINDS: dict[str, tuple[str, str]] = {
+    "train": ("engine.train.run", "train"),
+    "serve": ("engine.serve.run", "serve"),
+}
+Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]
+"""Does a run, emits what happens, and shields from the gate what must not be left half done."""
+
+
+def work(run_dir: Path) -> int:
+    """Do the run in `run_dir` and return the exit status of the process."""
+    fd = read_event_fd()
+    emitter = Emitter(pipe_sink(fd) if fd is not None else None)
+    gate = StopGate()
+    gate.listen()
+    try:
+        spec, placement = _read_orders(run_dir)
+        prepare_process(placement.num_threads)
+        _load_verb(spec.kind)(spec, placement, emitter, gate)
+    except StopRequested:
+        print("Stopped as asked.", flush=True)
+        emitter.status(Status.STOPPED, Reason.STOPPED_BY_OWNER)
+        return 0
+    except EngineError as error:
+        return _fail(emitter, error.reason, error.message)
+    except MemoryError:
+        traceback.print_exc()
+        return _fail(emitter, Reason.OUT_OF_MEMORY, _MEMORY_MEND)
+    except Exception as error:  # the outermost frame: whatever is left is ours
+        traceback.print_exc()
+        return _fail(emitter, *_classify(error))
+    emitter.status(Status.SUCCEEDED, Reason.COMPLETED)
+    return 0
+
+
+_MEMORY_MEND = "Memory ran out: lower micro_batch_tokens or max_length, or take a larger flavor."
+
+
+def _read_orders(run_dir: Path) -> tuple[JobSpec, Placement]:
+    try:
+        spec = JOB_SPEC.validate_json((run_dir / "spec.json").read_bytes())
+        placement = Placement.model_validate_json((run_dir / "placement.json").read_bytes())
+    except ValidationError as error:
+        raise EngineError(Reason.BAD_SPEC, " ".join(explain_problems(error))) from error
+    except OSError as error:
+        raise EngineError(Reason.BAD_SPEC, f"The run directory is incomplete: {error}") from error
+    return spec, placement
+
+
+def _load_verb(kind: str) -> Verb:
+    module, function = KINDS[kind]
+    verb: Verb = getattr(importlib.import_module(module), function)
+    return verb
+
+
+def _classify(error: Exception) -> tuple[Reason, str]:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Reason.DISK_FULL, "The node's disk is full: ask its operator, then retry the run."
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
+        return Reason.OUT_OF_MEMORY, _MEMORY_MEND
+    if "can't allocate memory" in str(error):  # torch's CPU allocator raises RuntimeError
+        return Reason.OUT_OF_MEMORY, _MEMORY_MEND
+    message = f"The engine failed with {type(error).__name__}; the end of the log tells where."
+    return Reason.INTERNAL_ERROR, message
+
+
+def _fail(emitter: Emitter, reason: Reason, message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
+    emitter.status(Status.FAILED, reason, message)
+    return 1
