@@ -1,0 +1,145 @@
+"""What goes with an artifact so that it can be understood and made again: card and provenance.
+
+`README.md` is the card that hubs read; `athanor.json` holds the same for programs.
+"""
+
+import json
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCardData
+
+from engine.hub import Resolved
+from engine.specs import JobSpec
+
+CARD_NAME, PROVENANCE_NAME = "README.md", "athanor.json"
+_LIBRARIES = ("athanor", "torch", "transformers", "peft", "tokenizers", "safetensors")
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """All that made an artifact."""
+
+    spec: JobSpec
+    base: Resolved
+    dataset: Resolved
+    metrics: dict[str, float]
+    """The last ones: `loss`, `eval_loss`, `step`, ..."""
+    device: str
+    """In words, such as `CPU, 2 threads`."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Of the dataset: rows, tokens, supervised tokens."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Job, run, node and owner, as the placement gives them."""
+
+
+def write_card(folder: Path, made: Provenance) -> None:
+    """Write the model card and the provenance of a LoRA adapter into its folder."""
+    body = _to_json(made)
+    text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    (folder / PROVENANCE_NAME).write_text(text, encoding="utf-8")
+    metadata = _make_metadata(made).to_yaml()
+    card = f"---\n{metadata}\n---\n\n{_write_text(folder.name, made, body)}"
+    (folder / CARD_NAME).write_text(card, encoding="utf-8")
+
+
+def _to_json(made: Provenance) -> dict[str, Any]:
+    return {
+        "kind": "adapter",
+        "spec": made.spec.model_dump(mode="json"),
+        "base": _to_source(made.base),
+        "dataset": _to_source(made.dataset) | made.counts,
+        "metrics": made.metrics,
+        "device": made.device,
+        "versions": {"python": platform.python_version(), **_list_versions()},
+        **({"made_by": made.names} if made.names else {}),
+    }
+
+
+def _to_source(source: Resolved) -> dict[str, Any]:
+    named = asdict(source) | {"path": None if source.repo else str(source.path)}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _list_versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _make_metadata(made: Provenance) -> ModelCardData:
+    base_card = _read_metadata(made.base.path / CARD_NAME)
+    dataset_card = _read_metadata(_folder(made.dataset.path) / CARD_NAME)
+    return ModelCardData(
+        base_model=made.base.repo,
+        base_model_relation="adapter" if made.base.repo else None,
+        base_model_revision=made.base.revision,
+        datasets=[made.dataset.repo] if made.dataset.repo else None,
+        dataset_revision=made.dataset.revision,
+        language=dataset_card.get("language"),
+        library_name="peft",
+        license=base_card.get("license"),
+        pipeline_tag="text-generation",
+        tags=["athanor", "lora"],
+    )
+
+
+def _folder(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _read_metadata(path: Path) -> dict[str, Any]:
+    """Return the front matter of a card; of one that is absent or unreadable, nothing."""
+    try:
+        content = path.read_text(encoding="utf-8")
+        body = yaml.safe_load(content.split("---", 2)[1]) if content.startswith("---") else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, IndexError):
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _write_text(name: str, made: Provenance, body: dict[str, Any]) -> str:
+    metrics = "\n".join(f"| {key} | {value:.6g} |" for key, value in made.metrics.items())
+    versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
+    counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in made.counts.items())
+    counts = counts.replace("num ", "")
+    spec = yaml.safe_dump(body["spec"], sort_keys=False, allow_unicode=True)
+    return f"""# {getattr(made.spec, "output", "") or name}
+
+A LoRA adapter, made with Athanor.
+
+| | |
+| --- | --- |
+| base model | {_name(made.base)} |
+| dataset | {_name(made.dataset)}{": " + counts if counts else ""} |
+| device | {made.device} |
+| versions | {versions} |
+
+## Last metrics
+
+| metric | value |
+| --- | --- |
+{metrics}
+
+## Spec
+
+The same spec, seed and device give the same losses: save it as `spec.yaml` and run
+`python -m engine train spec.yaml`.
+
+```yaml
+{spec}```
+"""
+
+
+def _name(source: Resolved) -> str:
+    if source.repo is None:
+        return f"`{source.ref}`"
+    return f"`{source.repo}` at `{source.revision}`"
