@@ -1,0 +1,144 @@
+// What pages read, each with its cache key. A key starts with the word the studio's `changed` message uses.
+
+import { queryOptions } from "@tanstack/react-query";
+import { ApiError, get, type Query } from "./client";
+import type * as S from "./shapes";
+
+export const queries = {
+  me: () =>
+    queryOptions({
+      queryKey: ["me"],
+      queryFn: async ({ signal }): Promise<S.Me | null> => {
+        try {
+          return await get<S.Me>("/api/me/", {}, signal);
+        } catch (error) {
+          if (error instanceof ApiError && error.status === 401) return null;
+          throw error;
+        }
+      },
+      staleTime: 60_000,
+    }),
+  tokens: () =>
+    queryOptions({
+      queryKey: ["tokens"],
+      queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Token>>("/api/tokens/", {}, signal)),
+    }),
+  users: (query: Query) =>
+    queryOptions({
+      queryKey: ["users", query],
+      queryFn: ({ signal }) => get<S.Page<S.User>>("/api/users/", query, signal),
+    }),
+  points: () =>
+    queryOptions({
+      queryKey: ["points", "balance"],
+      queryFn: ({ signal }) => get<S.Points>("/api/points/", {}, signal),
+    }),
+  statement: (query: Query) =>
+    queryOptions({
+      queryKey: ["points", "statement", query],
+      queryFn: ({ signal }) => get<S.Statement>("/api/points/statement/", query, signal),
+    }),
+  flavors: () =>
+    queryOptions({
+      queryKey: ["flavors"],
+      queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Flavor>>("/api/flavors/", {}, signal)),
+    }),
+  nodes: () =>
+    queryOptions({
+      queryKey: ["nodes"],
+      queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Node>>("/api/nodes/", {}, signal)),
+      refetchInterval: 5000,
+    }),
+  deployments: () =>
+    queryOptions({
+      queryKey: ["deployments"],
+      queryFn: async ({ signal }) =>
+        rowsOf(await get<Rows<S.Deployment>>("/api/deployments/", {}, signal)),
+    }),
+  repos: (query: Query) =>
+    queryOptions({
+      queryKey: ["repos", query],
+      queryFn: ({ signal }) => get<S.Page<S.Repo>>("/api/hub/repos/", query, signal),
+    }),
+  repo: (kind: S.Repo["kind"], id: string) =>
+    queryOptions({
+      queryKey: ["repo", kind, id],
+      queryFn: ({ signal }) => get<S.RepoDetail>(`/api/hub/repos/${kind}/${id}/`, {}, signal),
+    }),
+  rows: (id: string, query: Query) =>
+    queryOptions({
+      queryKey: ["rows", id, query],
+      queryFn: ({ signal }) =>
+        get<S.DatasetRows>(`/api/hub/repos/dataset/${id}/rows/`, query, signal),
+    }),
+  report: (id: string) =>
+    queryOptions({
+      queryKey: ["report", id],
+      queryFn: ({ signal }) =>
+        get<S.DatasetReport>(`/api/hub/repos/dataset/${id}/report/`, {}, signal),
+    }),
+  specInfo: (kind: string) =>
+    queryOptions({
+      queryKey: ["specs", kind],
+      queryFn: ({ signal }) => get<S.SpecInfo>(`/api/specs/${kind}/`, {}, signal),
+      staleTime: Infinity,
+    }),
+  jobs: (query: Query) =>
+    queryOptions({
+      queryKey: ["jobs", "list", query],
+      queryFn: ({ signal }) => get<S.Page<S.Job>>("/api/jobs/", query, signal),
+    }),
+  job: (id: string) =>
+    queryOptions({
+      queryKey: ["job", id],
+      queryFn: ({ signal }) => get<S.Job>(`/api/jobs/${id}/`, {}, signal),
+    }),
+  metrics: (runId: string) =>
+    queryOptions({
+      queryKey: ["metrics", runId],
+      queryFn: ({ signal }) => get<S.Metrics>(`/api/runs/${runId}/metrics/`, {}, signal),
+    }),
+  samples: (runId: string) =>
+    queryOptions({
+      queryKey: ["samples", runId],
+      queryFn: async ({ signal }) =>
+        rowsOf(await get<Rows<S.Sample>>(`/api/runs/${runId}/samples/`, {}, signal)),
+    }),
+  logMatches: (runId: string, q: string) =>
+    queryOptions({
+      queryKey: ["log-matches", runId, q],
+      queryFn: ({ signal }) =>
+        get<S.LogMatches>(`/api/runs/${runId}/log/search/`, { q, limit: 1000 }, signal),
+      enabled: q.length > 0,
+    }),
+  playgroundModels: () =>
+    queryOptions({
+      queryKey: ["deployments", "playground-models"],
+      queryFn: async ({ signal }) =>
+        rowsOf(await get<Rows<S.PlaygroundModel>>("/api/playground/models/", {}, signal)),
+    }),
+  conversations: () =>
+    queryOptions({
+      queryKey: ["conversations"],
+      queryFn: async ({ signal }) =>
+        rowsOf(
+          await get<Rows<S.ConversationHead>>(
+            "/api/playground/conversations/",
+            { page_size: 100 },
+            signal,
+          ),
+        ),
+    }),
+  conversation: (id: string) =>
+    queryOptions({
+      queryKey: ["conversation", id],
+      queryFn: ({ signal }) =>
+        get<S.Conversation>(`/api/playground/conversations/${id}/`, {}, signal),
+    }),
+};
+
+type Rows<T> = T[] | S.Page<T>;
+const rowsOf = <T>(answer: Rows<T>): T[] => (Array.isArray(answer) ? answer : answer.results);
+
+export const RUNNING = "queued,starting,running,stopping";
+export const ENDED = "succeeded,failed,stopped";

@@ -1,0 +1,47 @@
+// The launch form's words in Chinese, by field path. English comes with the schema itself.
+// fields.test.ts holds this list against the schema, so that a new field cannot stay without words.
+
+export const fields: Record<string, { title: string; help: string }> = {
+  model: { title: "基座模型", help: "从这个模型开始。" },
+  dataset: { title: "数据集", help: "OpenAI messages 格式的对话，JSONL 文件。" },
+  output: {
+    title: "适配器名称",
+    help: "在你的命名空间里接收适配器的仓库。留空则按模型和数据集命名。",
+  },
+  num_epochs: { title: "轮数", help: "整个数据集看几遍。" },
+  max_steps: { title: "最多步数", help: "无论轮数多少，到这么多步就停。" },
+  learning_rate: { title: "学习率", help: "预热之后达到的最大步长。" },
+  tokens_per_step: { title: "每步词元数", help: "一次参数更新所用的词元，紧凑拼接，不做填充。" },
+  max_length: { title: "最长样本", help: "更长的对话会在这里截断。" },
+  micro_batch_tokens: {
+    title: "同时处理的词元",
+    help: "同时放进内存的词元。调小可以省内存，不影响结果。",
+  },
+  lora: { title: "LoRA", help: "适配器的形状。" },
+  "lora.rank": { title: "LoRA 秩", help: "适配器的宽度。越大学得越多，占用内存也越多。" },
+  "lora.alpha": { title: "LoRA alpha", help: "适配器的输出按 alpha / 秩 缩放。" },
+  "lora.dropout": { title: "LoRA 丢弃率", help: "训练时随机丢弃的适配器输入的比例。" },
+  "lora.target_modules": { title: "适配的层", help: "加上适配器的线性层的名称。" },
+  schedule: { title: "学习率曲线", help: "预热之后学习率如何下降。" },
+  warmup_ratio: { title: "预热", help: "学习率上升阶段占总步数的比例。" },
+  weight_decay: { title: "权重衰减", help: "AdamW 把适配器拉向零的力度。" },
+  max_grad_norm: { title: "梯度裁剪", help: "范数更大的梯度会被缩小到这个值。" },
+  eval_fraction: { title: "留出比例", help: "不参与训练、用来计算评估损失的样本比例。" },
+  eval_every_steps: { title: "评估间隔", help: "两次评估之间的步数。" },
+  save_every_steps: {
+    title: "检查点间隔",
+    help: "两个检查点之间的步数。停止的任务会保留最近一个。",
+  },
+  precision: { title: "基座精度", help: "冻结的基座模型的数值格式；适配器始终是 fp32。" },
+  seed: { title: "随机种子", help: "同样的配置、种子和设备得到同样的损失。" },
+  sample_prompts: { title: "样例提示", help: "每次评估时让模型作答，看着它学习。" },
+  adapters: { title: "适配器", help: "启动时加载；运行中还可以再加。" },
+  max_context: { title: "最长上下文", help: "提示和回答合计的长度；更长的请求会被拒绝。" },
+  max_waiting: { title: "最长队列", help: "可以等待的请求数；再多就请对方稍后再来。" },
+};
+
+export const units: Record<string, string> = {
+  tokens: "词元",
+  steps: "步",
+  passes: "遍",
+};

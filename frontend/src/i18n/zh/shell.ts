@@ -1,0 +1,40 @@
+import type { shell as en } from "../en/shell";
+
+export const shell: typeof en = {
+  nav: {
+    home: "首页",
+    jobs: "任务",
+    models: "模型",
+    datasets: "数据集",
+    playground: "对话",
+    points: "算力点",
+    users: "用户与发放",
+    nodes: "节点",
+    deployments: "部署",
+    operate: "运营",
+    label: "主导航",
+    open: "打开菜单",
+    collapse: "收起菜单",
+    expand: "展开菜单",
+    skip: "跳到正文",
+  },
+  palette: {
+    open: "搜索与命令",
+    placeholder: "去哪里，或者新建什么？",
+    none: "没有匹配的命令。",
+    goTo: "前往",
+    create: "新建",
+    switch: "切换",
+    keys: "↑ ↓ 选择 · Enter 打开 · Esc 关闭",
+  },
+  tray: {
+    title: (n) => (n === 0 ? "当前没有运行中的任务" : `${n} 个任务进行中`),
+    burn: (points) => `每小时 ${points} 算力点`,
+    all: "全部任务",
+  },
+  balance: (points) => `余额 ${points} 算力点，查看流水`,
+  language: { title: "语言", zh: "中文", en: "English" },
+  theme: { title: "主题", light: "浅色", dark: "深色", toLight: "浅色主题", toDark: "深色主题" },
+  account: { open: "我的账户", profile: "个人资料与令牌", signOut: "退出登录", docs: "API 参考" },
+  live: { reconnecting: "正在重新连接…", back: "已重新连接" },
+};

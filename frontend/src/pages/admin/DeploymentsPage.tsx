@@ -1,0 +1,119 @@
+// Models that are loaded to answer, each with its adapters.
+
+import { App, Button, Table } from "antd";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "react-router";
+import { post } from "../../api/client";
+import { queries } from "../../api/queries";
+import type { Deployment } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { EmptyState } from "../../widgets/EmptyState";
+import { LinkButton } from "../../widgets/LinkButton";
+import { Loaded } from "../../widgets/Loaded";
+import { PageHead } from "../../widgets/PageHead";
+import { RelativeTime } from "../../widgets/RelativeTime";
+import { StateTag } from "../../widgets/StateTag";
+import { useAction } from "../useAction";
+
+export function DeploymentsPage() {
+  const { text } = useWords();
+  const words = text.deployments;
+  const { col } = words;
+  const { modal } = App.useApp();
+  const { run } = useAction();
+  const cache = useQueryClient();
+  const deployments = useQuery({ ...queries.deployments(), refetchInterval: 5000 });
+
+  const stop = (deployment: Deployment) =>
+    modal.confirm({
+      title: words.stopTitle(deployment.model),
+      content: words.stopText,
+      okText: words.stop,
+      okButtonProps: { danger: true },
+      onOk: () =>
+        run(async () => {
+          await post<Deployment>(`/api/deployments/${deployment.id}/stop/`);
+          await cache.invalidateQueries({ queryKey: ["deployments"] });
+        }),
+    });
+  const when = (iso: string | null) => (iso ? <RelativeTime iso={iso} /> : "");
+  return (
+    <div className="page">
+      <PageHead title={words.title} lead={words.lead} />
+      <div className="panel flush">
+        <Loaded query={deployments}>
+          {(list) => (
+            <Table<Deployment>
+              rowKey="id"
+              dataSource={list}
+              pagination={{ pageSize: 20, hideOnSinglePage: true }}
+              scroll={{ x: "max-content" }}
+              locale={{
+                emptyText: (
+                  <EmptyState
+                    title={words.empty}
+                    text={words.emptyText}
+                    action={<LinkButton to="/playground">{text.shell.nav.playground}</LinkButton>}
+                  />
+                ),
+              }}
+              columns={[
+                {
+                  title: col.model,
+                  key: "model",
+                  render: (_, { model }) => (
+                    <Link to={`/models/${model.split("@")[0]}`} className="mono">
+                      {model}
+                    </Link>
+                  ),
+                },
+                {
+                  title: col.state,
+                  key: "state",
+                  render: (_, { status, message }) => (
+                    <>
+                      <StateTag state={status} word={words.state[status]} />
+                      {message && <div className="muted small">{message}</div>}
+                    </>
+                  ),
+                },
+                {
+                  title: col.adapters,
+                  key: "adapters",
+                  render: (_, { adapters }) =>
+                    adapters.map((id) => (
+                      <div key={id} className="mono small">
+                        {id}
+                      </div>
+                    )),
+                },
+                { title: col.node, dataIndex: "node", className: "mono" },
+                {
+                  title: col.started,
+                  key: "started",
+                  render: (_, { started_at }) => when(started_at),
+                },
+                {
+                  title: col.used,
+                  key: "used",
+                  render: (_, { last_used_at }) => when(last_used_at),
+                },
+                {
+                  key: "stop",
+                  align: "right",
+                  title: <span className="visually-hidden">{words.stop}</span>,
+                  render: (_, deployment) =>
+                    ["starting", "ready"].includes(deployment.status) && (
+                      <Button size="small" danger onClick={() => stop(deployment)}>
+                        {words.stop}
+                      </Button>
+                    ),
+                },
+              ]}
+            />
+          )}
+        </Loaded>
+      </div>
+    </div>
+  );
+}

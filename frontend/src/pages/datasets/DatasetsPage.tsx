@@ -1,0 +1,29 @@
+// The datasets of the hub.
+
+import { UploadOutlined } from "@ant-design/icons";
+import { useWords } from "../../i18n";
+import { EmptyState } from "../../widgets/EmptyState";
+import { LinkButton } from "../../widgets/LinkButton";
+import { PageHead } from "../../widgets/PageHead";
+import { RepoCards } from "../hub/RepoCards";
+import { RepoFilters } from "../hub/RepoFilters";
+
+export function DatasetsPage() {
+  const { text } = useWords();
+  const words = text.hub.datasets;
+  const upload = (
+    <LinkButton to="/datasets/new" type="primary" icon={<UploadOutlined />}>
+      {words.upload}
+    </LinkButton>
+  );
+  return (
+    <div className="page">
+      <PageHead title={words.title} lead={words.lead} actions={upload} />
+      <RepoFilters />
+      <RepoCards
+        kind="dataset"
+        nothing={<EmptyState title={words.empty} text={words.emptyText} action={upload} />}
+      />
+    </div>
+  );
+}

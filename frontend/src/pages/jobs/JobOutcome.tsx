@@ -1,0 +1,50 @@
+// How a job ended, in words, and what to do with what came out.
+
+import { Alert, Space } from "antd";
+import type { Job } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { LinkButton } from "../../widgets/LinkButton";
+
+export function JobOutcome({ job }: { job: Job }) {
+  const { text, language } = useWords();
+  const words = text.jobs.result;
+  if (!job.ended_at) return null;
+  if (job.status === "succeeded" && job.output_repo) {
+    return (
+      <Alert
+        type="success"
+        showIcon
+        title={words.title}
+        description={<span className="break">{words.text(job.output_repo)}</span>}
+        action={
+          <Space wrap>
+            <LinkButton
+              type="primary"
+              to={`/playground?model=${encodeURIComponent(job.output_repo)}`}
+            >
+              {words.chat}
+            </LinkButton>
+            <LinkButton to={`/models/${job.output_repo}`}>{words.open}</LinkButton>
+          </Space>
+        }
+      />
+    );
+  }
+  if (job.status === "succeeded") return null;
+  const known = text.reason[job.reason];
+  // The engine's own sentence names the numbers; ours comes first where it can be in the reader's language.
+  const isSame = !known || (language === "en" && job.message.startsWith(known));
+  return (
+    <Alert
+      type={job.status === "failed" ? "error" : "info"}
+      showIcon
+      title={isSame ? job.message || text.status[job.status] : known}
+      description={
+        <span className="break">
+          {!isSame && job.message}{" "}
+          <span className="muted small mono">{text.error.code(job.reason)}</span>
+        </span>
+      }
+    />
+  );
+}

@@ -1,0 +1,94 @@
+// One job, while it is live and after: what it does, what it says, what came out, and why it ended.
+
+import { Alert, Button, Tabs } from "antd";
+import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
+import { useParams } from "react-router";
+import { queries } from "../../api/queries";
+import type { Job, Run } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { Loaded } from "../../widgets/Loaded";
+import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { useUrlState } from "../useUrlState";
+import { ArtifactsTab } from "./ArtifactsTab";
+import { JobHead } from "./JobHead";
+import { JobOutcome } from "./JobOutcome";
+import { JobSummary } from "./JobSummary";
+import { OverviewTab } from "./OverviewTab";
+import { RunsTab } from "./RunsTab";
+import { SamplesTab } from "./SamplesTab";
+import { useRunStream } from "./useRunStream";
+
+const LogTab = lazy(async () => ({ default: (await import("./LogTab")).LogTab }));
+const SpecTab = lazy(async () => ({ default: (await import("./SpecTab")).SpecTab }));
+
+export function JobPage() {
+  const { id = "" } = useParams();
+  const [read] = useUrlState();
+  const job = useQuery(queries.job(id));
+  return (
+    <Loaded query={job} skeleton={<PageSkeleton />}>
+      {(data) => {
+        const wanted = data.runs.find((run) => String(run.index) === read("run"));
+        return <JobView key={wanted?.id ?? data.run.id} job={data} run={wanted ?? data.run} />;
+      }}
+    </Loaded>
+  );
+}
+
+function JobView({ job, run }: { job: Job; run: Run }) {
+  const { text } = useWords();
+  const words = text.jobs;
+  const [read, write] = useUrlState();
+  const { stream, state } = useRunStream(run);
+  const isLatest = run.id === job.run.id;
+  const isLost = state === "waiting" && isLatest && !job.ended_at;
+  const tab = read("tab") || "overview";
+  const tabs = [
+    {
+      key: "overview",
+      label: words.tab.overview,
+      children: <OverviewTab job={job} run={run} stream={stream} />,
+    },
+    {
+      key: "log",
+      label: words.tab.log,
+      children: <LogTab run={run} log={stream.log} isLive={!run.ended_at} />,
+    },
+    {
+      key: "samples",
+      label: words.tab.samples,
+      children: <SamplesTab run={run} stream={stream} />,
+    },
+    { key: "artifacts", label: words.tab.artifacts, children: <ArtifactsTab run={run} /> },
+    { key: "spec", label: words.tab.spec, children: <SpecTab job={job} /> },
+    { key: "runs", label: words.tab.runs, children: <RunsTab job={job} run={run} /> },
+  ];
+  return (
+    <div className="page">
+      <JobHead job={job} />
+      <div className="stack">
+        {isLost && <Alert type="warning" showIcon title={words.reconnecting} />}
+        {!isLatest && (
+          <Alert
+            type="info"
+            showIcon
+            title={words.showingRun(run.index)}
+            action={<Button onClick={() => write({ run: "" })}>{words.showLatest}</Button>}
+          />
+        )}
+        {isLatest && <JobOutcome job={job} />}
+        <JobSummary job={job} run={run} stream={stream} />
+        <Tabs
+          activeKey={tab}
+          onChange={(key) => write({ tab: key === "overview" ? "" : key, line: "" })}
+          destroyOnHidden
+          items={tabs.map((item) => ({
+            ...item,
+            children: <Suspense fallback={<PageSkeleton />}>{item.children}</Suspense>,
+          }))}
+        />
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,60 @@
+// What a run is made of and what it measured last.
+
+import { Link } from "react-router";
+import type { Job, Run } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import type { RunStream } from "../../stores/runStream";
+import { CopyButton } from "../../widgets/CopyButton";
+import { Facts } from "../../widgets/Facts";
+import { RelativeTime } from "../../widgets/RelativeTime";
+
+function RepoLink({ kind, id }: { kind: "models" | "datasets"; id: unknown }) {
+  if (typeof id !== "string" || !id) return null;
+  const [repo, revision] = id.split("@");
+  return (
+    <Link to={`/${kind}/${repo}`} className="mono">
+      {repo}
+      {revision && <span className="muted">@{revision.slice(0, 8)}</span>}
+    </Link>
+  );
+}
+
+export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: RunStream }) {
+  const { text, format } = useWords();
+  const words = text.jobs.facts;
+  const last = (name: string): number | undefined =>
+    stream.series.get(name)?.values.at(-1) ?? run.latest_metrics[name];
+  const shown = (name: string, show: (value: number) => string) => {
+    const value = last(name);
+    return value === undefined ? null : show(value);
+  };
+  const when = (iso: string | null) => iso && <RelativeTime iso={iso} />;
+  return (
+    <Facts
+      facts={[
+        [words.model, <RepoLink key="m" kind="models" id={job.spec.model} />],
+        [
+          words.dataset,
+          job.spec.dataset ? <RepoLink key="d" kind="datasets" id={job.spec.dataset} /> : null,
+        ],
+        [words.output, job.output_repo && <RepoLink key="o" kind="models" id={job.output_repo} />],
+        [words.lastLoss, shown("loss", format.measure)],
+        [words.evalLoss, shown("eval_loss", format.measure)],
+        [words.epoch, shown("epoch", (value) => format.number(value, 2))],
+        [words.speed, shown("tokens_per_s", (value) => words.tokensPerS(format.number(value)))],
+        [words.memory, shown("memory_bytes", format.bytes)],
+        [words.launched, when(run.created_at)],
+        [words.started, when(run.started_at)],
+        [words.ended, when(run.ended_at)],
+        [words.exitCode, run.exit_code === null ? null : String(run.exit_code)],
+        [
+          words.id,
+          <span key="id" className="row" style={{ gap: 2, flexWrap: "nowrap" }}>
+            <span className="mono ellipsis">{job.id}</span>
+            <CopyButton text={job.id} size="small" />
+          </span>,
+        ],
+      ]}
+    />
+  );
+}

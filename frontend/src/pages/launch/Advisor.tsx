@@ -1,0 +1,132 @@
+// The advisor: memory, time and points before anything is spent, and the mend of whatever stands in the way.
+
+import { CheckCircleFilled } from "@ant-design/icons";
+import { Alert, Button, Tooltip } from "antd";
+import type { Estimate, Refusal } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { sayProblem } from "../../i18n/said";
+import { Figure } from "../../widgets/Figure";
+
+interface Props {
+  estimate: Estimate | undefined;
+  onMend: (refusal: Refusal) => void;
+}
+
+export function Advisor({ estimate, onMend }: Props) {
+  const { text, format } = useWords();
+  const words = text.launch.advisor;
+  if (!estimate) return <p className="muted">{words.waiting}</p>;
+  const { duration_s, num_steps, num_tokens, cost_mpoints, hold_mpoints } = estimate;
+  return (
+    <div className="stack" data-testid="advisor">
+      <MemoryBar estimate={estimate} />
+      {duration_s !== null && (
+        <Figure
+          label={words.time}
+          value={words.about(format.duration(duration_s))}
+          note={words.steps(format.number(num_steps ?? 0), format.compact(num_tokens ?? 0))}
+        />
+      )}
+      {cost_mpoints !== null && (
+        <Figure
+          label={words.cost}
+          value={words.about(format.points(cost_mpoints))}
+          note={
+            <>
+              {words.hold(format.points(hold_mpoints ?? 0))}{" "}
+              {words.balance(format.points(estimate.available_mpoints))}
+            </>
+          }
+        />
+      )}
+      {estimate.ok && (
+        <span className="state good">
+          <CheckCircleFilled /> {words.fits}
+        </span>
+      )}
+      {estimate.refusals.map((refusal) => (
+        <Objection
+          key={refusal.code + refusal.field}
+          refusal={refusal}
+          tone="error"
+          onMend={onMend}
+        />
+      ))}
+      {estimate.warnings.map((refusal) => (
+        <Objection
+          key={refusal.code + refusal.field}
+          refusal={refusal}
+          tone="warning"
+          onMend={onMend}
+        />
+      ))}
+    </div>
+  );
+}
+
+function MemoryBar({ estimate }: { estimate: Estimate }) {
+  const { text, format } = useWords();
+  const words = text.launch.advisor;
+  const { peak_memory_bytes: peak, flavor_memory_bytes: all } = estimate;
+  if (peak === null) return null;
+  const ratio = all ? peak / all : 0;
+  const parts = Object.entries(estimate.memory_parts)
+    .sort(([, a], [, b]) => b - a)
+    .map(([name, bytes]) => `${words.parts[name] ?? name}: ${format.bytes(bytes)}`);
+  const shown = all ? words.memoryOf(format.bytes(peak), format.bytes(all)) : format.bytes(peak);
+  return (
+    <div>
+      <Figure label={words.memory} value={shown} />
+      {all ? (
+        <Tooltip
+          title={parts.map((part) => (
+            <div key={part}>{part}</div>
+          ))}
+        >
+          <div
+            className={ratio > 1 ? "meter over" : "meter"}
+            role="meter"
+            tabIndex={0}
+            aria-label={words.memory}
+            aria-valuemin={0}
+            aria-valuemax={all}
+            aria-valuenow={Math.min(peak, all)}
+            aria-valuetext={shown}
+          >
+            <div style={{ width: `${Math.min(100, ratio * 100)}%` }} />
+          </div>
+        </Tooltip>
+      ) : null}
+    </div>
+  );
+}
+
+interface ObjectionProps {
+  refusal: Refusal;
+  tone: "error" | "warning";
+  onMend: (refusal: Refusal) => void;
+}
+
+function Objection({ refusal, tone, onMend }: ObjectionProps) {
+  const { text } = useWords();
+  const { mend } = refusal;
+  const mendWords = mend && (text.launch.mend[mend.code]?.(mend.params) ?? text.launch.mendOther);
+  return (
+    <Alert
+      type={tone}
+      showIcon
+      title={
+        <>
+          {sayProblem(text, refusal)}
+          {mendWords && (
+            <div style={{ marginTop: 8 }}>
+              <Button size="small" onClick={() => onMend(refusal)}>
+                {mendWords}
+              </Button>
+            </div>
+          )}
+        </>
+      }
+    />
+  );
+}

@@ -1,0 +1,184 @@
+// The launch form itself, its two faces (form and YAML), and the act of launching.
+
+import { FireOutlined } from "@ant-design/icons";
+import { App, Button, Input, Segmented } from "antd";
+import { useQueryClient } from "@tanstack/react-query";
+import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
+import { useNavigate } from "react-router";
+import { ApiError, post, type ErrorBody } from "../../api/client";
+import { queries } from "../../api/queries";
+import type { Job, Refusal, RepoDetail, SpecInfo } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { sayError, sayProblem } from "../../i18n/said";
+import { LaunchKey } from "../../stores/launchKey";
+import { merge, readSchema } from "../../stores/specSchema";
+import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { fieldId } from "../../widgets/SpecForm";
+import { useAction } from "../useAction";
+import { Advisor } from "./Advisor";
+import { CommandPart } from "./CommandPart";
+import { FlavorCards } from "./FlavorCards";
+import { HowPart } from "./HowPart";
+import { WhatPart } from "./WhatPart";
+import { useEstimate } from "./useEstimate";
+import { forgetForm, useLaunchForm } from "./useLaunchForm";
+
+const YamlPart = lazy(async () => ({ default: (await import("./YamlPart")).YamlPart }));
+
+interface Props {
+  info: SpecInfo;
+  from: Job | null;
+  model: string;
+  dataset: string;
+}
+
+const nameOf = (problem: Pick<ErrorBody, "field">) => problem.field?.replace(/^spec\./, "") ?? "";
+
+function focusField(name: string): void {
+  const wanted = document.getElementById(fieldId(name));
+  wanted?.scrollIntoView({ block: "center" });
+  wanted?.focus({ preventScroll: true });
+}
+
+export function LaunchFormView(props: Props) {
+  const { text, format } = useWords();
+  const words = text.launch;
+  const { message } = App.useApp();
+  const cache = useQueryClient();
+  const navigate = useNavigate();
+  const { run, isBusy } = useAction();
+  const { form, change, defaults, applyPreset } = useLaunchForm(props);
+  const { estimate, isCurrent } = useEstimate(form);
+  const [face, setFace] = useState<"form" | "yaml">("form");
+  const [refused, setRefused] = useState<readonly ErrorBody[]>([]);
+  const launchKey = useRef(new LaunchKey());
+  const fields = useMemo(() => readSchema(props.info.schema), [props.info]);
+  const setFlavor = useCallback((flavor: string) => change({ flavor }), [change]);
+
+  const errors = useMemo(() => {
+    const problems = [...refused, ...(estimate?.refusals ?? [])].filter((problem) => problem.field);
+    return new Map(problems.map((problem) => [nameOf(problem), sayProblem(text, problem)]));
+  }, [refused, estimate, text]);
+
+  const edit = (changes: Parameters<typeof change>[0]) => {
+    setRefused([]);
+    change(changes);
+  };
+  const mend = ({ mend: way }: Refusal) => {
+    if (way?.code === "keep_good_rows") {
+      const id = String(way.params.dataset).split("@")[0] ?? "";
+      void run(async () => {
+        await post<RepoDetail>(`/api/hub/repos/dataset/${id}/keep-good-rows/`);
+        await cache.invalidateQueries({ queryKey: ["estimate"] });
+      }, text.hub.report.kept);
+      return;
+    }
+    if (way?.set.flavor) edit({ flavor: way.set.flavor });
+    if (way?.set.spec) edit({ spec: merge(form.spec, way.set.spec) });
+  };
+  const launch = async () => {
+    const { name, spec, flavor } = form;
+    const body = { ...(name.trim() && { name: name.trim() }), spec, flavor };
+    try {
+      const job = await post<Job>("/api/jobs/", body, {
+        "Idempotency-Key": launchKey.current.for(body),
+      });
+      cache.setQueryData(queries.job(job.id).queryKey, job);
+      void cache.invalidateQueries({ queryKey: ["jobs"] });
+      void cache.invalidateQueries({ queryKey: ["points"] });
+      forgetForm();
+      await navigate(`/jobs/${job.id}`);
+    } catch (error) {
+      const problems = error instanceof ApiError ? error.problems : [];
+      setRefused(problems);
+      const first = problems.find((problem) => problem.field);
+      if (first) setTimeout(() => focusField(nameOf(first)));
+      void message.error(sayError(text, error));
+    }
+  };
+  const cost = estimate?.cost_mpoints;
+  return (
+    <div className="two launch">
+      <div>
+        <div className="row" style={{ marginBottom: 14 }}>
+          <Segmented
+            value={face}
+            onChange={setFace}
+            aria-label={`${words.asForm} / ${words.asYaml}`}
+            options={[
+              { value: "form", label: words.asForm },
+              { value: "yaml", label: words.asYaml },
+            ]}
+          />
+        </div>
+        {face === "form" ? (
+          <>
+            <WhatPart
+              fields={fields}
+              form={form}
+              errors={errors}
+              onChange={(spec) => edit({ spec })}
+            />
+            <HowPart
+              fields={fields}
+              form={form}
+              errors={errors}
+              defaults={defaults}
+              presets={props.info.presets}
+              onChange={(spec) => edit({ spec })}
+              onPreset={(preset) => {
+                setRefused([]);
+                applyPreset(preset);
+              }}
+            />
+          </>
+        ) : (
+          <section className="panel form-part">
+            <Suspense fallback={<PageSkeleton />}>
+              <YamlPart spec={form.spec} onChange={(spec) => edit({ spec })} />
+            </Suspense>
+          </section>
+        )}
+        <section className="panel form-part">
+          <h2>{words.where}</h2>
+          <p>{words.whereText}</p>
+          <FlavorCards value={form.flavor} onChange={setFlavor} error={errors.get("flavor")} />
+        </section>
+        <section className="panel form-part">
+          <div className="field">
+            <label htmlFor="job-name">
+              {words.jobName} <span className="muted">({text.optional})</span>
+            </label>
+            <Input
+              id="job-name"
+              maxLength={120}
+              value={form.name}
+              onChange={(event) => edit({ name: event.target.value })}
+              aria-describedby="job-name-help"
+            />
+            <div className="field-help" id="job-name-help">
+              {words.jobNameHelp}
+            </div>
+          </div>
+        </section>
+        <CommandPart form={form} />
+      </div>
+      <aside className="panel sticky-side" aria-label={words.advisor.title}>
+        <h2 className="section-title">{words.advisor.title}</h2>
+        <Advisor estimate={estimate} onMend={mend} />
+        <Button
+          type="primary"
+          size="large"
+          block
+          icon={<FireOutlined />}
+          style={{ marginTop: 18 }}
+          loading={isBusy}
+          disabled={!estimate || !isCurrent || !estimate.ok}
+          onClick={() => void run(launch)}
+        >
+          {cost != null && estimate?.ok ? words.submitFor(format.points(cost)) : words.submit}
+        </Button>
+      </aside>
+    </div>
+  );
+}

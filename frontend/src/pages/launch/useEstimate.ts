@@ -1,0 +1,22 @@
+// What the advisor says of the form, asked again when typing pauses.
+
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { call } from "../../api/client";
+import type { Estimate } from "../../api/shapes";
+import { useDelayed } from "../useDelayed";
+import type { LaunchForm } from "./useLaunchForm";
+
+export function useEstimate({ spec, flavor }: LaunchForm) {
+  const rested = useDelayed(JSON.stringify({ spec, flavor }), 300);
+  const isReady = Boolean(spec.model && spec.dataset && flavor);
+  const query = useQuery({
+    queryKey: ["estimate", rested],
+    queryFn: ({ signal }) =>
+      call<Estimate>("POST", "/api/jobs/estimate/", { body: JSON.parse(rested) as object, signal }),
+    enabled: isReady,
+    placeholderData: keepPreviousData,
+    staleTime: 10_000,
+  });
+  const isCurrent = rested === JSON.stringify({ spec, flavor }) && !query.isPlaceholderData;
+  return { estimate: isReady ? query.data : undefined, error: query.error, isCurrent, isReady };
+}

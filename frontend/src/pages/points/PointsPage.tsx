@@ -1,0 +1,156 @@
+// The balance and the statement, which adds up before the reader's eyes.
+
+import { CheckCircleFilled, CloseCircleFilled } from "@ant-design/icons";
+import { Button, Table } from "antd";
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { queries } from "../../api/queries";
+import type { Statement } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { EmptyState } from "../../widgets/EmptyState";
+import { Figure } from "../../widgets/Figure";
+import { Loaded } from "../../widgets/Loaded";
+import { PageHead } from "../../widgets/PageHead";
+import { useUrlState } from "../useUrlState";
+import { useStatementColumns } from "./useStatementColumns";
+
+const PAGE_SIZE = 50;
+
+export function PointsPage() {
+  const { text } = useWords();
+  const words = text.pointsPage;
+  const [read, write] = useUrlState();
+  const user = read("user");
+  const page = Number(read("page")) || 1;
+  const statement = useQuery({
+    ...queries.statement({ page, page_size: PAGE_SIZE, user }),
+    placeholderData: keepPreviousData,
+  });
+  return (
+    <div className="page">
+      <PageHead
+        title={words.title}
+        lead={words.lead}
+        actions={
+          user && <Button onClick={() => write({ user: "", page: "" })}>{words.mine}</Button>
+        }
+      />
+      <div className="stack">
+        {!user && <Balance />}
+        <section className="panel flush">
+          <div className="panel-head">
+            <h2>{user ? words.statementOf(user) : words.statement}</h2>
+          </div>
+          <Loaded query={statement}>
+            {(data) => (
+              <StatementTable
+                statement={data}
+                page={page}
+                onPage={(value) => write({ page: value > 1 ? String(value) : "" })}
+              />
+            )}
+          </Loaded>
+        </section>
+      </div>
+    </div>
+  );
+}
+
+function Balance() {
+  const { text, format } = useWords();
+  const words = text.pointsPage;
+  const points = useQuery(queries.points());
+  return (
+    <section className="panel">
+      <Loaded query={points}>
+        {(balance) => (
+          <div className="figures">
+            <Figure
+              isBig
+              label={words.available}
+              value={format.points(balance.available_mpoints)}
+            />
+            <Figure
+              isBig
+              label={words.held}
+              value={format.points(balance.held_mpoints)}
+              note={words.heldHelp}
+            />
+            <Figure isBig label={words.total} value={format.points(balance.total_mpoints)} />
+            <Figure
+              isBig
+              label={words.burn}
+              value={
+                balance.burn_mpoints_per_hour > 0
+                  ? text.pointsPerHour(format.points(balance.burn_mpoints_per_hour))
+                  : "-"
+              }
+              note={
+                balance.runs_out_at
+                  ? words.runsOut(format.relative(balance.runs_out_at))
+                  : words.burnNone
+              }
+            />
+          </div>
+        )}
+      </Loaded>
+    </section>
+  );
+}
+
+interface TableProps {
+  statement: Statement;
+  page: number;
+  onPage: (page: number) => void;
+}
+
+function StatementTable({ statement, page, onPage }: TableProps) {
+  const { text, format } = useWords();
+  const words = text.pointsPage;
+  const columns = useStatementColumns();
+  const { totals } = statement;
+  const addsUp =
+    totals.sum_available_mpoints === totals.available_mpoints &&
+    totals.sum_held_mpoints === totals.held_mpoints;
+  return (
+    <Table
+      rowKey="id"
+      size="middle"
+      columns={columns}
+      dataSource={statement.results}
+      scroll={{ x: "max-content" }}
+      locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
+      pagination={{
+        current: page,
+        pageSize: statement.page_size,
+        total: statement.count,
+        hideOnSinglePage: true,
+        showSizeChanger: false,
+        onChange: onPage,
+      }}
+      summary={() => (
+        <Table.Summary.Row className="sum-row">
+          <Table.Summary.Cell index={0} colSpan={3}>
+            <b>{words.sum}</b>{" "}
+            <span className={addsUp ? "state good small" : "state bad small"}>
+              {addsUp ? <CheckCircleFilled /> : <CloseCircleFilled />}
+              {addsUp ? words.adds : words.doesNotAdd}
+            </span>
+          </Table.Summary.Cell>
+          <Table.Summary.Cell index={3} align="right" className="num">
+            <b data-testid="sum-available">{format.change(totals.sum_available_mpoints)}</b>
+          </Table.Summary.Cell>
+          <Table.Summary.Cell index={4} align="right" className="num">
+            <b>{format.change(totals.sum_held_mpoints)}</b>
+          </Table.Summary.Cell>
+          <Table.Summary.Cell index={5} align="right" className="num">
+            <b data-testid="balance-available">{format.exact(totals.available_mpoints)}</b>
+          </Table.Summary.Cell>
+          <Table.Summary.Cell index={6} align="right" className="num">
+            <b>{format.exact(totals.held_mpoints)}</b>
+          </Table.Summary.Cell>
+          <Table.Summary.Cell index={7} />
+        </Table.Summary.Row>
+      )}
+    />
+  );
+}

@@ -1,0 +1,74 @@
+// The columns of a statement: each change with its reason, and what was left after it.
+
+import type { TableColumnsType } from "antd";
+import { Link } from "react-router";
+import type { StatementLine } from "../../api/shapes";
+import { useWords } from "../../i18n";
+
+export function useStatementColumns(): TableColumnsType<StatementLine> {
+  const { text, format } = useWords();
+  const words = text.pointsPage;
+  const { col } = words;
+  const change = (value: number) =>
+    value === 0 ? <span className="muted">0</span> : format.change(value);
+  return [
+    {
+      title: col.time,
+      key: "time",
+      render: (_, line) => (
+        <time className="num" dateTime={line.time}>
+          {format.time(line.time)}
+        </time>
+      ),
+    },
+    {
+      title: col.reason,
+      key: "reason",
+      render: (_, line) => words.reason[line.reason] ?? line.reason,
+    },
+    {
+      title: col.what,
+      key: "what",
+      render: (_, line) =>
+        line.job_id ? (
+          <>
+            <Link to={`/jobs/${line.job_id}`}>{line.job_name || line.job_id.slice(0, 8)}</Link>
+            {line.run_index !== null && (
+              <span className="muted small"> {words.run(line.run_index)}</span>
+            )}
+          </>
+        ) : (
+          line.note
+        ),
+    },
+    {
+      title: col.available,
+      key: "available",
+      align: "right",
+      className: "num",
+      render: (_, line) => change(line.available_change_mpoints),
+    },
+    {
+      title: col.held,
+      key: "held",
+      align: "right",
+      className: "num",
+      render: (_, line) => change(line.held_change_mpoints),
+    },
+    {
+      title: col.after,
+      key: "after",
+      align: "right",
+      className: "num",
+      render: (_, line) => format.exact(line.available_after_mpoints),
+    },
+    {
+      title: col.heldAfter,
+      key: "heldAfter",
+      align: "right",
+      className: "num",
+      render: (_, line) => format.exact(line.held_after_mpoints),
+    },
+    { title: col.by, dataIndex: "by" },
+  ];
+}

@@ -1,0 +1,93 @@
+// Every address of the dashboard and the page it opens; a page is loaded when it is first looked at.
+
+import { createBrowserRouter, type RouteObject } from "react-router";
+import { PageFault } from "./pages/shell/PageFault";
+import { NotFoundPage } from "./pages/shell/NotFoundPage";
+import { PageSkeleton } from "./widgets/PageSkeleton";
+import { Shell } from "./pages/shell/Shell";
+
+const pages: RouteObject[] = [
+  {
+    index: true,
+    lazy: async () => ({ Component: (await import("./pages/home/HomePage")).HomePage }),
+  },
+  {
+    path: "jobs",
+    lazy: async () => ({ Component: (await import("./pages/jobs/JobsPage")).JobsPage }),
+  },
+  {
+    path: "jobs/:id",
+    lazy: async () => ({ Component: (await import("./pages/jobs/JobPage")).JobPage }),
+  },
+  {
+    path: "launch",
+    lazy: async () => ({ Component: (await import("./pages/launch/LaunchPage")).LaunchPage }),
+  },
+  {
+    path: "models",
+    lazy: async () => ({ Component: (await import("./pages/models/ModelsPage")).ModelsPage }),
+  },
+  {
+    path: "models/:namespace/:name",
+    lazy: async () => ({ Component: (await import("./pages/models/ModelPage")).ModelPage }),
+  },
+  {
+    path: "datasets",
+    lazy: async () => ({ Component: (await import("./pages/datasets/DatasetsPage")).DatasetsPage }),
+  },
+  {
+    path: "datasets/new",
+    lazy: async () => ({
+      Component: (await import("./pages/datasets/UploadDatasetPage")).UploadDatasetPage,
+    }),
+  },
+  {
+    path: "datasets/:namespace/:name",
+    lazy: async () => ({ Component: (await import("./pages/datasets/DatasetPage")).DatasetPage }),
+  },
+  {
+    path: "playground/:id?",
+    lazy: async () => ({
+      Component: (await import("./pages/playground/PlaygroundPage")).PlaygroundPage,
+    }),
+  },
+  {
+    path: "points",
+    lazy: async () => ({ Component: (await import("./pages/points/PointsPage")).PointsPage }),
+  },
+  {
+    path: "profile",
+    lazy: async () => ({ Component: (await import("./pages/profile/ProfilePage")).ProfilePage }),
+  },
+  {
+    path: "users",
+    lazy: async () => ({ Component: (await import("./pages/admin/UsersPage")).UsersPage }),
+  },
+  {
+    path: "nodes",
+    lazy: async () => ({ Component: (await import("./pages/admin/NodesPage")).NodesPage }),
+  },
+  {
+    path: "deployments",
+    lazy: async () => ({
+      Component: (await import("./pages/admin/DeploymentsPage")).DeploymentsPage,
+    }),
+  },
+  { path: "*", Component: NotFoundPage },
+];
+
+export const router = createBrowserRouter([
+  {
+    path: "/sign-in",
+    lazy: async () => ({ Component: (await import("./pages/signin/SignInPage")).SignInPage }),
+    ErrorBoundary: PageFault,
+    HydrateFallback: PageSkeleton,
+  },
+  {
+    path: "/",
+    Component: Shell,
+    ErrorBoundary: PageFault,
+    HydrateFallback: PageSkeleton,
+    children: [{ ErrorBoundary: PageFault, children: pages }],
+  },
+]);

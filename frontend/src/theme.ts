@@ -1,0 +1,80 @@
+// The look: neutral warm surfaces and one ember accent, for what is live and for the primary action.
+
+import { theme, type ThemeConfig } from "antd";
+
+const FONT =
+  'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", "PingFang SC", "Hiragino Sans GB", ' +
+  '"Microsoft YaHei", "Noto Sans CJK SC", "Noto Sans SC", sans-serif';
+export const MONO_FONT =
+  'ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", "Noto Sans Mono CJK SC", monospace';
+
+const SHARED = {
+  borderRadius: 6,
+  fontFamily: FONT,
+  fontFamilyCode: MONO_FONT,
+  fontSize: 14,
+  controlHeight: 34,
+  motionDurationMid: "0.12s",
+  motionDurationSlow: "0.18s",
+  wireframe: false,
+} as const;
+
+// Every pair of text and ground below has a contrast of at least 4.5 (WCAG AA).
+export const LIGHT: ThemeConfig = {
+  algorithm: theme.defaultAlgorithm,
+  token: {
+    ...SHARED,
+    colorPrimary: "#b8430f",
+    colorLink: "#a83c0c",
+    colorInfo: "#4a6076",
+    colorSuccess: "#2f7a3c",
+    colorWarning: "#946200",
+    colorError: "#b3261e",
+    colorBgLayout: "#f6f4f1",
+    colorBgContainer: "#ffffff",
+    colorBorder: "#d5cdc4",
+    colorBorderSecondary: "#e7e1da",
+    colorText: "#231e1a",
+    colorTextSecondary: "#5b524a",
+    colorTextTertiary: "#6d635a",
+    colorTextDescription: "#665c53",
+    colorTextPlaceholder: "#746a61",
+    colorTextQuaternary: "#8a8078",
+  },
+  components: {
+    Layout: { siderBg: "#fbfaf8", headerBg: "#fbfaf8" },
+    Menu: { itemBg: "transparent" },
+  },
+};
+
+export const DARK: ThemeConfig = {
+  algorithm: theme.darkAlgorithm,
+  token: {
+    ...SHARED,
+    colorPrimary: "#f08a4b",
+    colorLink: "#f29a62",
+    colorInfo: "#93a9bf",
+    colorSuccess: "#6fbf7c",
+    colorWarning: "#dba63a",
+    colorError: "#f0766c",
+    colorBgBase: "#151210",
+    colorTextBase: "#efe8e1",
+    colorBgLayout: "#131110",
+    colorBgContainer: "#1b1816",
+    colorBgElevated: "#26211e",
+    colorBorder: "#443c36",
+    colorBorderSecondary: "#302a26",
+    colorText: "#ece5de",
+    colorTextSecondary: "#b6aba1",
+    colorTextTertiary: "#a0958b",
+    colorTextDescription: "#a89d93",
+    colorTextPlaceholder: "#95897f",
+    colorTextLightSolid: "#1b130d",
+  },
+  components: {
+    Layout: { siderBg: "#171412", headerBg: "#171412" },
+    Menu: { itemBg: "transparent" },
+    Tooltip: { colorTextLightSolid: "#f4eee8" },
+    Button: { primaryColor: "#1b130d", dangerColor: "#1b130d" },
+  },
+};

@@ -1,0 +1,110 @@
+// Curves over steps. Wraps uPlot, which draws on a canvas: made once per shape of data, fed afterwards.
+
+import { useEffect, useRef } from "react";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+
+export interface Curve {
+  label: string;
+  steps: readonly number[];
+  values: readonly number[];
+  /** A CSS custom property, so that the curve follows the theme. */
+  color: string;
+  width?: number;
+  dash?: number[];
+  isFaint?: boolean;
+}
+
+interface Props {
+  curves: readonly Curve[];
+  xLabel: string;
+  isLog?: boolean;
+  height?: number;
+  theme: string;
+  summary: string;
+  formatValue: (value: number) => string;
+}
+
+const cssVar = (name: string) =>
+  getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+function toData(curves: readonly Curve[]): uPlot.AlignedData {
+  if (curves.length === 0) return [[]];
+  return uPlot.join(
+    curves.map(({ steps, values }) => [[...steps], [...values]] as uPlot.AlignedData),
+  );
+}
+
+function makeOptions(props: Props, width: number): uPlot.Options {
+  const ink = cssVar("--muted");
+  const line = cssVar("--line");
+  const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+  const show = (value: number | null) => (value === null ? "-" : props.formatValue(value));
+  return {
+    width,
+    height: props.height ?? 260,
+    legend: { live: true },
+    cursor: { points: { size: 7 } },
+    scales: { x: { time: false }, y: { distr: props.isLog ? 3 : 1 } },
+    axes: [
+      { ...axis, label: undefined, space: 60 },
+      {
+        ...axis,
+        size: 62,
+        values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : props.formatValue(tick))),
+      },
+    ],
+    series: [
+      { label: props.xLabel },
+      ...props.curves.map((curve) => ({
+        label: curve.label,
+        stroke: cssVar(curve.color) + (curve.isFaint ? "55" : ""),
+        width: curve.width ?? 2,
+        dash: curve.dash,
+        spanGaps: true,
+        points: { show: curve.steps.length < 3 },
+        value: (_: uPlot, value: number | null) => show(value),
+      })),
+    ],
+  };
+}
+
+export function LineChart(props: Props) {
+  const { curves, isLog, theme, summary, xLabel } = props;
+  const frame = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot | null>(null);
+  const latest = useRef(props);
+  useEffect(() => {
+    latest.current = props;
+    plot.current?.setData(toData(props.curves));
+  });
+
+  // What the axes and the legend are made of; new points alone do not make a new chart.
+  const shape = JSON.stringify([
+    curves.map((curve) => [curve.label, curve.isFaint]),
+    isLog,
+    theme,
+    xLabel,
+  ]);
+  useEffect(() => {
+    const box = frame.current;
+    if (!box) return;
+    const chart = new uPlot(
+      makeOptions(latest.current, box.clientWidth),
+      toData(latest.current.curves),
+      box,
+    );
+    plot.current = chart;
+    const observer = new ResizeObserver(() =>
+      chart.setSize({ width: box.clientWidth, height: latest.current.height ?? 260 }),
+    );
+    observer.observe(box);
+    return () => {
+      observer.disconnect();
+      chart.destroy();
+      plot.current = null;
+    };
+  }, [shape]);
+
+  return <div ref={frame} className="chart" role="img" aria-label={summary} />;
+}

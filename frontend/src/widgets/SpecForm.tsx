@@ -1,0 +1,118 @@
+// Draws a form from a spec's fields. It knows fields and values; pickers that ask the studio come from outside.
+
+import { Collapse } from "antd";
+import type { ReactNode } from "react";
+import { useWords } from "../i18n";
+import type { SpecValue } from "../api/shapes";
+import { valueAt, withValue, type SpecField } from "../stores/specSchema";
+import { FieldControl } from "./FieldControl";
+
+export type FieldWidget = (props: {
+  field: SpecField;
+  id: string;
+  value: unknown;
+  onChange: (value: unknown) => void;
+  hasError: boolean;
+}) => ReactNode;
+
+interface Props {
+  fields: readonly SpecField[];
+  value: SpecValue;
+  onChange: (value: SpecValue) => void;
+  /** By field name, such as `lora.rank`. */
+  errors: ReadonlyMap<string, string>;
+  widgets?: Readonly<Record<string, FieldWidget>>;
+}
+
+export const fieldId = (name: string): string => `field-${name.replaceAll(".", "-")}`;
+
+export function SpecForm({ fields, value, onChange, errors, widgets = {} }: Props) {
+  const { text } = useWords();
+  const leaves = fields.flatMap((field) => (field.kind === "object" ? field.children : [field]));
+  const plain = leaves.filter((field) => !field.isAdvanced);
+  const advanced = leaves.filter((field) => field.isAdvanced);
+  const hasHiddenError = advanced.some((field) => errors.has(field.name));
+  const draw = (list: readonly SpecField[]) => (
+    <div className="fields">
+      {list.map((field) => (
+        <FormField
+          key={field.name}
+          field={field}
+          value={valueAt(value, field.path)}
+          error={errors.get(field.name)}
+          widget={widgets[field.widget]}
+          onChange={(next) => onChange(withValue(value, field.path, next))}
+        />
+      ))}
+    </div>
+  );
+  return (
+    <>
+      {draw(plain)}
+      {advanced.length > 0 && (
+        <Collapse
+          ghost
+          style={{ marginTop: 14 }}
+          // An error inside must be seen: the fold opens by itself.
+          {...(hasHiddenError ? { activeKey: ["advanced"] } : {})}
+          items={[
+            {
+              key: "advanced",
+              label: text.launch.advanced,
+              children: draw(advanced),
+              forceRender: true,
+            },
+          ]}
+        />
+      )}
+    </>
+  );
+}
+
+interface FieldProps {
+  field: SpecField;
+  value: unknown;
+  error: string | undefined;
+  widget: FieldWidget | undefined;
+  onChange: (value: unknown) => void;
+}
+
+function FormField({ field, value, error, widget: Widget, onChange }: FieldProps) {
+  const { text, format } = useWords();
+  const id = fieldId(field.name);
+  const words = text.fields[field.name] ?? { title: field.title, help: field.help };
+  const isFull = field.kind === "list";
+  const control = { field, id, value, onChange, hasError: error !== undefined };
+  const range = rangeText(field, text.launch, format.measure);
+  return (
+    <div className={isFull ? "field full" : "field"}>
+      <label htmlFor={id} id={`${id}-label`}>
+        {words.title}
+      </label>
+      {Widget ? <Widget {...control} /> : <FieldControl {...control} />}
+      {error !== undefined && (
+        <div className="field-error" id={`${id}-error`} role="alert">
+          {error}
+        </div>
+      )}
+      <div className="field-help" id={`${id}-help`}>
+        {words.help}
+        {range && <span className="num"> ({range})</span>}
+      </div>
+    </div>
+  );
+}
+
+interface RangeWords {
+  bounds: (low: string, high: string) => string;
+  atLeast: (low: string) => string;
+}
+
+function rangeText(field: SpecField, words: RangeWords, show: (value: number) => string): string {
+  if (field.kind !== "integer" && field.kind !== "number") return "";
+  if (field.min === undefined) return "";
+  // A bound nobody meets says nothing.
+  if (field.max === undefined || field.max >= 100_000)
+    return field.min > 0 ? words.atLeast(show(field.min)) : "";
+  return words.bounds(show(field.min), show(field.max));
+}

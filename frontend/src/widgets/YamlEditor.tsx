@@ -1,0 +1,78 @@
+// A YAML editor: CodeMirror, made when shown and disposed of when gone.
+
+import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
+import { yaml } from "@codemirror/lang-yaml";
+import { HighlightStyle, syntaxHighlighting } from "@codemirror/language";
+import { EditorState } from "@codemirror/state";
+import { EditorView, keymap, lineNumbers } from "@codemirror/view";
+import { tags } from "@lezer/highlight";
+import { useEffect, useRef } from "react";
+
+const COLOURS = HighlightStyle.define([
+  { tag: [tags.propertyName, tags.definition(tags.propertyName)], color: "var(--ember)" },
+  { tag: [tags.string, tags.content], color: "var(--ink)" },
+  { tag: [tags.number, tags.bool, tags.null], color: "var(--ember-2)" },
+  { tag: tags.comment, color: "var(--muted)" },
+]);
+
+const LOOK = EditorView.theme({
+  "&": {
+    backgroundColor: "var(--sunken)",
+    color: "var(--ink)",
+    border: "1px solid var(--line)",
+    borderRadius: "6px",
+  },
+  ".cm-content": { fontFamily: "var(--mono)", fontSize: "13px", caretColor: "var(--ink)" },
+  ".cm-gutters": { backgroundColor: "transparent", color: "var(--muted)", border: "none" },
+  ".cm-cursor": { borderLeftColor: "var(--ink)" },
+});
+
+interface Props {
+  value: string;
+  onChange: (value: string) => void;
+  label: string;
+}
+
+export function YamlEditor({ value, onChange, label }: Props) {
+  const frame = useRef<HTMLDivElement>(null);
+  const editor = useRef<EditorView | null>(null);
+  const latest = useRef({ value, onChange });
+  useEffect(() => {
+    latest.current = { value, onChange };
+    const view = editor.current;
+    // Text from outside (a preset, a mend) replaces what is shown; the person's own typing is already there.
+    if (view && view.state.doc.toString() !== value) {
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: value } });
+    }
+  }, [value, onChange]);
+
+  useEffect(() => {
+    if (!frame.current) return;
+    const view = new EditorView({
+      parent: frame.current,
+      state: EditorState.create({
+        doc: latest.current.value,
+        extensions: [
+          lineNumbers(),
+          history(),
+          keymap.of([...defaultKeymap, ...historyKeymap, indentWithTab]),
+          yaml(),
+          syntaxHighlighting(COLOURS),
+          LOOK,
+          EditorView.lineWrapping,
+          EditorView.contentAttributes.of({ "aria-label": label }),
+          EditorView.updateListener.of((update) => {
+            if (update.docChanged) latest.current.onChange(update.state.doc.toString());
+          }),
+        ],
+      }),
+    });
+    editor.current = view;
+    return () => {
+      view.destroy();
+      editor.current = null;
+    };
+  }, [label]);
+
+  return <div ref={frame} />;
+}
