@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent.parent
+# What only some Pythons need, and the one that makes the lock may not: redis before 3.11.3.
+_ELSEWHERE = ["async-timeout==5.0.1"]
 _EXTRAS = ".[engine,test,dev,bench]"
 
 
@@ -33,7 +35,8 @@ def list_pins(python: str) -> list[str]:
         )
         wanted = {item["metadata"]["name"] for item in json.loads(report.read_text())["install"]}
     names = {_plain(name) for name in wanted} - {"athanor", "setuptools"}
-    return sorted((pin for pin in pins if _plain(pin.split("==")[0]) in names), key=str.lower)
+    found = {pin for pin in pins if _plain(pin.split("==")[0]) in names}
+    return sorted(found.union(_ELSEWHERE), key=str.lower)
 
 
 def _plain(name: str) -> str:

@@ -1,5 +1,9 @@
-"""A Docker engine of the tests' own: private socket, private data, gone afterwards."""
+"""A Docker engine of the tests' own: private socket, private data, one at a time.
 
+Its images stay in the user's cache, so that the next run builds only what changed.
+"""
+
+import fcntl
 import os
 import shutil
 import signal
@@ -10,6 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from tests.deploy.supplies import cache_dir
 
 _START_S = 60.0
 _ADDRESSES = "base=10.213.0.0/16,size=24"
@@ -44,6 +51,16 @@ class DockerEngine:
         assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout[-6000:]}"
         return done
 
+    def import_tree(self, tar: Path, tag: str) -> None:
+        """Make an image of a tar, once; every layer above it is then found again."""
+        own_tag = f"{tag}:{tar.stem.rpartition('-')[2]}"
+        known = subprocess.run(
+            ["docker", "image", "inspect", own_tag], env=self.env, capture_output=True, check=False
+        )
+        if known.returncode:
+            self.run("docker", "import", str(tar), own_tag)
+        self.run("docker", "tag", own_tag, tag)
+
     def build(self, dockerfile: Path, context: Path, tag: str, **arguments: str) -> None:
         """Build an image without a network."""
         pairs = [word for pair in arguments.items() for word in ("--build-arg", "=".join(pair))]
@@ -75,20 +92,28 @@ def find_compose() -> list[str]:
 
 @contextmanager
 def run_engine() -> Iterator[DockerEngine]:
-    """Start an engine, and end it with everything it holds."""
+    """Start an engine, and end it with every container it runs."""
     folder = Path(tempfile.mkdtemp(prefix="athanor-docker-"))
     engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(folder / "data")]
-            + ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
-            + ["--bridge", "none", "--default-address-pool", _ADDRESSES],
-            stdout=log,
-            stderr=log,
-        )
+    data = cache_dir() / "docker"
+    with (folder / "log").open("wb") as log, data.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield from _run(engine, data, log)
+
+
+def _run(engine: DockerEngine, data: Path, log: IO[bytes]) -> Iterator[DockerEngine]:
+    folder = engine.folder
+    process = subprocess.Popen(
+        ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(data)]
+        + ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
+        + ["--bridge", "none", "--default-address-pool", _ADDRESSES],
+        stdout=log,
+        stderr=log,
+    )
     try:
         _await(process, engine)
         yield engine
+        engine.run("docker", "image", "prune", "--force")
     finally:
         process.send_signal(signal.SIGTERM)
         try:

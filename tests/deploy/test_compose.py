@@ -1,4 +1,4 @@
-"""The several-machine shape on a real Docker engine: images built here, used as a stranger would."""
+"""The several-machine shape on a real Docker engine: built here, used as by a stranger."""
 
 import asyncio
 import os
@@ -83,7 +83,7 @@ def deployment(tmp_path_factory) -> Iterator[Deployment]:
 
 
 def build_images(engine: DockerEngine, context: Path) -> None:
-    engine.run("docker", "import", str(get_base_tree()), BASE)
+    engine.import_tree(get_base_tree(), BASE)
     for name in ("postgres", "nginx"):
         engine.build(IMAGES / f"{name}.Dockerfile", IMAGES, f"athanor-test-{name}", BASE=BASE)
     offline = {"BASE": BASE, "PIP_OPTIONS": "--no-index"}
