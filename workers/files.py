@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ _PRIVATE = 0o600
 
 def write_whole(path: Path, data: bytes) -> None:
     """Put a private file in place in one step, on disk before it is seen."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _PRIVATE)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
@@ -30,7 +31,7 @@ def write_once(path: Path, value: dict[str, Any]) -> bool:
 
     A link is used, not O_EXCL on the name itself, so that the file is never seen half written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.once")
+    partial = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.once")
     write_whole(partial, json.dumps(value).encode())
     try:
         os.link(partial, path)

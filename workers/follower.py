@@ -62,9 +62,9 @@ class Follower:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read(max_bytes)
-                while b"\n" not in data and (more := file.read(max_bytes)):
-                    data += more
-                return data
+                if b"\n" in data or len(data) < max_bytes:
+                    return data
+                return data + file.readline()
         except FileNotFoundError:
             return b""
 

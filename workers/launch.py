@@ -8,7 +8,7 @@
 | in making the folder | runs/.new-RUN | makes it anew |
 | before the order was dropped | runs/RUN and orders/RUN.json | drops the order |
 | before launch.json | runs/RUN | claims again, then launches |
-| before or in the start itself | launch.json, no recorder.json | ends it after 15 s: launch_failed |
+| before or in the start | launch.json, no recorder.json | ends it after 15 s: launch_failed |
 | at any time after | recorder.json | adopts it, or ends it as node_lost if its recorder is gone |
 
 `engine close` writes the final event into events.jsonl, and a recorder refuses a folder that has

@@ -57,6 +57,7 @@ def send_run_order(app: Celery, order: RunOrder, *, node: str) -> None:
         queue=queue_name(node),
         expires=max(1.0, order.expires_at - order.issued_at),
         retry=False,
+        ignore_result=True,  # or it would wait for the result store while Redis is away
     )
 
 

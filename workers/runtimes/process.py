@@ -75,7 +75,7 @@ class ProcessRuntime:
         """Have the engine write the last event; it does nothing where one is there."""
         process = await asyncio.create_subprocess_exec(
             *self._engine,
-            *("close", str(run.path), "--reason", reason, "--message", message),
+            *("close", str(run.path), f"--reason={reason}", f"--message={message}"),
             env=make_environment(Placement(run_dir=run.path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
