@@ -62,7 +62,7 @@ def estimate_tokens(text: str) -> int:
 
 
 _TURN_TOKENS = 5  # <|im_start|>, role, newline, <|im_end|>, newline
-_SYSTEM_TOKENS = 20  # most chat templates add a system turn of their own where there is none
+_SYSTEM_TOKENS = 0  # a template's own system turn is the same in all rows: packed rows hold it once
 
 
 def estimate_row_tokens(messages: list[dict[str, Any]]) -> tuple[int, int]:

@@ -1,0 +1,1 @@
+"""Loading, adapting and making models. Files are safetensors only, and no code comes with them."""

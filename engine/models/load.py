@@ -1,0 +1,78 @@
+"""Opens a model folder: weights from safetensors only, never code that comes with them."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from engine.errors import EngineError
+from engine.status import Reason
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Open the tokenizer of a model folder.
+
+    Raises:
+        EngineError: bad_model, when there is none or it has no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise _bad(folder, f"its tokenizer cannot be read ({_first_line(error)})") from error
+    if not tokenizer.chat_template:
+        raise _bad(folder, "its tokenizer has no chat template; take an instruct model")
+    return tokenizer
+
+
+def load_base(
+    folder: Path, *, precision: str, device: torch.device, attention: str = "sdpa"
+) -> Any:
+    """Open a causal language model in eval mode, frozen, on `device`.
+
+    `attention` is a name that transformers knows or that was registered with it. A processor
+    without bfloat16 instructions computes it many times slower than float32: there a bf16 model is
+    held in float32, its weights still rounded to bfloat16, so that the numbers stay those of bf16.
+
+    Raises:
+        EngineError: bad_model, when the folder holds no causal language model in safetensors.
+    """
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=DTYPES[precision],
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            low_cpu_mem_usage=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _bad(folder, f"it cannot be opened ({_first_line(error)})") from error
+    model.requires_grad_(False)
+    if precision == "bf16" and not has_fast_bf16(device):
+        model = model.float()
+    return model.to(device).eval()
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Say whether `device` multiplies bfloat16 matrices in hardware."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+def pick_device(devices: tuple[int, ...]) -> torch.device:
+    """Return the first GPU of a placement, or the CPU where it names none."""
+    return torch.device("cuda", devices[0]) if devices else torch.device("cpu")
+
+
+def _bad(folder: Path, what: str) -> EngineError:
+    return EngineError(Reason.BAD_MODEL, f"model: {folder.name} is no model we can use: {what}.")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
