@@ -74,8 +74,9 @@ class Emitter:
         self._sink(event)
 
     def sample(self, step: int, prompt: str, completion: str) -> None:
-        """Report text that the model made while in training."""
-        self._sink(Sample(seq=0, time=0, step=step, prompt=prompt, completion=completion))
+        """Report text that the model made while in training; of NUL, no event may hold any."""
+        text = completion.replace("\x00", "\ufffd")
+        self._sink(Sample(seq=0, time=0, step=step, prompt=prompt, completion=text))
 
     def endpoint(self, url: str, models: list[str]) -> None:
         """Report that a server is up."""

@@ -74,7 +74,7 @@ class Journal:
         stamped = [
             {"seq": seq, "time": now} | event for seq, event in enumerate(events, self._next_seq)
         ]
-        self._write("".join(_encode(event) for event in stamped).encode())
+        self._write(b"".join(map(encode_event, stamped)))
         self._next_seq += len(stamped)
         if self._watch is not None:
             for event in stamped:
@@ -146,6 +146,16 @@ class LogCutter:
         return pieces
 
 
+def encode_event(event: dict[str, Any]) -> bytes:
+    """Return an event as a line of events.jsonl.
+
+    Raises:
+        ValueError: it holds a number that is not finite, or half a surrogate pair.
+    """
+    text = json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
+
+
 def close_run(run_dir: Path, status: dict[str, Any]) -> bool:
     """Give a run whose recorder is gone its final status; False where it has one already.
 
@@ -182,7 +192,7 @@ def _close_file(file: Any, status: dict[str, Any]) -> bool:
     if is_new:
         stamp = {"seq": num_events, "time": time.time(), "type": "status"}
         closing = {"log_bytes": log_bytes, "log_sha256": digest.hexdigest()}
-        file.write(_encode(stamp | status | closing).encode())
+        file.write(encode_event(stamp | status | closing))
     file.flush()
     os.fsync(file.fileno())
     return is_new
@@ -201,10 +211,6 @@ def _whole_events(file: Any) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 def _read_log(event: dict[str, Any]) -> bytes:
     return Log.model_validate(event).to_bytes()
-
-
-def _encode(event: dict[str, Any]) -> str:
-    return json.dumps(event, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n"
 
 
 def _cut_tail(data: bytes | bytearray) -> int:

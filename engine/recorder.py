@@ -7,6 +7,7 @@ much memory, and writes the final status. It loads no model library: it starts a
 import fcntl
 import json
 import os
+import re
 import selectors
 import signal
 import subprocess
@@ -20,7 +21,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from engine.events import EVENT
-from engine.journal import Journal, JournalFull, LogCutter, RunLock, Watch, close_run
+from engine.journal import (
+    Journal,
+    JournalFull,
+    LogCutter,
+    RunLock,
+    Watch,
+    close_run,
+    encode_event,
+)
 from engine.processes import (
     MemoryWatch,
     OomCounter,
@@ -44,6 +53,7 @@ _MEMORY_EVERY_S = 0.25
 _STOP_GRACE_S = 4.0  # a stop is final within 5 s
 _DRAIN_S = 1.0  # for output that a process outside the group still holds open
 _EVENT_LINE_BYTES = 1 << 20
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def record_run(
@@ -205,7 +215,7 @@ class _Recorder:
     def _take_event(self, line: bytes) -> None:
         try:
             event = _parse_event(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             self._cutter.feed(line + b"\n")  # no event, but nothing is lost
             return
         if event["type"] != "status":
@@ -261,7 +271,10 @@ def _parse_event(line: bytes) -> dict[str, Any]:
     if not isinstance(event, dict) or event.get("type") == "log":
         raise ValueError("no structured event")
     EVENT.validate_python({**event, "seq": 0, "time": 0.0})
-    return {name: value for name, value in event.items() if name not in ("seq", "time")}
+    body = {name: value for name, value in event.items() if name not in ("seq", "time")}
+    if _NUL.search(encode_event(body)):
+        raise ValueError("NUL, which PostgreSQL takes in no text")
+    return body
 
 
 def _refuse(name: str) -> None:
