@@ -16,7 +16,8 @@ from workers.watchdog import Watchdog
 
 def make_app(config: NodeConfig) -> Celery:
     """Build the app of this node."""
-    celery = Celery("workers", broker=config.broker_url, backend=config.broker_url)
+    # Without fixups: Celery's Django one wakes up at a mere DJANGO_SETTINGS_MODULE.
+    celery = Celery("workers", broker=config.broker_url, backend=config.broker_url, fixups=[])
     celery.conf.update(
         task_default_queue=queue_name(config.node_name),
         accept_content=["json"],

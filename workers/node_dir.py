@@ -11,7 +11,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from workers.files import sync_folder, write_whole
+from workers.files import sync_folder, write_once, write_whole
 from workers.orders import RunOrder
 from workers.run_dir import RunDir
 
@@ -65,10 +65,7 @@ class NodeDir:
     def spool_order(self, order: RunOrder) -> bool:
         """Keep an order for the supervisor; False when this run is known already."""
         path = self.orders / f"{order.run_id}.json"
-        if path.exists() or self.find_run(order.run_id):
-            return False
-        write_whole(path, order.model_dump_json().encode())
-        return True
+        return not self.find_run(order.run_id) and write_once(path, order.model_dump(mode="json"))
 
     def list_orders(self) -> list[Path]:
         """Return the spooled orders, oldest name first."""

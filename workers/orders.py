@@ -3,6 +3,7 @@
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import TaskRevokedError, TimeoutError
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.specs import JobSpec
@@ -68,4 +69,7 @@ def ping_node(app: Celery, *, node: str, timeout_s: float) -> Any:
         celery.exceptions.TimeoutError: no answer within `timeout_s`.
     """
     result = app.send_task(PING, queue=queue_name(node), expires=timeout_s, retry=False)
-    return result.get(timeout=timeout_s, disable_sync_subtasks=False)
+    try:
+        return result.get(timeout=timeout_s, disable_sync_subtasks=False)
+    except TaskRevokedError as error:  # taken from the queue too late
+        raise TimeoutError("the worker answered too late") from error
