@@ -15,7 +15,13 @@ app.conf.update(
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
     # An order that cannot be sent now is sent again by the scheduler: fail at once, never hang a request.
-    broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 2, "max_retries": 1},
+    broker_transport_options={
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "max_retries": 1,
+        "interval_start": 0,
+        "interval_step": 0,
+    },
     redis_socket_timeout=5.0,
     result_expires=60,
     beat_schedule={

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from studio.compute.selectors import describe_flavors, is_online, list_nodes
+from studio.compute.selectors import describe_flavors, describe_nodes
 from studio.compute.serializers import FlavorOutput, HeartbeatInput, NodeOutput
 from studio.compute.services import BadNodeToken, Inventory, read_node_token, record_heartbeat
 from studio.core.permissions import IsOperator
@@ -25,10 +25,7 @@ class NodeListApi(APIView):
 
     @extend_schema(responses=NodeOutput(many=True))
     def get(self, request: Request) -> Response:
-        nodes = list(list_nodes())
-        for node in nodes:
-            node.is_online = is_online(node)
-        return Response(NodeOutput(nodes, many=True).data)
+        return Response(NodeOutput(describe_nodes(), many=True).data)
 
 
 class HeartbeatApi(APIView):

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from studio.compute.models import Flavor, Node
@@ -12,10 +12,15 @@ from studio.core.errors import BadInput
 ONLINE_S = 20.0  # a node speaks every 5 s: four beats missed is gone
 
 
-def list_nodes() -> QuerySet[Node]:
-    """Return every node by name, each with `num_running`: the runs it holds."""
+def describe_nodes() -> list[dict[str, Any]]:
+    """Return every node by name, with the number of runs it holds."""
     held = Q(runs__status__in=["starting", "running", "stopping"])
-    return Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
+    nodes = Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
+    fields = "name last_seen_at cores memory_bytes disk_free_bytes devices version num_running"
+    return [
+        {name: getattr(node, name) for name in fields.split()} | {"is_online": is_online(node)}
+        for node in nodes
+    ]
 
 
 def is_online(node: Node, *, now: datetime | None = None) -> bool:

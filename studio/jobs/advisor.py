@@ -4,7 +4,8 @@ The launch page asks it at each change, and `submit_job` asks the same, so that 
 in the words the page showed.
 """
 
-from dataclasses import dataclass, field
+import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
@@ -33,7 +34,7 @@ class Refusal:
     code: str
     message: str
     field: str | None = None
-    params: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = dataclasses.field(default_factory=dict)
     mend: Mend | None = None
     status: int = 400
 
@@ -50,7 +51,7 @@ class Advice:
 
     spec: TrainSpec | None = None
     flavor: Flavor | None = None
-    resolved: dict[str, str] = field(default_factory=dict)
+    resolved: dict[str, str] = dataclasses.field(default_factory=dict)
     estimate: TrainEstimate | None = None
     memory_bytes: int | None = None
     """What the flavor has: of the GPU where it has one."""
@@ -59,8 +60,8 @@ class Advice:
     hold_mpoints: int | None = None
     available_mpoints: int = 0
     spec_problem: SpecValidationError | None = None
-    refusals: list[Refusal] = field(default_factory=list)
-    warnings: list[Refusal] = field(default_factory=list)
+    refusals: list[Refusal] = dataclasses.field(default_factory=list)
+    warnings: list[Refusal] = dataclasses.field(default_factory=list)
 
 
 def advise(viewer: User, spec: dict[str, Any], flavor_name: str) -> Advice:

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from engine.specs import TRAIN_PRESETS, TrainSpec
+from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.core.pagination import Pages
 from studio.jobs import serializers as shapes
@@ -44,6 +45,12 @@ def read(serializer: type, data: Any) -> dict[str, Any]:
     return dict(given.validated_data)
 
 
+def viewer_of(request: Request) -> User:
+    """Return who asks; the permission class has let nobody else in."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 def show(job: Job) -> dict[str, Any]:
     """Return the job as the API shows it."""
     return dict(shapes.JobOutput(describe_job(job)).data)
@@ -72,7 +79,7 @@ class JobListApi(APIView):
         wanted = read(shapes.JobListInput, request.query_params)
         narrowed = JobFilter(wanted["status"], wanted["kind"], wanted["search"], wanted["mine"])
         pages = Pages()
-        page = pages.paginate_queryset(list_jobs(request.user, narrowed), request, view=self)
+        page = pages.paginate_queryset(list_jobs(viewer_of(request), narrowed), request, view=self)
         shown = shapes.JobOutput(describe_jobs(page or []), many=True).data
         return pages.get_paginated_response(shown)
 
@@ -84,13 +91,13 @@ class JobListApi(APIView):
     def post(self, request: Request) -> Response:
         wish = read(shapes.JobCreateInput, request.data)
         job, is_new = submit_job(
-            owner=request.user,
+            owner=viewer_of(request),
             spec=wish["spec"],
             flavor_name=wish["flavor"],
             name=wish["name"],
             key=request.headers.get("Idempotency-Key"),
         )
-        return Response(show(get_job(request.user, job.pk)), status=201 if is_new else 200)
+        return Response(show(get_job(viewer_of(request), job.pk)), status=201 if is_new else 200)
 
 
 class JobEstimateApi(APIView):
@@ -99,40 +106,44 @@ class JobEstimateApi(APIView):
     @extend_schema(request=shapes.JobEstimateInput, responses=shapes.JobEstimateOutput)
     def post(self, request: Request) -> Response:
         wish = read(shapes.JobEstimateInput, request.data)
-        return Response(_show_advice(advise(request.user, wish["spec"], wish["flavor"])))
+        return Response(_show_advice(advise(viewer_of(request), wish["spec"], wish["flavor"])))
 
 
 class JobApi(APIView):
     @extend_schema(responses=shapes.JobOutput)
     def get(self, request: Request, job_id: UUID) -> Response:
-        return Response(show(get_job(request.user, job_id)))
+        return Response(show(get_job(viewer_of(request), job_id)))
 
     @extend_schema(request=shapes.JobUpdateInput, responses=shapes.JobOutput)
     def patch(self, request: Request, job_id: UUID) -> Response:
         wish = read(shapes.JobUpdateInput, request.data)
-        job = rename_job(by=request.user, job=get_job(request.user, job_id), name=wish["name"])
+        job = rename_job(
+            by=viewer_of(request), job=get_job(viewer_of(request), job_id), name=wish["name"]
+        )
         return Response(show(job))
 
 
 class JobStopApi(APIView):
     @extend_schema(request=None, responses=shapes.JobOutput)
     def post(self, request: Request, job_id: UUID) -> Response:
-        stop_job(by=request.user, job=get_job(request.user, job_id))
-        return Response(show(get_job(request.user, job_id)))
+        stop_job(by=viewer_of(request), job=get_job(viewer_of(request), job_id))
+        return Response(show(get_job(viewer_of(request), job_id)))
 
 
 class JobRetryApi(APIView):
     @extend_schema(request=shapes.JobRetryInput, responses=shapes.JobOutput)
     def post(self, request: Request, job_id: UUID) -> Response:
         wish = read(shapes.JobRetryInput, request.data)
-        retry_job(by=request.user, job=get_job(request.user, job_id), resume=wish["resume"])
-        return Response(show(get_job(request.user, job_id)))
+        retry_job(
+            by=viewer_of(request), job=get_job(viewer_of(request), job_id), resume=wish["resume"]
+        )
+        return Response(show(get_job(viewer_of(request), job_id)))
 
 
 class RunEventsApi(APIView):
     @extend_schema(parameters=[shapes.RunEventsInput], responses=shapes.RunEventsOutput)
     def get(self, request: Request, run_id: UUID) -> Response:
-        run = get_run(request.user, run_id)
+        run = get_run(viewer_of(request), run_id)
         wanted = read(shapes.RunEventsInput, request.query_params)
         events, next_seq = read_events(
             run, after=wanted["after"], limit=wanted["limit"], kind=wanted["type"]
@@ -143,19 +154,19 @@ class RunEventsApi(APIView):
 class RunMetricsApi(APIView):
     @extend_schema(responses=shapes.RunMetricsOutput)
     def get(self, request: Request, run_id: UUID) -> Response:
-        return Response({"series": read_metrics(get_run(request.user, run_id))})
+        return Response({"series": read_metrics(get_run(viewer_of(request), run_id))})
 
 
 class RunSamplesApi(APIView):
     @extend_schema(responses=shapes.RunSampleOutput(many=True))
     def get(self, request: Request, run_id: UUID) -> Response:
-        return Response(read_samples(get_run(request.user, run_id)))
+        return Response(read_samples(get_run(viewer_of(request), run_id)))
 
 
 class RunLogApi(APIView):
     @extend_schema(parameters=[shapes.RunLogInput], responses=shapes.RunLogOutput)
     def get(self, request: Request, run_id: UUID) -> Response:
-        run = get_run(request.user, run_id)
+        run = get_run(viewer_of(request), run_id)
         wanted = read(shapes.RunLogInput, request.query_params)
         page = read_lines(run, from_line=wanted["from_line"], limit=wanted["limit"])
         return Response(
@@ -172,7 +183,7 @@ class RunLogApi(APIView):
 class RunLogSearchApi(APIView):
     @extend_schema(parameters=[shapes.RunLogSearchInput], responses=shapes.RunLogSearchOutput)
     def get(self, request: Request, run_id: UUID) -> Response:
-        run = get_run(request.user, run_id)
+        run = get_run(viewer_of(request), run_id)
         wanted = read(shapes.RunLogSearchInput, request.query_params)
         count, matches = search_lines(run, query=wanted["q"], limit=wanted["limit"])
         shown = [{"line": match.line, "text": match.text} for match in matches]
@@ -182,7 +193,7 @@ class RunLogSearchApi(APIView):
 class RunLogDownloadApi(APIView):
     @extend_schema(responses={(200, "text/plain"): OpenApiTypes.BINARY})
     def get(self, request: Request, run_id: UUID) -> HttpResponseBase:
-        run = get_run(request.user, run_id)
+        run = get_run(viewer_of(request), run_id)
         response = StreamingHttpResponse(
             stream_bytes(run), content_type="text/plain; charset=utf-8"
         )

@@ -81,7 +81,8 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
                 channel = await layer.new_channel()
                 await layer.group_add(group, channel)
                 while True:
-                    self._heard.append(await layer.receive(channel))
+                    wake = await layer.receive(channel)
+                    self._heard.append(wake)
                     self._is_woken.set()
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("live.deaf", group=group, error=str(error))
@@ -101,7 +102,7 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
                 return
             except DatabaseError as error:  # away for a moment: the next poll reads on
                 log.warning("live.unread", error=str(error))
-            if not self._heard:
+            if not self._heard:  # else woken meanwhile
                 await self._rest()
 
     async def _rest(self) -> None:

@@ -48,15 +48,15 @@ def read_metrics(run: Run) -> dict[str, list[list[float | None]]]:
     rows = RunEvent.objects.filter(run=run, type="metric").order_by("seq")
     series: dict[str, list[list[float | None]]] = {}
     for time, body in rows.values_list("time", "body").iterator(chunk_size=500):
-        for name, value in body["values"].items():
-            series.setdefault(name, []).append([body["step"], value, time])
+        for name, value in (body or {})["values"].items():
+            series.setdefault(name, []).append([(body or {})["step"], value, time])
     return {name: _thin(points) for name, points in series.items()}
 
 
 def read_samples(run: Run) -> list[dict[str, Any]]:
     """Return the texts the model made while in training, in order."""
     rows = RunEvent.objects.filter(run=run, type="sample").order_by("seq")
-    return [{**body, "time": time} for time, body in rows.values_list("time", "body")]
+    return [{**(body or {}), "time": time} for time, body in rows.values_list("time", "body")]
 
 
 def _thin(points: list[list[float | None]]) -> list[list[float | None]]:

@@ -12,6 +12,8 @@ log = structlog.get_logger(__name__)
 def kick_scheduler() -> None:
     """Send the scheduler's task. With the broker away the beat does it some seconds later."""
     try:
-        app.send_task("studio.jobs.tasks.schedule_runs", expires=10, retry=False)
+        app.send_task(
+            "studio.jobs.tasks.schedule_runs", expires=10, retry=False, ignore_result=True
+        )
     except (OperationalError, RedisError, OSError) as error:
         log.warning("kick.lost", error=str(error))

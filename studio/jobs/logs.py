@@ -55,7 +55,8 @@ def search_lines(run: Run, *, query: str, limit: int) -> tuple[int, list[LogMatc
     ASCII letters match in either case. Reads the whole log, a piece at a time.
     """
     wanted = query.encode().lower()
-    count, matches = 0, []
+    count = 0
+    matches: list[LogMatch] = []
     for number, line in _iterate_lines(run, 0):
         at = line.lower().find(wanted)
         if at < 0:

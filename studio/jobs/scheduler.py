@@ -170,6 +170,7 @@ def _measure(online: dict[int, Node]) -> dict[int, _Room]:
     rooms = {pk: _Room.of(node) for pk, node in online.items()}
     held = Run.objects.filter(status__in=LIVE, node_id__in=list(rooms))
     for run in held.select_related("job__flavor"):
+        assert run.node_id is not None
         rooms[run.node_id].take(run.job.flavor, run.device_indexes)
     return rooms
 

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from engine.status import Reason, Status
 
 STATUSES = [status.value for status in Status]
+EVENT_TYPES = ["log", "metric", "progress", "artifact", "sample", "endpoint", "status"]
 REASONS = [reason.value for reason in Reason if reason.value]
 
 
@@ -155,7 +156,7 @@ class RunEventsInput(serializers.Serializer):
     type = serializers.ChoiceField(
         required=False,
         default="",
-        choices=["log", "metric", "progress", "artifact", "sample", "endpoint", "status"],
+        choices=EVENT_TYPES,
     )
 
 
@@ -164,7 +165,7 @@ class RunEventOutput(serializers.Serializer):
 
     seq = serializers.IntegerField()
     time = serializers.FloatField(help_text="Unix seconds on the node's clock.")
-    type = serializers.ChoiceField(choices=[*RunEventsInput().fields["type"].choices])
+    type = serializers.ChoiceField(choices=EVENT_TYPES)
     text = serializers.CharField(required=False, help_text="log")
     first_line = serializers.IntegerField(required=False, help_text="log")
     step = serializers.IntegerField(required=False, allow_null=True)

@@ -1,0 +1,168 @@
+"""Who pays for what: only time the node has proved, and never for the platform's faults."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from studio.points.selectors import get_balance, get_run_cost
+from studio.points.services import grant_points, hold_points
+
+from studio.jobs.billing import meter_runs
+from studio.jobs.metering import get_billable_s, get_cost_mpoints
+from studio.jobs.models import Run
+from studio.jobs.reaping import reap_runs
+from studio.jobs.services import stop_job
+from tests.factories import make_claimed_run, make_node
+from tests.studio.jobs.test_ingest import end, post, start
+
+pytestmark = pytest.mark.django_db
+T0 = 1_000_000.0
+
+
+def make_running(owner, adam, *, hold: int = 1000, spare: int = 0) -> Run:
+    """A run on cpu-1 (30 points an hour) that was claimed two hours ago."""
+    grant_points(by=adam, to=owner, mpoints=hold + spare, note="", key=f"grant-{owner.pk}")
+    run = make_claimed_run(owner, claimed_at=timezone.now() - timedelta(hours=2))
+    hold_points(user=owner, mpoints=hold, run_id=run.pk, note="")
+    post(run, start(), now=T0)
+    return run
+
+
+def live(run: Run, seconds: float) -> Run:
+    post(run, now=T0 + seconds)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_minute_costs_a_sixtieth_of_the_hour(alice, adam):
+    run = live(make_running(alice, adam), 60)
+    assert get_cost_mpoints(run) == 500
+    meter_runs()
+    assert get_run_cost(run.pk) == 500
+
+
+def test_the_meter_twice_charges_once(alice, adam):
+    run = live(make_running(alice, adam), 60)
+    meter_runs()
+    meter_runs()
+    assert get_run_cost(run.pk) == 500
+
+
+def test_silence_costs_nothing(alice, adam):
+    """The studio's clock goes on, the node's last word does not."""
+    run = live(make_running(alice, adam), 60)
+    Run.objects.update(last_heartbeat_at=timezone.now() - timedelta(minutes=10))
+    meter_runs()
+    assert get_run_cost(run.pk) == 500
+
+
+def test_a_cut_that_heals_is_paid_by_the_nodes_clock(alice, adam):
+    run = live(live(make_running(alice, adam), 10), 1810)
+    assert get_billable_s(run) == 1810
+
+
+def test_a_node_clock_that_leaps_charges_no_more_than_the_studio_saw_pass(alice, adam):
+    run = make_running(alice, adam)
+    Run.objects.filter(pk=run.pk).update(claimed_at=timezone.now() - timedelta(seconds=30))
+    run = live(run, 10.0**7)
+    assert get_billable_s(run) < 30 + 10 + 5
+
+
+def test_the_end_settles_and_gives_the_rest_back(alice, adam):
+    run = make_running(alice, adam, hold=1000)
+    post(run, end(1, b"", time=T0 + 60), now=T0 + 61)
+    assert get_run_cost(run.pk) == 500
+    balance = get_balance(alice)
+    assert (balance.available_mpoints, balance.held_mpoints) == (500, 0)
+
+
+def test_a_platform_fault_gives_everything_back(alice, adam):
+    run = live(make_running(alice, adam, hold=1000), 60)
+    meter_runs()
+    post(run, end(1, b"", "failed", reason="internal_error", time=T0 + 61))
+    assert get_run_cost(run.pk) == 0
+    assert get_balance(alice).available_mpoints == 1000
+
+
+def test_a_users_fault_is_paid(alice, adam):
+    run = live(make_running(alice, adam, hold=1000), 60)
+    post(run, end(1, b"", "failed", reason="bad_data", time=T0 + 60))
+    assert get_run_cost(run.pk) == 500
+
+
+def test_a_run_that_never_ran_costs_nothing(alice, adam):
+    run = make_running(alice, adam)
+    Run.objects.filter(pk=run.pk).update(node_started_time=None, node_seen_time=None)
+    run.refresh_from_db()
+    assert get_billable_s(run) == 0
+
+
+def test_used_up_points_stop_the_run_in_words(alice, adam):
+    run = live(make_running(alice, adam, hold=400), 60)
+    meter_runs()
+    run.refresh_from_db()
+    assert (run.status, run.stop_reason) == ("stopping", "points_exhausted")
+    assert "used up" in post(run, now=T0 + 61).stop[1]
+    assert get_balance(alice).available_mpoints == 0
+
+
+def test_a_short_hold_is_topped_up_from_what_is_available(alice, adam):
+    run = live(make_running(alice, adam, hold=400, spare=400), 60)
+    meter_runs()
+    run.refresh_from_db()
+    assert run.status == "running"
+    assert get_run_cost(run.pk) == 500
+
+
+def silence(run: Run, **ago) -> None:
+    Run.objects.filter(pk=run.pk).update(last_heartbeat_at=timezone.now() - timedelta(**ago))
+
+
+def test_a_run_silent_for_ten_minutes_is_left_alone(alice, adam):
+    run = make_running(alice, adam)
+    silence(run, minutes=10)
+    assert reap_runs() == 0
+
+
+def test_a_run_silent_for_half_an_hour_is_lost_and_refunded(alice, adam):
+    run = live(make_running(alice, adam, hold=1000), 60)
+    meter_runs()
+    silence(run, minutes=31)
+    assert reap_runs() == 1
+    run.refresh_from_db()
+    assert (run.status, run.reason, run.log_complete) == ("failed", "node_lost", False)
+    assert get_balance(alice).available_mpoints == 1000
+
+
+def test_a_stop_that_nobody_answers_ends_after_half_a_minute(alice, adam):
+    run = make_running(alice, adam)
+    stop_job(by=alice, job=run.job)
+    silence(run, seconds=20)
+    assert reap_runs() == 0
+    silence(run, seconds=31)
+    assert reap_runs() == 1
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("stopped", "stopped_by_owner")
+
+
+def test_a_launch_that_the_node_knows_nothing_of_fails_and_is_given_back(alice, adam):
+    grant_points(by=adam, to=alice, mpoints=1000, note="", key="g")
+    run = make_claimed_run(alice, claimed_at=timezone.now() - timedelta(seconds=121))
+    hold_points(user=alice, mpoints=1000, run_id=run.pk, note="")
+    assert reap_runs() == 1
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("failed", "launch_failed")
+    assert get_balance(alice).available_mpoints == 1000
+
+
+def test_a_launch_is_waited_for_while_its_node_has_it_or_is_away(alice, bob):
+    node = make_node()
+    old = {"claimed_at": timezone.now() - timedelta(minutes=5)}
+    run = make_claimed_run(alice, node, **old)
+    node.run_ids = [str(run.pk)]
+    node.save()
+    away = make_node("lab-2")
+    make_claimed_run(bob, away, **old)
+    away.last_seen_at = timezone.now() - timedelta(minutes=5)
+    away.save()
+    assert reap_runs() == 0
