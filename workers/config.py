@@ -1,4 +1,4 @@
-"""All that a node knows: five variables, read once, refused at start when they cannot be right."""
+"""All that a node knows: six variables, read once, refused at start when they cannot be right."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from workers.errors import WorkerError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9a-fA-F:]+")
 _BROKERS = ("redis", "rediss", "redis+socket", "unix")
 
 
@@ -22,6 +23,8 @@ class NodeConfig:
     broker_url: str
     node_name: str
     node_dir: Path
+    node_host: str = "127.0.0.1"
+    """Address at which the studio reaches a model server of this node."""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
@@ -37,6 +40,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
         broker_url=_read_broker_url(env),
         node_name=_read_name(env),
         node_dir=_read_dir(env),
+        node_host=_read_host(env),
     )
 
 
@@ -92,4 +96,14 @@ def _read_dir(env: Mapping[str, str]) -> Path:
     value = Path(_require(env, "ATHANOR_NODE_DIR", mend))
     if not value.is_absolute():
         raise WorkerError(f"ATHANOR_NODE_DIR is {str(value)!r}: {mend}.")
+    return value
+
+
+def _read_host(env: Mapping[str, str]) -> str:
+    value = env.get("ATHANOR_NODE_HOST", "").strip() or "127.0.0.1"
+    if not _HOST.fullmatch(value):
+        raise WorkerError(
+            f"ATHANOR_NODE_HOST is {value!r}: write a name or an address of this machine alone, "
+            "such as 10.0.0.7, without scheme or port."
+        )
     return value

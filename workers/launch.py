@@ -75,6 +75,7 @@ def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placem
         push_to=order.push_to,
         resume_from=_find_checkpoint(node, order),
         cache_dir=node.cache,
+        host=config.node_host,
         server_token=order.server_token,
         provenance=order.provenance | {"node": config.node_name},
     )

@@ -34,6 +34,8 @@ def test_good_settings_are_read() -> None:
         ("ATHANOR_NODE_NAME", "no spaces"),
         ("ATHANOR_NODE_NAME", "../up"),
         ("ATHANOR_NODE_DIR", "relative/path"),
+        ("ATHANOR_NODE_HOST", "http://node"),
+        ("ATHANOR_NODE_HOST", "node:8600"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_mend(name: str, value: str) -> None:
