@@ -175,9 +175,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _work(options: argparse.Namespace) -> int:
+    from engine.runtime import leave
     from engine.work import work
 
-    return work(options.run_dir.resolve())
+    leave(work(options.run_dir.resolve()))
 
 
 def _close(options: argparse.Namespace) -> int:

@@ -107,7 +107,7 @@ def _read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _write_text(name: str, made: Provenance, body: dict[str, Any]) -> str:
-    metrics = "\n".join(f"| {key} | {value:.6g} |" for key, value in made.metrics.items())
+    metrics = "\n".join(f"| {key} | {value:.6g} |" for key, value in sorted(made.metrics.items()))
     versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
     counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in made.counts.items())
     counts = counts.replace("num ", "")

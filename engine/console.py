@@ -10,7 +10,12 @@ from rich.text import Text
 from engine.events import Log
 from engine.status import FINAL, Status
 
-_SHOWN_METRICS = ("loss", "eval_loss", "learning_rate", "tokens_per_s")
+# Metric -> how it is shown behind the bar.
+_SHOWN_METRICS = {
+    "loss": "loss {:.3f}",
+    "eval_loss": "eval {:.3f}",
+    "tokens_per_s": "{:,.0f} tok/s",
+}
 
 
 class Console:
@@ -58,7 +63,11 @@ class Console:
             for task in self._stages.values():
                 self._bar.update(task, visible=False)
             self._stages[stage] = self._bar.add_task(stage, total=None, numbers="")
-        numbers = " ".join(f"{name} {value:.4g}" for name, value in self._numbers.items())
+        numbers = "  ".join(
+            form.format(self._numbers[name])
+            for name, form in _SHOWN_METRICS.items()
+            if name in self._numbers
+        )
         self._bar.update(
             self._stages[stage],
             visible=True,
@@ -68,10 +77,11 @@ class Console:
         )
 
     def _show_metric(self, event: dict[str, Any]) -> None:
-        self._numbers |= {k: v for k, v in event["values"].items() if k in _SHOWN_METRICS}
+        self._numbers |= event["values"]
 
     def _show_sample(self, event: dict[str, Any]) -> None:
-        self._out.print(Text(f"[{event['step']}] {event['prompt']} -> {event['completion']}"))
+        answer = " ".join(event["completion"].split())
+        self._out.print(Text(f"step {event['step']}  {event['prompt']} -> {answer}"))
 
     def _show_endpoint(self, event: dict[str, Any]) -> None:
         self._out.print(Text(f"Serving {', '.join(event['models'])} at {event['url']}"))

@@ -28,7 +28,7 @@ def launch_here(options: argparse.Namespace, kind: str, placement: dict[str, Any
     if run_dir.exists() and any(run_dir.iterdir()):
         raise EngineError(Reason.BAD_SPEC, f"--run-dir: {run_dir} is not empty; name a new folder.")
     resume = placement.get("resume_from")
-    if resume is not None and not (resume / "state.json").is_file():
+    if resume is not None and not (resume / "progress.json").is_file():
         raise EngineError(
             Reason.BAD_SPEC, f"--resume: {resume} is no checkpoint; name a step-N folder."
         )

@@ -43,7 +43,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise _bad(f"{path} is not UTF-8; save it as UTF-8.") from error
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
+        line = f" (line {where.line + 1}: {getattr(error, 'problem', '')})" if where else ""
         raise _bad(f"{path} is not YAML{line}; write one `field: value` a line.") from error
     if not isinstance(body, dict):
         raise _bad(f"{path} holds no fields; write one `field: value` a line.")
@@ -73,6 +73,12 @@ _MENDS = {
     "greater_than_equal": "must be at least {ge}.",
     "less_than": "must be less than {lt}.",
     "less_than_equal": "must be at most {le}.",
+    "int_parsing": "must be a whole number.",
+    "int_from_float": "must be a whole number.",
+    "int_type": "must be a whole number.",
+    "float_parsing": "must be a number.",
+    "float_type": "must be a number.",
+    "string_type": "must be text: put it in quotes.",
     "literal_error": "must be one of {expected}.",
     "string_too_long": "must have at most {max_length} characters.",
     "too_short": "must have at least {min_length} entries.",
@@ -83,7 +89,7 @@ _MENDS = {
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
     name = ".".join(path[1:] if path[:1] and path[0] in ("train", "serve") else path)
-    context = problem.get("ctx", {})
+    context = {key: _plain(value) for key, value in problem.get("ctx", {}).items()}
     mend = _MENDS.get(problem["type"])
     if mend is None:
         text = str(context.get("error") or problem["msg"])
@@ -93,6 +99,10 @@ def _explain(problem: Any) -> str:
     if isinstance(given, str | int | float) and problem["type"] != "extra_forbidden":
         sentence = f"{sentence[:-1]} (you gave {str(given)[:60]})."
     return sentence
+
+
+def _plain(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _bad(message: str) -> EngineError:

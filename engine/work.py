@@ -5,6 +5,7 @@ The outermost frame of a run: every error ends here and becomes a status with a 
 
 import errno
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 
 from engine.emitter import Emitter, pipe_sink
 from engine.errors import EngineError, StopRequested
-from engine.runtime import prepare_process, read_event_fd
+from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.spec_file import explain_problems
 from engine.specs import JOB_SPEC, JobSpec, Placement
 from engine.status import Reason, Status
@@ -31,6 +32,7 @@ Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]
 
 def work(run_dir: Path) -> int:
     """Do the run in `run_dir` and return the exit status of the process."""
+    prepare_output()
     fd = read_event_fd()
     emitter = Emitter(pipe_sink(fd) if fd is not None else None)
     gate = StopGate()
@@ -38,6 +40,7 @@ def work(run_dir: Path) -> int:
     try:
         spec, placement = _read_orders(run_dir)
         prepare_process(placement.num_threads)
+        print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
         _load_verb(spec.kind)(spec, placement, emitter, gate)
     except StopRequested:
         print("Stopped as asked.", flush=True)
