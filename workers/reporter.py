@@ -76,14 +76,19 @@ class RunReporter:
         try:
             answer = await self._client.post_events(self._run.run_id, self._token, body)
         except StudioAway as error:
-            await self._wait_for_studio(error)
+            log.warning("studio_away", run_id=self._run.run_id, error=str(error))
+            await self._back_off()
             return False
         except StudioRefused as error:
             return await self._bear_refusal(error, lines)
+        if lines and answer.next_seq <= lines[0].seq:  # it took nothing: do not press it
+            await self._back_off()
+        else:
+            self._backoff_s = BACKOFF_FIRST_S
         return self._accept(answer, lines)
 
     def _accept(self, answer: EventsAnswer, lines: list[Line]) -> bool:
-        self._backoff_s, self._refused_since, self._batch_limit = BACKOFF_FIRST_S, None, None
+        self._refused_since = self._batch_limit = None
         if answer.stop is not None and self._run.wish_stop(answer.stop):
             log.info("stop_wished", run_id=self._run.run_id, reason=answer.stop.reason.value)
         if lines and answer.next_seq == lines[-1].seq + 1:
@@ -100,8 +105,7 @@ class RunReporter:
         log.info("run_reported", run_id=self._run.run_id, num_events=next_seq)
         return True
 
-    async def _wait_for_studio(self, error: StudioAway) -> None:
-        log.warning("studio_away", run_id=self._run.run_id, error=str(error))
+    async def _back_off(self) -> None:
         await asyncio.sleep(self._backoff_s)
         self._backoff_s = min(self._backoff_s * 2, BACKOFF_MOST_S)
 
