@@ -1,0 +1,149 @@
+"""Repos of models and datasets, their commits and files. The bytes lie in `studio.hub.storage`."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+
+class Kind(models.TextChoices):
+    """What a repo holds."""
+
+    MODEL = "model"
+    DATASET = "dataset"
+
+
+class Role(models.TextChoices):
+    """What a repo is good for; told by the files of its head."""
+
+    BASE = "base"
+    ADAPTER = "adapter"
+    DATASET = "dataset"
+
+
+class Visibility(models.TextChoices):
+    """Who may see a repo: everybody who is signed in, or its owner alone."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class Blob(models.Model):
+    """Some bytes, stored once however many files hold them."""
+
+    sha256 = models.CharField(max_length=64, primary_key=True)
+    git_oid = models.CharField(max_length=40)
+    """SHA-1 as git counts it for a blob: what Hugging Face clients compare."""
+    size_bytes = models.PositiveBigIntegerField()
+    stored_at = models.DateTimeField(default=timezone.now)
+    """When somebody last asked to store it; a sweep spares what is recent."""
+
+    def __str__(self) -> str:
+        return self.sha256[:12]
+
+
+class Repo(models.Model):
+    """A named line of commits. What the head says of itself is kept here to list and search by."""
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    namespace = models.CharField(max_length=96)
+    name = models.CharField(max_length=96)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="repos"
+    )
+    visibility = models.CharField(
+        max_length=8, choices=Visibility.choices, default=Visibility.PRIVATE
+    )
+    summary = models.CharField(max_length=300, blank=True)
+    """The owner's line, or the card's first one."""
+    role = models.CharField(max_length=8, choices=Role.choices)
+    license = models.CharField(max_length=60, blank=True)
+    base_model = models.CharField(max_length=200, blank=True)
+    """Of an adapter: repo id of its base."""
+    base_revision = models.CharField(max_length=100, blank=True)
+    tags = models.JSONField(default=list, blank=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    num_rows = models.PositiveBigIntegerField(null=True, blank=True)
+    head = models.ForeignKey(
+        "Commit", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    """Newest commit of `main`, the only branch; None while the repo is empty."""
+    downloads = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        """A name is taken whatever its capitals."""
+
+        constraints = [
+            models.UniqueConstraint(
+                "kind", Lower("namespace"), Lower("name"), name="repo_name_once"
+            )
+        ]
+        indexes = [models.Index(fields=["kind", "-updated_at"], name="repo_newest")]
+
+    def __str__(self) -> str:
+        return self.repo_id
+
+    @property
+    def repo_id(self) -> str:
+        """Return `namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+
+class Commit(models.Model):
+    """One state of all files of a repo."""
+
+    repo = models.ForeignKey(Repo, on_delete=models.CASCADE, related_name="commits")
+    sha = models.CharField(max_length=40)
+    parent = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    message = models.CharField(max_length=300)
+    description = models.TextField(blank=True)
+    author = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    model_facts = models.JSONField(null=True, blank=True)
+    """The model's shape, once somebody asked; see `studio.hub.model_facts`."""
+
+    class Meta:
+        """Found by repo and sha, or the beginning of a sha."""
+
+        constraints = [models.UniqueConstraint(fields=["repo", "sha"], name="commit_sha_once")]
+
+    def __str__(self) -> str:
+        return self.sha[:12]
+
+
+class CommitFile(models.Model):
+    """A file of a commit."""
+
+    commit = models.ForeignKey(Commit, on_delete=models.CASCADE, related_name="files")
+    path = models.CharField(max_length=1024)
+    blob = models.ForeignKey(Blob, on_delete=models.PROTECT, related_name="files")
+
+    class Meta:
+        """A path is there once."""
+
+        constraints = [models.UniqueConstraint(fields=["commit", "path"], name="commit_path_once")]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class BlobReport(models.Model):
+    """What a check of a JSONL file found, and where its rows begin; made once per content."""
+
+    blob = models.OneToOneField(
+        Blob, on_delete=models.CASCADE, primary_key=True, related_name="report"
+    )
+    version = models.PositiveIntegerField()
+    """Of the check: an older report is made anew."""
+    body = models.JSONField()
+    row_marks = models.BinaryField()
+    """Byte offset and line number of every 64th row, as unsigned 64-bit pairs."""
+
+    def __str__(self) -> str:
+        return str(self.blob_id)

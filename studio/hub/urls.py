@@ -1,0 +1,5 @@
+"""Addresses of the hub below /api/hub/."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
