@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 
@@ -48,3 +49,8 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _leave_logging_alone(**_: object) -> None:
+    """Django's settings made every line JSON; Celery, where nothing is connected here, undoes it."""

@@ -25,7 +25,7 @@ def list_node_parts(name: str, env: dict[str, str]) -> list[Part]:
     """Return the parts of the node of this name."""
     worker = (*CELERY, "-A", "workers.app", "worker", "-Q", f"node.{name}", "-n", f"node@{name}")
     return [
-        Part("worker", (*worker, "--pool", "threads", "--concurrency", "2", *ALONE), env),
+        Part("worker", (*worker, *ALONE), env),
         Part("supervisor", (PYTHON, "-m", "workers", "supervise"), env),
         Part("reporter", (PYTHON, "-m", "workers", "report"), env),
     ]

@@ -138,6 +138,7 @@ def make_places(places: Places) -> None:
         BadSetting: the data directory cannot be written.
     """
     try:
+        places.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         make_folders(places)
         places.node_dir.mkdir(exist_ok=True)
         places.secret_key_file.parent.mkdir(mode=0o700, exist_ok=True)
