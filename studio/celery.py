@@ -1,4 +1,4 @@
-"""The control worker's Celery app: the studio's own periodic work, and the handle that sends orders to nodes."""
+"""The control worker's Celery app: the studio's periodic work, and what sends orders to nodes."""
 
 import os
 
@@ -15,7 +15,7 @@ app.conf.update(
     task_ignore_result=True,
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    # An order that cannot be sent now is sent again by the scheduler: fail at once, never hang a request.
+    # An order that cannot be sent is sent again by the scheduler: fail, never hang a request.
     broker_transport_options={
         "socket_timeout": 5,
         "socket_connect_timeout": 2,
@@ -53,4 +53,4 @@ app.autodiscover_tasks()
 
 @setup_logging.connect
 def _leave_logging_alone(**_: object) -> None:
-    """Django's settings made every line JSON; Celery, where nothing is connected here, undoes it."""
+    """Django's settings make every line JSON; with nothing connected, Celery undoes them."""
