@@ -117,6 +117,8 @@ def stop_job(
 def retry_job(*, by: User, job: Job, resume: bool) -> Job:
     """Make the next run of a job that has ended, from its last checkpoint or from the start.
 
+    It is the same job: the same spec on the same commits, whatever was pushed since.
+
     Raises:
         NotFound: the job is not the caller's.
         Conflict: it has not ended, or there is no checkpoint to resume from.
@@ -124,7 +126,7 @@ def retry_job(*, by: User, job: Job, resume: bool) -> Job:
     """
     if by != job.owner or job.is_platform:
         raise NotFound
-    launch = _plan(job.owner, job.spec, job.flavor.name)
+    launch = _plan(job.owner, {**job.spec, **job.resolved}, job.flavor.name)
     with transaction.atomic():
         last = _lock_current_run(job)
         if not last.is_final:

@@ -13,6 +13,7 @@ from studio.points.services import grant_points
 from studio.core.errors import Conflict, NotFound, StudioError
 from studio.jobs.advisor import advise
 from studio.jobs.models import Job, Run
+from studio.jobs.scheduler import make_order
 from studio.jobs.services import rename_job, retry_job, stop_job, submit_job
 from tests.factories import make_claimed_run, make_job, make_run
 from tests.studio.jobs.repos import make_dataset
@@ -158,6 +159,15 @@ def test_a_retry_is_run_two_of_the_same_job(rich_alice, spec):
     assert [run.index for run in job.runs.order_by("index")] == [1, 2]
     assert job.current_run.index == 2
     assert get_balance(rich_alice).held_mpoints > 0
+
+
+def test_a_retry_learns_from_what_the_first_run_learnt_from(rich_alice, spec):
+    job = submit(rich_alice, spec)
+    before = job.resolved
+    stop_job(by=rich_alice, job=job)
+    make_dataset("alice/guide", owner=rich_alice, num_bad=3)  # pushed since
+    retry_job(by=rich_alice, job=job, resume=False)
+    assert make_order(job.current_run).spec.dataset == before["dataset"]
 
 
 def test_a_live_job_is_not_retried(rich_alice, spec):
