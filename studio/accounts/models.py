@@ -3,7 +3,26 @@
 from typing import ClassVar
 
 from django.contrib.auth.models import AbstractUser
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+
+MOST_USERNAME = 40
+# A username is also the namespace of its repos, so it is what the hub's clients take as one.
+_username_is_namespace = RegexValidator(
+    r"\A[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*\Z",
+    "Use letters and digits, with single dots, dashes or underscores between them.",
+    code="bad_username",
+)
+_RESERVED = {"api", "datasets", "healthz", "models", "spaces", "static", "v1", "ws"}
+
+
+def refuse_reserved(username: str) -> None:
+    """Refuse a username whose repos would lie at an address of the studio's own."""
+    if username.lower() in _RESERVED:
+        raise ValidationError("This name is the studio's own: pick another.", code="reserved")
 
 
 class Role(models.TextChoices):
@@ -20,13 +39,42 @@ _RANKS = {Role.MEMBER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
 class User(AbstractUser):
     """A person, or the platform's own account `athanor`, which owns what it ships and nobody signs in to."""
 
+    username = models.CharField(
+        max_length=MOST_USERNAME,
+        unique=True,
+        validators=[_username_is_namespace, refuse_reserved],
+        error_messages={"unique": "This name is taken: pick another."},
+    )
     email = models.EmailField(blank=True)
     display_name = models.CharField(max_length=80, blank=True)
     role = models.CharField(max_length=16, choices=Role.choices, default=Role.MEMBER)
     language = models.CharField(max_length=8, blank=True, choices=[("zh", "zh"), ("en", "en")])
-    theme = models.CharField(max_length=8, blank=True, choices=[("light", "light"), ("dark", "dark")])
+    theme = models.CharField(
+        max_length=8, blank=True, choices=[("light", "light"), ("dark", "dark")]
+    )
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        """Names and addresses that differ by case alone would be one person to others."""
+
+        constraints = [
+            models.UniqueConstraint(
+                Lower("username"),
+                name="user_name_once",
+                violation_error_message="username: this name is taken: pick another.",
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~Q(email=""),
+                name="user_email_once",
+                violation_error_message="email: another person has this address.",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=["member", "operator", "administrator"]),
+                name="user_role_known",
+            ),
+        ]
 
     def has_role(self, role: str) -> bool:
         """Say whether the person has this role or a higher one."""

@@ -1,0 +1,64 @@
+"""What the ledger says. A run's hold and cost are sums over its own transfers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db.models import Sum
+
+from studio.accounts.models import User
+from studio.points.models import Entry, Kind, PointAccount
+
+
+@dataclass(frozen=True)
+class Balance:
+    """What a person has, in milli-points."""
+
+    available_mpoints: int = 0
+    held_mpoints: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return both together."""
+        return self.available_mpoints + self.held_mpoints
+
+
+def get_balance(user: User) -> Balance:
+    """Return what a person has."""
+    return get_balances([user.pk]).get(user.pk, Balance())
+
+
+def get_balances(user_ids: Iterable[int]) -> dict[int, Balance]:
+    """Return what people have, by user id; who never had points is not in it."""
+    rows = PointAccount.objects.filter(user_id__in=list(user_ids))
+    found: dict[int, dict[str, int]] = {}
+    for user_id, kind, balance in rows.values_list("user_id", "kind", "balance"):
+        if user_id is not None:
+            found.setdefault(user_id, {})[f"{kind}_mpoints"] = balance
+    return {user_id: Balance(**parts) for user_id, parts in found.items()}
+
+
+def get_run_cost(run_id: UUID) -> int:
+    """Return what a run was charged, less what was refunded."""
+    return get_run_costs([run_id]).get(run_id, 0)
+
+
+def get_run_costs(run_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return what runs were charged, less what was refunded; a run without any is not in it."""
+    return _sum_by_run(run_ids, Kind.REVENUE)
+
+
+def get_run_hold(run_id: UUID) -> int:
+    """Return what is still set aside for a run."""
+    return get_run_holds([run_id]).get(run_id, 0)
+
+
+def get_run_holds(run_ids: Iterable[UUID]) -> dict[UUID, int]:
+    """Return what is still set aside for runs; a run that never had any is not in it."""
+    return _sum_by_run(run_ids, Kind.HELD)
+
+
+def _sum_by_run(run_ids: Iterable[UUID], kind: Kind) -> dict[UUID, int]:
+    entries = Entry.objects.filter(transfer__run_id__in=list(run_ids), account__kind=kind)
+    sums = entries.values_list("transfer__run_id").annotate(total=Sum("amount")).order_by()
+    return {run_id: total for run_id, total in sums if run_id is not None}

@@ -1,0 +1,5 @@
+"""Addresses below `api/points/`."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []
