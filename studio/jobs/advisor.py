@@ -22,6 +22,7 @@ from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
 from studio.jobs.refs import pin_refs
 from studio.points.selectors import get_balance
+from studio.points.services import PointsExhausted
 
 _HOLD_FACTOR = 1.5
 _LEAST_HOLD_S = 60.0
@@ -230,10 +231,4 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
 def _not_enough_points(advice: Advice) -> Refusal:
     assert advice.hold_mpoints is not None
     needed, has = advice.hold_mpoints, advice.available_mpoints
-    missing = needed - has
-    message = (
-        f"This launch sets {needed / 1000:.2f} points aside and you have {has / 1000:.2f}: "
-        f"{missing / 1000:.2f} are missing; ask an operator for a grant."
-    )
-    params = {"needed_mpoints": needed, "available_mpoints": has, "missing_mpoints": missing}
-    return Refusal("points_exhausted", message, None, params, status=409)
+    return _from_error(PointsExhausted(needed=needed, available=has))

@@ -1,0 +1,58 @@
+"""Repos in the hub for tests about jobs, made through the hub's own services."""
+
+import io
+import json
+
+from studio.accounts.models import User
+from studio.hub.models import Commit, Repo
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from tests.factories import make_user
+
+CONFIG = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 576,
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "intermediate_size": 1536,
+    "vocab_size": 49_152,
+    "max_position_embeddings": 2048,
+    "tie_word_embeddings": True,
+}
+NUM_ROWS = 300
+
+
+def make_model(repo_id: str) -> Commit:
+    """Make a public base model with the shape of SmolLM2-135M and no weights."""
+    namespace = repo_id.partition("/")[0]
+    owner = User.objects.filter(username=namespace).first() or make_user(namespace)
+    return _push(owner, "model", repo_id, "config.json", json.dumps(CONFIG).encode())
+
+
+def make_dataset(repo_id: str, *, owner: User, num_bad: int = 0) -> Commit:
+    """Make the owner's private dataset of about 30 000 tokens, or push a new state of it."""
+    rows = [json.dumps(_make_row(index)) for index in range(NUM_ROWS)] + ["{"] * num_bad
+    return _push(owner, "dataset", repo_id, "train.jsonl", "\n".join(rows).encode())
+
+
+def _make_row(index: int) -> dict[str, object]:
+    question = f"Question {index}: what does the furnace say? " * 4
+    answer = f"Answer {index}: it feeds itself and keeps its fire. " * 4
+    return {
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+    }
+
+
+def _push(owner: User, kind: str, repo_id: str, path: str, content: bytes) -> Commit:
+    namespace, _, name = repo_id.partition("/")
+    repo = Repo.objects.filter(kind=kind, namespace=namespace, name=name).first()
+    if repo is None:
+        visibility = "public" if kind == "model" else "private"
+        wanted = RepoName(kind, namespace, name)
+        repo = create_repo(by=owner, wanted=wanted, visibility=visibility)
+    changes = Changes(added={path: store_blob(source=io.BytesIO(content))})
+    return commit_files(by=owner, repo=repo, changes=changes, words=Words("A new state"))
