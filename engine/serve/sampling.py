@@ -8,11 +8,15 @@ from engine.serve.backend import Sampling
 # V vocabulary
 
 
+_COLDEST = 1e-5  # below, a division would leave float32
+
+
 class Sampler:
     """Draws the tokens of one answer, with random numbers that neighbours do not touch."""
 
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         self._sampling = sampling
+        self._temperature = max(sampling.temperature, _COLDEST)
         self._generator = torch.Generator(device)
         if sampling.seed is None:
             self._generator.seed()
@@ -23,7 +27,8 @@ class Sampler:
         """Return the next token id."""
         if self._sampling.temperature == 0:
             return int(logits_V.float().argmax())
-        probs_V = (logits_V.float() / self._sampling.temperature).softmax(-1)
+        logits_V = logits_V.float()
+        probs_V = ((logits_V - logits_V.max()) / self._temperature).softmax(-1)
         if self._sampling.top_p < 1:
             probs_V = keep_nucleus(probs_V, self._sampling.top_p)
         return int(torch.multinomial(probs_V, 1, generator=self._generator))
