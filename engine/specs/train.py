@@ -50,7 +50,7 @@ class TrainSpec(Spec):
     )
     """The repo in your namespace that receives the adapter. If empty, model and dataset name it."""
     num_epochs: float = Field(
-        default=8.0,
+        default=1.0,
         gt=0,
         le=1000,
         title="Epochs",
@@ -65,11 +65,11 @@ class TrainSpec(Spec):
     )
     """Stop after this many optimizer steps, whatever the epochs say."""
     learning_rate: float = Field(
-        default=1e-3, gt=0, le=1.0, title="Learning rate", json_schema_extra={"part": "how"}
+        default=2e-3, gt=0, le=1.0, title="Learning rate", json_schema_extra={"part": "how"}
     )
     """The highest step size, reached after warm-up."""
     tokens_per_step: int = Field(
-        default=2048,
+        default=512,
         ge=64,
         le=4_194_304,
         title="Tokens per step",
@@ -77,7 +77,7 @@ class TrainSpec(Spec):
     )
     """Tokens in one optimizer step, packed without padding."""
     max_length: int = Field(
-        default=1024,
+        default=512,
         ge=16,
         le=262_144,
         title="Longest sample",
@@ -85,7 +85,7 @@ class TrainSpec(Spec):
     )
     """A longer conversation is cut here."""
     micro_batch_tokens: int = Field(
-        default=2048,
+        default=512,
         ge=64,
         le=4_194_304,
         title="Tokens at once",
@@ -183,7 +183,7 @@ class TrainSpec(Spec):
 
 # The methods the launch form offers as one click; `balanced` is the defaults.
 TRAIN_PRESETS: dict[str, dict[str, object]] = {
-    "quick": {"num_epochs": 3.0, "lora": {"rank": 8, "alpha": 16.0}},
+    "quick": {"num_epochs": 0.5},
     "balanced": {},
-    "thorough": {"num_epochs": 12.0, "learning_rate": 5e-4, "lora": {"rank": 32, "alpha": 64.0}},
+    "thorough": {"num_epochs": 4.0, "learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 64.0}},
 }

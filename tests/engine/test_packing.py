@@ -1,0 +1,103 @@
+"""Packed rows against one sample at a time through the model's own code: same loss, same gradients."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.data.batch import collate, count_shared, make_layout
+from engine.data.render import IGNORED, Rendered, Renderer
+from engine.models.lora import add_adapter, list_trainable
+from engine.models.tiny import make_model, make_tokenizer
+from engine.specs import LoraOptions
+from engine.train.attention import PACKED
+from engine.train.loop import _loss_sum
+from engine.train.losses import sft_loss_sum
+
+CPU = torch.device("cpu")
+TALKS = [
+    [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
+    for q, a in [("Hi", "Hello."), ("Who are you?", "A furnace."), ("x" * 70, "y" * 40), ("?", "!")]
+]
+
+
+def make_samples():
+    renderer = Renderer(make_tokenizer(), max_length=512)
+    return [renderer.render(talk, row=row) for row, talk in enumerate(TALKS)]
+
+
+def make_trainable(attention):
+    base = make_model(seed=1)
+    base.set_attn_implementation(attention)
+    base.requires_grad_(False)
+    model = add_adapter(base, LoraOptions(rank=4, alpha=8), seed=2)
+    generator = torch.Generator().manual_seed(5)
+    for parameter in list_trainable(model):  # B starts at zero: then A would have no gradient
+        parameter.data = torch.randn(parameter.shape, generator=generator) * 0.05
+    return model
+
+
+def loss_one_by_one(model, samples):
+    total = torch.zeros(())
+    for sample in samples:
+        logits = model(input_ids=torch.tensor([sample.ids])).logits[0, :-1]
+        labels = torch.tensor(sample.labels[1:])
+        total = total + F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    return total
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_packing_changes_neither_loss_nor_gradient(share):
+    samples = make_samples()
+    packed, plain = make_trainable(PACKED), make_trainable("eager")
+    num_shared = count_shared(samples) if share else 0
+    assert bool(num_shared) == share
+    loss = _loss_sum(packed, collate(samples, CPU, num_shared=num_shared))
+    expected = loss_one_by_one(plain, samples)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    for got, want in zip(list_trainable(packed), list_trainable(plain), strict=True):
+        torch.testing.assert_close(got.grad, want.grad, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sample_does_not_see_its_neighbours():
+    samples = make_samples()
+    model = make_trainable(PACKED)
+    alone = _loss_sum(model, collate(samples[:1], CPU))
+    changed = copy.deepcopy(samples)
+    changed[1] = Rendered(
+        ids=tuple(reversed(samples[1].ids)), labels=(IGNORED,) * len(samples[1].ids), row=1
+    )
+    beside = _loss_sum(model, collate([changed[1], samples[0]], CPU))
+    torch.testing.assert_close(beside, alone, rtol=1e-5, atol=1e-5)
+
+
+def test_the_shared_beginning_stops_before_what_is_learnt():
+    same = Rendered(ids=(1, 2, 3, 4), labels=(IGNORED, IGNORED, 3, 4), row=0)
+    assert count_shared([same, same]) == 2
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 9))
+@settings(deadline=None)
+def test_a_layout_gathers_and_returns_every_position(lengths, num_shared):
+    layout = make_layout(lengths, CPU, num_shared)
+    flat = torch.cat([bucket.reshape(-1) for bucket in layout.buckets])
+    assert flat[layout.inverse_T].tolist() == list(range(num_shared + sum(lengths)))
+
+
+@pytest.mark.parametrize("num_positions", [1, 255, 256, 700])
+def test_the_blockwise_loss_is_cross_entropy(num_positions):
+    torch.manual_seed(num_positions)
+    hidden = torch.randn(num_positions, 16, dtype=torch.float64, requires_grad=True)
+    head = torch.randn(50, 16, dtype=torch.float64)
+    target = torch.randint(0, 50, (num_positions,))
+    expected = F.cross_entropy(hidden @ head.T, target, reduction="sum")
+    (want,) = torch.autograd.grad(expected * 3, hidden)
+    loss = sft_loss_sum(hidden, head, target)
+    (got,) = torch.autograd.grad(loss * 3, hidden)
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
