@@ -5,6 +5,7 @@ from rest_framework import serializers
 from engine.status import Reason, Status
 
 STATUSES = [status.value for status in Status]
+ARTIFACT_ROLES = ["adapter", "checkpoint", "model", "report"]
 EVENT_TYPES = ["log", "metric", "progress", "artifact", "sample", "endpoint", "status"]
 REASONS = [reason.value for reason in Reason if reason.value]
 
@@ -19,7 +20,7 @@ class JobProgressOutput(serializers.Serializer):
 
 class RunArtifactOutput(serializers.Serializer):
     name = serializers.CharField()
-    role = serializers.ChoiceField(choices=["adapter", "checkpoint", "model", "report"])
+    role = serializers.ChoiceField(choices=ARTIFACT_ROLES)
     path = serializers.CharField(allow_null=True)
     repo = serializers.CharField(allow_null=True)
     revision = serializers.CharField(allow_null=True)
