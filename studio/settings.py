@@ -28,6 +28,7 @@ APPEND_SLASH = False
 # A JSON commit to the hub carries small files inline; larger ones are refused in one sentence.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
+HUB_MAX_UPLOAD_BYTES = env.whole("STUDIO_MAX_UPLOAD_MIB", 1024, low=1, high=1_048_576) * 2**20
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -155,7 +156,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["studio.core.permissions.SignedInWithScope"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["studio.core.inputs.JsonParser"],
     "DEFAULT_PAGINATION_CLASS": "studio.core.pagination.Pages",
     "EXCEPTION_HANDLER": "studio.core.answers.handle",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -174,6 +175,19 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api",
     "PREPROCESSING_HOOKS": ["studio.core.schema.leave_out_foreign_doors"],
+    "ENUM_NAME_OVERRIDES": {
+        "PersonRoleEnum": "studio.accounts.models.Role",
+        "RepoRoleEnum": "studio.hub.models.Role.values",
+        "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",
+        "PointsReasonEnum": "studio.points.models.Reason",
+        "RunReasonEnum": "studio.jobs.serializers.REASONS",
+        "RunStatusEnum": "studio.jobs.serializers.STATUSES",
+        "RunReasonEnum": "studio.jobs.serializers.REASONS",
+    },
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "studio.core.schema.add_refusals",
+    ],
 }
 
 CELERY_TASK_DEFAULT_QUEUE = "studio"

@@ -1,4 +1,4 @@
-"""Who people are, and the two secrets they may hold: one-time sign-in links and API tokens, both only as hashes."""
+"""Who people are, and their secrets, kept only as hashes: one-time sign-in links and API tokens."""
 
 from typing import ClassVar
 
@@ -37,7 +37,7 @@ _RANKS = {Role.MEMBER: 0, Role.OPERATOR: 1, Role.ADMINISTRATOR: 2}
 
 
 class User(AbstractUser):
-    """A person, or the platform's own account `athanor`, which owns what it ships and nobody signs in to."""
+    """A person, or the platform's own account `athanor`, which nobody signs in to."""
 
     username = models.CharField(
         max_length=MOST_USERNAME,

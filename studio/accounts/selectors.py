@@ -1,8 +1,10 @@
 """What may be seen of people: all of them by operators, oneself by anybody."""
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
-from studio.accounts.models import PersonalToken, Role, User
+from studio.accounts.models import PersonalToken, Role, SigninLink, User
+from studio.accounts.secret_hash import hash_secret
 from studio.core.errors import NotFound
 
 PLATFORM_USERNAME = "athanor"
@@ -67,3 +69,17 @@ def find_user(viewer: User, username: str) -> User:
 def list_tokens(viewer: User) -> QuerySet[PersonalToken]:
     """Return the viewer's own tokens, newest first."""
     return PersonalToken.objects.filter(user=viewer).order_by("-created_at", "-pk")
+
+
+def find_signin_link(raw: str) -> SigninLink | None:
+    """Return the link of this text where it still lets somebody in."""
+    return (
+        SigninLink.objects.select_related("user")
+        .filter(
+            token_hash=hash_secret(raw),
+            used_at=None,
+            expires_at__gt=timezone.now(),
+            user__is_active=True,
+        )
+        .first()
+    )

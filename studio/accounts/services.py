@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth import password_validation
 from django.core.exceptions import ValidationError
@@ -91,7 +92,7 @@ def update_me(*, user: User, **changes: Any) -> User:
     user.full_clean(exclude=["password"])
     user.save(update_fields=list(changes))
     if "email" in changes:  # allauth's copy would let the old address sign in
-        user.emailaddress_set.exclude(email__iexact=user.email).delete()
+        EmailAddress.objects.filter(user=user).exclude(email__iexact=user.email).delete()
     audit.record("user.changed_self", actor=user, subject=user.username, fields=sorted(changes))
     return user
 
@@ -127,7 +128,9 @@ def set_password(*, user: User, new: str, current: str | None) -> None:
 def create_personal_token(
     *, user: User, name: str, scopes: list[str], expires_in_days: int | None
 ) -> tuple[PersonalToken, str]:
-    """Make a token for scripts and return it with its text, which is kept nowhere. None never expires.
+    """Make a token for scripts and return it with its text, which is kept nowhere.
+
+    Without `expires_in_days` it never expires.
 
     Raises:
         BadInput: a scope is unknown or not the person's to give, or the days are out of bounds.

@@ -1,5 +1,17 @@
-"""Addresses of people and their tokens."""
+"""Addresses of people, their tokens and their sign-in links."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.accounts import apis
+from studio.accounts.pages import signin
+
+urlpatterns = [
+    path("signin/<str:token>/", signin, name="signin"),
+    path("api/me/", apis.MeApi.as_view()),
+    path("api/me/password/", apis.PasswordApi.as_view()),
+    path("api/tokens/", apis.TokenListApi.as_view()),
+    path("api/tokens/<int:token_id>/", apis.TokenApi.as_view()),
+    path("api/users/", apis.UserListApi.as_view()),
+    path("api/users/<int:user_id>/", apis.UserApi.as_view()),
+    path("api/users/<int:user_id>/signin-link/", apis.SigninLinkApi.as_view()),
+]

@@ -9,7 +9,7 @@ from pydantic import ValidationError as SpecValidationError
 
 
 class StudioError(Exception):
-    """Something the caller can mend. `message` is one English sentence; the browser translates `code`."""
+    """Something the caller can mend: one English sentence, and a code that browsers translate."""
 
     code = "refused"
     status = 400

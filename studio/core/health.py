@@ -1,4 +1,4 @@
-"""`GET /healthz`: does a row, a key and an order come back? Each part is asked with a real round trip."""
+"""`GET /healthz`: does a row, a key and an order come back? Each by a real round trip."""
 
 import time
 from collections.abc import Callable

@@ -9,9 +9,9 @@ from studio.core.errors import NotFound
 
 
 class SignedInWithScope(BasePermission):
-    """A signed-in person; a token must have `read` for reading, `write` for changing, or the view's own scope.
+    """A signed-in person; a token needs `read` for reading, `write` for changing.
 
-    A view may name what it wants instead: `required_scope = "chat"`.
+    A view may name another scope instead: `required_scope = "chat"`.
     """
 
     message = "This token lacks the scope for it: make one with the scope on your profile page."
@@ -20,12 +20,24 @@ class SignedInWithScope(BasePermission):
         """Say whether the caller may come in at all."""
         if not request.user.is_authenticated:
             return False
-        if request.auth is None:  # a browser session may do what its person may
+        auth: Any = request.auth
+        if auth is None:  # a browser session may do what its person may
             return True
         wanted = getattr(view, "required_scope", None) or (
             "read" if request.method in SAFE_METHODS else "write"
         )
-        return request.auth.allows(wanted)
+        return bool(auth.allows(wanted))
+
+
+class SignedInByBrowser(SignedInWithScope):
+    """A person at a browser: no token may make tokens or passwords, or it could widen itself."""
+
+    message = "No token may do this: sign in with a browser."
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Refuse every token that would change something."""
+        is_reading = request.method in SAFE_METHODS
+        return super().has_permission(request, view) and (request.auth is None or is_reading)
 
 
 class IsOperator(SignedInWithScope):
@@ -37,8 +49,9 @@ class IsOperator(SignedInWithScope):
         """Answer 404 rather than 403 to those without the role."""
         if not super().has_permission(request, view):
             return False
-        from_scope = request.auth is None or request.auth.allows("admin")
-        if not (request.user.has_role(self.required_role) and from_scope):
+        auth: Any = request.auth
+        user: Any = request.user
+        if not (user.has_role(self.required_role) and (auth is None or auth.allows("admin"))):
             raise NotFound
         return True
 

@@ -3,6 +3,24 @@
 from typing import Any
 
 _FOREIGN = ("/api/internal/", "/v1/", "/api/models", "/api/datasets", "/api/repos", "/api/whoami")
+_PROBLEM = {
+    "code": {"type": "string"},
+    "message": {"type": "string", "description": "One English sentence."},
+    "field": {"type": "string", "nullable": True, "description": "Dotted, as `spec.lora.rank`."},
+    "params": {"type": "object", "additionalProperties": {}},
+}
+_REFUSAL = {
+    "type": "object",
+    "required": list(_PROBLEM),
+    "properties": {
+        **_PROBLEM,
+        "errors": {
+            "type": "array",
+            "description": "Every problem, where a body had several.",
+            "items": {"type": "object", "required": list(_PROBLEM), "properties": _PROBLEM},
+        },
+    },
+}
 
 
 def leave_out_foreign_doors(
@@ -10,3 +28,14 @@ def leave_out_foreign_doors(
 ) -> list[tuple[str, str, str, Any]]:
     """Keep the studio's own API only."""
     return [entry for entry in endpoints if not entry[0].startswith(_FOREIGN)]
+
+
+def add_refusals(result: dict[str, Any], **context: Any) -> dict[str, Any]:
+    """Say of every door that it refuses in the one shape."""
+    result["components"]["schemas"]["Refusal"] = _REFUSAL
+    shape = {"$ref": "#/components/schemas/Refusal"}
+    answer = {"description": "Refused.", "content": {"application/json": {"schema": shape}}}
+    for door in result["paths"].values():
+        for operation in door.values():
+            operation["responses"].setdefault("4XX", answer)
+    return result

@@ -109,7 +109,7 @@ class Transfer(models.Model):
     imbalance = models.ForeignKey(
         Zero, on_delete=models.PROTECT, default=0, db_column="imbalance", related_name="+"
     )
-    """Sum of the entries so far. The reference to `Zero` is checked at commit: no transfer ends uneven."""
+    """Sum of the entries so far; as a reference to `Zero` it is checked at commit."""
 
     class Meta:
         """Statements read by person, costs by run."""

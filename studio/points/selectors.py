@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Sum
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 
 from studio.accounts.models import User
-from studio.points.models import Entry, Kind, PointAccount
+from studio.points.models import Entry, Kind, PointAccount, Transfer
 
 
 @dataclass(frozen=True)
@@ -62,3 +63,36 @@ def _sum_by_run(run_ids: Iterable[UUID], kind: Kind) -> dict[UUID, int]:
     entries = Entry.objects.filter(transfer__run_id__in=list(run_ids), account__kind=kind)
     sums = entries.values_list("transfer__run_id").annotate(total=Sum("amount")).order_by()
     return {run_id: total for run_id, total in sums if run_id is not None}
+
+
+def list_transfers(user: User) -> QuerySet[Transfer]:
+    """Return what moved a person's points, newest first, with what each changed and left."""
+    return (
+        Transfer.objects.filter(user=user)
+        .select_related("by")
+        .annotate(
+            available_change=_sum_of(Kind.AVAILABLE),
+            held_change=_sum_of(Kind.HELD),
+            available_after=_left_by(user, Kind.AVAILABLE),
+            held_after=_left_by(user, Kind.HELD),
+        )
+        .order_by("-id")
+    )
+
+
+def sum_entries(user: User) -> Balance:
+    """Return a person's balance added up anew from every entry."""
+    entries = Entry.objects.filter(account__user=user)
+    sums = dict(entries.values_list("account__kind").annotate(total=Sum("amount")).order_by())
+    return Balance(sums.get(Kind.AVAILABLE, 0), sums.get(Kind.HELD, 0))
+
+
+def _sum_of(kind: Kind) -> Coalesce:
+    return Coalesce(Sum("entries__amount", filter=Q(entries__account__kind=kind)), 0)
+
+
+def _left_by(user: User, kind: Kind) -> Coalesce:
+    earlier = Entry.objects.filter(
+        account__user=user, account__kind=kind, transfer_id__lte=OuterRef("pk")
+    )
+    return Coalesce(Subquery(earlier.order_by("-id").values("balance_after")[:1]), 0)

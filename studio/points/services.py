@@ -1,7 +1,7 @@
 """How points move: grants in, holds at launch, charges as time runs, the rest back.
 
-Every move locks the accounts it touches (the person's before the platform's), and is named by a key,
-so that asking twice moves once. A run's hold is what its transfers left on the person's held account.
+Every move locks the accounts it touches (the person's before the platform's), and is named by a
+key, so that asking twice moves once. A run's hold is what its transfers left on the held account.
 """
 
 from dataclasses import dataclass
@@ -165,7 +165,7 @@ def _check_same_grant(made: Transfer, *, to: User, mpoints: int, note: str) -> T
 
 
 def _lock_accounts(user: User, *platform_kinds: Kind) -> dict[Kind, PointAccount]:
-    """Return the person's two accounts and the platform's named ones, locked in one order for all."""
+    """Return the person's two accounts and the platform's named ones, locked in one order."""
     wanted: list[tuple[User | None, Kind]] = [(user, Kind.AVAILABLE), (user, Kind.HELD)]
     wanted += [(None, kind) for kind in platform_kinds]
     return {kind: _lock_account(owner, kind) for owner, kind in wanted}

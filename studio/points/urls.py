@@ -1,5 +1,11 @@
 """Addresses below `api/points/`."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.points.apis import GrantApi, PointsApi, StatementApi
+
+urlpatterns = [
+    path("", PointsApi.as_view()),
+    path("statement/", StatementApi.as_view()),
+    path("grants/", GrantApi.as_view()),
+]

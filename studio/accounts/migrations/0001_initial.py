@@ -5,9 +5,10 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.text
 import django.utils.timezone
-import studio.accounts.models
 from django.conf import settings
 from django.db import migrations, models
+
+import studio.accounts.models
 
 
 class Migration(migrations.Migration):

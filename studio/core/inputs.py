@@ -1,0 +1,97 @@
+"""How a request is read: strict JSON, and serializers that refuse what they do not know."""
+
+import codecs
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from rest_framework import serializers
+from rest_framework.parsers import BaseParser
+
+from studio.core.errors import BadInput
+
+
+class BadJson(BadInput):
+    """The body is not JSON that can be kept."""
+
+    code = "bad_json"
+
+
+class JsonParser(BaseParser):
+    """JSON without what no database keeps: NUL characters, half surrogate pairs, NaN."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the body's value.
+
+        Raises:
+            BadJson: it is not JSON in UTF-8, nests too deep, or holds text that cannot be kept.
+        """
+        body = stream.read().removeprefix(codecs.BOM_UTF8)
+        try:
+            value = json.loads(body.decode(), parse_constant=_refuse_constant)
+        except UnicodeDecodeError as error:
+            raise BadJson("The body is not UTF-8: send JSON in UTF-8.") from error
+        except json.JSONDecodeError as error:
+            raise BadJson(
+                f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
+                line=error.lineno,
+                column=error.colno,
+            ) from error
+        except RecursionError as error:
+            raise BadJson("The body nests too deep: send flatter JSON.") from error
+        except ValueError as error:  # a number of thousands of digits
+            raise BadJson(f"The body holds a number that cannot be read: {error}.") from error
+        _check_texts(value)
+        return value
+
+
+def read_input(
+    serializer: type[serializers.Serializer[Any]], data: Any, *, partial: bool = False
+) -> dict[str, Any]:
+    """Return the validated fields of a request.
+
+    Raises:
+        BadInput: it holds a field the serializer does not know.
+        ValidationError: a field holds what it may not.
+    """
+    given = serializer(data=data, partial=partial)
+    if isinstance(data, dict) and (unknown := set(data) - set(given.fields)):
+        name = min(unknown)
+        raise BadInput(
+            f"{name}: there is no such field; there is {', '.join(given.fields)}.",
+            field=name,
+            code="unknown_field",
+        )
+    given.is_valid(raise_exception=True)
+    return dict(given.validated_data)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadJson(f"The body is not JSON: {name} is no JSON number.")
+
+
+def _check_texts(value: Any) -> None:
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, dict):
+            todo += item.keys()
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item
+        elif isinstance(item, str):
+            _check_text(item)
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise BadJson("The body holds a NUL character (\\u0000): leave it out.")
+    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise BadJson("The body holds half of a surrogate pair (\\ud800 to \\udfff): leave it out.")
