@@ -55,7 +55,9 @@ class Repo(models.Model):
         max_length=8, choices=Visibility.choices, default=Visibility.PRIVATE
     )
     summary = models.CharField(max_length=300, blank=True)
-    """The owner's line, or the card's first one."""
+    """The owner's own line."""
+    card_summary = models.CharField(max_length=300, blank=True)
+    """The first sentence of the head's card, shown where the owner wrote none."""
     role = models.CharField(max_length=8, choices=Role.choices)
     license = models.CharField(max_length=60, blank=True)
     base_model = models.CharField(max_length=200, blank=True)

@@ -1,28 +1,243 @@
 """What may be seen of the hub. A stranger's private repo is not there."""
 
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from django.db.models import F, Q, QuerySet, Value
+from django.db.models.functions import Concat
+
+from engine.specs import split_ref
 from engine.specs.estimate import DataFacts, ModelShape
 from engine.specs.messages import DatasetReport
-from studio.accounts.models import User
-from studio.hub.models import Commit
+from studio.hub.access import Reader, Viewer, may_see, may_write, visible_to
+from studio.hub.cards import CARD, PROVENANCE, Card, read_card, read_json
+from studio.hub.errors import FileNotThere, RepoNotThere, RevisionNotThere
+from studio.hub.model_facts import find_shape, predict_memory_bytes, read_shape, read_text
+from studio.hub.models import Blob, Commit, CommitFile, Kind, Repo, Role
+from studio.hub.names import is_commit_prefix
+from studio.hub.reports import find_data_file, get_data_file, read_report
+
+MAIN = "main"
+_MOST_REVISIONS = 200
 
 
-def resolve_revision(viewer: User, ref: str, *, kind: Literal["model", "dataset"]) -> Commit:
-    """Return the commit that `namespace/name[@revision]` names."""
-    raise NotImplementedError
+@dataclass(frozen=True)
+class RepoFilter:
+    """What a list is narrowed to; empty fields do not narrow."""
+
+    kind: str = ""
+    role: str = ""
+    search: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True)
+class RepoDetail:
+    """All that a repo's page shows, at one commit; `commit` is None for an empty repo."""
+
+    repo: Repo
+    commit: Commit | None
+    files: list[CommitFile] = field(default_factory=list)
+    card: Card = field(default_factory=lambda: Card({}, ""))
+    provenance: dict[str, Any] | None = None
+    shape: ModelShape | None = None
+    report: DatasetReport | None = None
+    adapters: list[str] = field(default_factory=list)
+    revisions: list[Commit] = field(default_factory=list)
+
+
+def list_repos(viewer: Viewer, wanted: RepoFilter | None = None) -> QuerySet[Repo]:
+    """Return the repos a viewer may see, last changed first."""
+    wanted = wanted or RepoFilter()
+    repos = Repo.objects.filter(visible_to(viewer)).select_related("head", "owner")
+    if wanted.kind:
+        repos = repos.filter(kind=wanted.kind)
+    if wanted.role:
+        repos = repos.filter(role=wanted.role)
+    if wanted.owner:
+        repos = repos.filter(owner__username__iexact=wanted.owner)
+    for word in wanted.search.split():
+        repos = repos.annotate(full_name=Concat("namespace", Value("/"), "name")).filter(
+            Q(full_name__icontains=word)
+            | Q(summary__icontains=word)
+            | Q(card_summary__icontains=word)
+        )
+    return repos.order_by(F("updated_at").desc(), "pk")
+
+
+def get_repo(viewer: Viewer, kind: str, namespace: str, name: str) -> Repo:
+    """Return a repo by name, whatever its capitals.
+
+    Raises:
+        RepoNotThere: there is none that the viewer may see.
+    """
+    named = Repo.objects.filter(kind=kind, namespace__iexact=namespace, name__iexact=name)
+    repo = named.filter(visible_to(viewer)).select_related("head", "owner").first()
+    if repo is None:
+        raise RepoNotThere
+    return repo
+
+
+def get_commit(repo: Repo, revision: str = MAIN) -> Commit:
+    """Return a repo's commit: `main`, a whole sha, or the first 7 digits or more of one.
+
+    Raises:
+        RevisionNotThere: it has no such commit, or more than one begins so.
+    """
+    if revision in {MAIN, "HEAD", f"refs/heads/{MAIN}"}:
+        if repo.head is None:
+            raise RevisionNotThere(f"{repo.repo_id} is empty: push something first.")
+        return repo.head
+    if is_commit_prefix(revision):
+        found = list(repo.commits.filter(sha__startswith=revision)[:2])
+        if len(found) == 1:
+            found[0].repo = repo
+            return found[0]
+    raise RevisionNotThere(f"{repo.repo_id} has no revision {revision[:100]!r}; take main.")
+
+
+def get_file(commit: Commit, path: str) -> CommitFile:
+    """Return a file of a commit.
+
+    Raises:
+        FileNotThere: the commit has none of that path.
+    """
+    file = commit.files.filter(path=path).select_related("blob").first()
+    if file is None:
+        raise FileNotThere(f"There is no file {path[:200]!r} in {commit.repo.repo_id}.")
+    return file
+
+
+def list_files(commit: Commit | None) -> list[CommitFile]:
+    """Return a commit's files in the order of their paths; of no commit, none."""
+    if commit is None:
+        return []
+    return sorted(commit.files.select_related("blob"), key=lambda file: file.path)
+
+
+def list_commits(repo: Repo) -> QuerySet[Commit]:
+    """Return a repo's commits, newest first."""
+    return repo.commits.select_related("author").order_by("-pk")
+
+
+def resolve_revision(viewer: Viewer, ref: str, *, kind: Literal["model", "dataset"]) -> Commit:
+    """Return the commit that `namespace/name[@revision]` names.
+
+    Raises:
+        NotFound: there is no such repo or revision that the viewer may see.
+    """
+    repo_id, revision = split_ref(ref)
+    namespace, _, name = repo_id.partition("/")
+    return get_commit(get_repo(viewer, kind, namespace, name), revision)
 
 
 def get_model_shape(commit: Commit) -> ModelShape:
-    """Return the sizes of a base model."""
-    raise NotImplementedError
+    """Return the sizes of a base model.
+
+    Raises:
+        BadInput: it is an adapter, or no decoder that we know.
+    """
+    return read_shape(commit)
 
 
 def get_dataset_report(commit: Commit) -> DatasetReport:
-    """Return what the check of the dataset's file found."""
-    raise NotImplementedError
+    """Return what the check of the dataset's file found; made once per content.
+
+    Raises:
+        BadInput: it has no one data file.
+    """
+    return read_report(get_data_file(commit)[1])
 
 
 def get_data_facts(commit: Commit) -> DataFacts:
-    """Return the size of a dataset."""
-    raise NotImplementedError
+    """Return the size of a dataset, by its good rows.
+
+    Raises:
+        BadInput: it has no one data file.
+    """
+    report = get_dataset_report(commit)
+    return DataFacts(
+        num_samples=report.num_good,
+        num_tokens=report.num_tokens_estimate,
+        num_supervised_tokens=report.num_supervised_tokens_estimate,
+        longest_tokens=report.longest_tokens_estimate,
+    )
+
+
+def has_datasets(user: Any) -> bool:
+    """Say whether the person has a dataset of their own."""
+    return Repo.objects.filter(owner=user, kind=Kind.DATASET).exists()
+
+
+def has_adapters(user: Any) -> bool:
+    """Say whether the person has an adapter."""
+    return Repo.objects.filter(owner=user, role=Role.ADAPTER).exists()
+
+
+def describe_repo(viewer: Viewer, repo: Repo, revision: str = MAIN) -> RepoDetail:
+    """Return all that a repo's page shows. An empty repo has a page too.
+
+    Raises:
+        RevisionNotThere: it has no such commit.
+    """
+    if repo.head is None and revision == MAIN:
+        return RepoDetail(repo, None)
+    commit = get_commit(repo, revision)
+    files = list_files(commit)
+    texts = {file.path: file.blob for file in files if file.path in {CARD, PROVENANCE}}
+    is_base = repo.role == Role.BASE
+    return RepoDetail(
+        repo=repo,
+        commit=commit,
+        files=files,
+        card=read_card(_read(texts.get(CARD)) or ""),
+        provenance=read_json(_read(texts.get(PROVENANCE))) or None,
+        shape=find_shape(commit) if is_base else None,
+        report=_find_report(commit) if repo.kind == Kind.DATASET else None,
+        adapters=_list_adapters(viewer, repo) if is_base else [],
+        revisions=list(list_commits(repo)[:_MOST_REVISIONS]),
+    )
+
+
+def is_owner(viewer: Viewer, repo: Repo) -> bool:
+    """Say whether the repo is the viewer's own."""
+    user = viewer.user if isinstance(viewer, Reader) else viewer
+    return repo.owner_id == user.pk
+
+
+__all__ = [
+    "RepoDetail",
+    "RepoFilter",
+    "describe_repo",
+    "get_commit",
+    "get_data_facts",
+    "get_dataset_report",
+    "get_file",
+    "get_model_shape",
+    "get_repo",
+    "has_adapters",
+    "has_datasets",
+    "is_owner",
+    "list_commits",
+    "list_files",
+    "list_repos",
+    "may_see",
+    "may_write",
+    "predict_memory_bytes",
+    "resolve_revision",
+]
+
+
+def _read(blob: Blob | None) -> str | None:
+    return read_text(blob) if blob else None
+
+
+def _find_report(commit: Commit) -> DatasetReport | None:
+    found = find_data_file(commit)
+    return read_report(found[1]) if found else None
+
+
+def _list_adapters(viewer: Viewer, repo: Repo) -> list[str]:
+    """Return the adapters of a base that the viewer may see, newest first."""
+    adapters = list_repos(viewer, RepoFilter(kind=Kind.MODEL, role=Role.ADAPTER))
+    return [adapter.repo_id for adapter in adapters.filter(base_model__iexact=repo.repo_id)[:200]]

@@ -1,5 +1,17 @@
-"""Addresses of the hub below /api/hub/."""
+"""Addresses of the dashboard's side of the hub, below /api/hub/."""
 
-from django.urls import URLPattern
+from django.urls import path, re_path
 
-urlpatterns: list[URLPattern] = []
+from studio.hub import apis
+
+_REPO = r"(?P<namespace>[\w.\-]+)/(?P<name>[\w.\-]+)"
+
+urlpatterns = [
+    path("repos/", apis.RepoListApi.as_view()),
+    path("datasets/", apis.DatasetUploadApi.as_view()),
+    path("datasets/check/", apis.DatasetCheckApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/rows/$", apis.RepoRowsApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/report/$", apis.RepoReportApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/keep-good-rows/$", apis.KeepGoodRowsApi.as_view()),
+    re_path(rf"^repos/(?P<kind>model|dataset)/{_REPO}/$", apis.RepoApi.as_view()),
+]

@@ -36,6 +36,8 @@ class Deployment(models.Model):
     message = models.TextField(blank=True)
     url = models.CharField(max_length=300, blank=True)
     """Where its server listens on the nodes' network; blank until it is up."""
+    served_name = models.CharField(max_length=300, blank=True)
+    """What the server calls its base model."""
     adapters = models.JSONField(default=list, blank=True)
     """`namespace/name@sha` of each adapter that the server has loaded."""
     created_at = models.DateTimeField(default=timezone.now)

@@ -1,0 +1,209 @@
+"""Repos at the dashboard's API: parse, call one service or selector, shape the answer."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from studio.core.pagination import Pages
+from studio.hub import serializers as shapes
+from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
+from studio.hub.models import Kind, Repo
+from studio.hub.reports import check_file, get_data_file
+from studio.hub.rows import read_rows
+from studio.hub.selectors import (
+    RepoDetail,
+    RepoFilter,
+    describe_repo,
+    get_commit,
+    get_dataset_report,
+    get_repo,
+    is_owner,
+    list_repos,
+    predict_memory_bytes,
+)
+from studio.hub.services import delete_repo, update_repo
+from studio.hub.uploads import check_upload
+
+
+def read(serializer: type, data: Any) -> dict[str, Any]:
+    """Return the validated input of a view."""
+    given = serializer(data=data)
+    given.is_valid(raise_exception=True)
+    return dict(given.validated_data)
+
+
+class RepoListApi(APIView):
+    @extend_schema(
+        operation_id="hub_repos_list",
+        parameters=[
+            shapes.RepoListInput,
+            OpenApiParameter("page", int),
+            OpenApiParameter("page_size", int),
+        ],
+        responses=shapes.RepoPageOutput,
+    )
+    def get(self, request: Request) -> Response:
+        wanted = RepoFilter(**read(shapes.RepoListInput, _without_blanks(request)))
+        pages = Pages()
+        page = pages.paginate_queryset(list_repos(request.user, wanted), request, view=self)
+        shown = [_show(repo, request) for repo in page or []]
+        return pages.get_paginated_response(shapes.RepoOutput(shown, many=True).data)
+
+
+class RepoApi(APIView):
+    @extend_schema(parameters=[shapes.RevisionInput], responses=shapes.RepoDetailOutput)
+    def get(self, request: Request, kind: str, namespace: str, name: str) -> Response:
+        wanted = read(shapes.RevisionInput, request.query_params)
+        repo = get_repo(request.user, kind, namespace, name)
+        return _answer(repo, request, wanted["revision"])
+
+    @extend_schema(request=shapes.RepoUpdateInput, responses=shapes.RepoDetailOutput)
+    def patch(self, request: Request, kind: str, namespace: str, name: str) -> Response:
+        wish = read(shapes.RepoUpdateInput, request.data)
+        repo = get_repo(request.user, kind, namespace, name)
+        update_repo(by=request.user, repo=repo, **wish)
+        return _answer(get_repo(request.user, kind, namespace, name), request)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, kind: str, namespace: str, name: str) -> Response:
+        delete_repo(by=request.user, repo=get_repo(request.user, kind, namespace, name))
+        return Response(status=204)
+
+
+class RepoRowsApi(APIView):
+    @extend_schema(parameters=[shapes.DatasetRowsInput], responses=shapes.DatasetRowsOutput)
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        wanted = read(shapes.DatasetRowsInput, request.query_params)
+        repo = get_repo(request.user, Kind.DATASET, namespace, name)
+        _, blob = get_data_file(get_commit(repo, wanted["revision"]))
+        page = read_rows(
+            blob, offset=wanted["offset"], limit=wanted["limit"], search=wanted["search"]
+        )
+        rows = [
+            {
+                "line": row.line,
+                "row": row.row,
+                "raw": row.raw,
+                "problems": [problem.model_dump() for problem in row.problems],
+            }
+            for row in page.rows
+        ]
+        body = {"columns": page.columns, "total": page.total, "offset": page.offset, "rows": rows}
+        return Response(body)
+
+
+class RepoReportApi(APIView):
+    @extend_schema(parameters=[shapes.RevisionInput], responses=shapes.DatasetReportOutput)
+    def get(self, request: Request, namespace: str, name: str) -> Response:
+        wanted = read(shapes.RevisionInput, request.query_params)
+        repo = get_repo(request.user, Kind.DATASET, namespace, name)
+        return Response(get_dataset_report(get_commit(repo, wanted["revision"])).model_dump())
+
+
+class KeepGoodRowsApi(APIView):
+    @extend_schema(request=None, responses=shapes.RepoDetailOutput)
+    def post(self, request: Request, namespace: str, name: str) -> Response:
+        repo = get_repo(request.user, Kind.DATASET, namespace, name)
+        keep_good_rows(by=request.user, repo=repo)
+        return _answer(get_repo(request.user, Kind.DATASET, namespace, name), request)
+
+
+class DatasetCheckApi(APIView):
+    required_scope = "read"
+    parser_classes = [MultiPartParser]
+
+    @extend_schema(
+        request={"multipart/form-data": shapes.DatasetCheckInput},
+        responses={200: shapes.DatasetReportOutput},
+    )
+    def post(self, request: Request) -> Response:
+        wish = read(shapes.DatasetCheckInput, request.data)
+        report, _ = check_file(check_upload(wish["file"]))
+        return Response(report.model_dump())
+
+
+class DatasetUploadApi(APIView):
+    parser_classes = [MultiPartParser]
+
+    @extend_schema(
+        request={"multipart/form-data": shapes.DatasetUploadInput},
+        responses={201: shapes.RepoDetailOutput},
+    )
+    def post(self, request: Request) -> Response:
+        wish = read(shapes.DatasetUploadInput, request.data)
+        file = check_upload(wish.pop("file"))
+        repo = upload_dataset(by=request.user, file=file, wanted=NewDataset(**wish))
+        return _answer(repo, request, status=201)
+
+
+def _without_blanks(request: HttpRequest | Request) -> dict[str, str]:
+    """A filter left empty in an address narrows nothing."""
+    return {name: value for name, value in request.GET.items() if value != ""}
+
+
+def _answer(repo: Repo, request: Request, revision: str = "main", *, status: int = 200) -> Response:
+    detail = describe_repo(request.user, repo, revision)
+    shown = shapes.RepoDetailOutput(_show_detail(detail, request)).data
+    return Response(shown, status=status)
+
+
+def _show(repo: Repo, request: Request) -> dict[str, Any]:
+    return {
+        "id": repo.repo_id,
+        "kind": repo.kind,
+        "role": repo.role,
+        "owner": repo.owner.username,
+        "summary": repo.summary or repo.card_summary,
+        "visibility": repo.visibility,
+        "license": repo.license,
+        "base_model": repo.base_model or None,
+        "tags": repo.tags,
+        "size_bytes": repo.size_bytes,
+        "num_rows": repo.num_rows,
+        "revision": repo.head.sha if repo.head else "",
+        "updated_at": repo.updated_at,
+        "created_at": repo.created_at,
+        "downloads": repo.downloads,
+        "is_mine": is_owner(request.user, repo),
+    }
+
+
+def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
+    shape = detail.shape
+    facts = shape and {
+        **shape.model_dump(),
+        "memory_bytes": predict_memory_bytes(shape.num_params),
+    }
+    body = _show(detail.repo, request)
+    if detail.commit is not None:
+        body["revision"] = detail.commit.sha
+        body["size_bytes"] = sum(file.blob.size_bytes for file in detail.files)
+    if detail.report is not None:
+        body["num_rows"] = detail.report.num_rows
+    return body | {
+        "card": detail.card.text,
+        "metadata": detail.card.metadata,
+        "files": [
+            {"path": f.path, "size_bytes": f.blob.size_bytes, "sha256": f.blob_id}
+            for f in detail.files
+        ],
+        "revisions": [
+            {
+                "revision": commit.sha,
+                "message": commit.message,
+                "author": commit.author.username if commit.author else "",
+                "created_at": commit.created_at,
+                "tags": [],
+            }
+            for commit in detail.revisions
+        ],
+        "facts": facts,
+        "adapters": detail.adapters,
+        "provenance": detail.provenance,
+        "report": detail.report and detail.report.model_dump(),
+    }

@@ -1,0 +1,85 @@
+"""Services for datasets that people make on the dashboard: upload one, keep its good rows."""
+
+import tempfile
+from dataclasses import dataclass
+from io import BytesIO
+from typing import BinaryIO
+
+import yaml
+
+from engine.specs.messages import check_row
+from studio.accounts.models import User
+from studio.core.errors import NotFound
+from studio.hub.access import check_may_write
+from studio.hub.models import Commit, Kind, Repo, Visibility
+from studio.hub.reports import get_data_file, iter_rows, read_report
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.storage import get_store
+
+DATA_FILE = "train.jsonl"
+_SPOOL_BYTES = 8 * 2**20
+
+
+@dataclass(frozen=True)
+class NewDataset:
+    """What the person wrote beside the file."""
+
+    name: str
+    visibility: str = Visibility.PRIVATE
+    summary: str = ""
+
+
+def upload_dataset(*, by: User, file: BinaryIO, wanted: NewDataset) -> Repo:
+    """Make a dataset of a file, kept byte for byte, bad rows too.
+
+    Raises:
+        BadInput: the name is none.
+        Conflict: the name is taken.
+    """
+    name = RepoName(Kind.DATASET, by.username, wanted.name)
+    repo = create_repo(by=by, wanted=name, visibility=wanted.visibility, summary=wanted.summary)
+    try:
+        added = {
+            DATA_FILE: store_blob(source=file),
+            "README.md": store_blob(source=BytesIO(_write_card(wanted).encode())),
+        }
+        commit_files(by=by, repo=repo, changes=Changes(added), words=Words("Upload the dataset"))
+    except BaseException:
+        repo.delete()  # never a half-made thing
+        raise
+    repo.refresh_from_db()
+    return repo
+
+
+def keep_good_rows(*, by: User, repo: Repo) -> Commit:
+    """Make a revision without the bad rows; the one before stays in the history.
+
+    Raises:
+        NotFound, Forbidden: the caller may not write here.
+        BadInput: it has no one data file.
+    """
+    check_may_write(by, repo)
+    head = repo.head
+    if head is None:
+        raise NotFound
+    path, blob = get_data_file(head)
+    report = read_report(blob)
+    if report.num_bad == 0:
+        return head
+    with (
+        get_store().open(blob.sha256) as source,
+        tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as good,
+    ):
+        for _, number, line in iter_rows(source):
+            if line.strip() and not check_row(line, number):
+                good.write(line.removeprefix(b"\xef\xbb\xbf") + b"\n")
+        kept = store_blob(source=good)  # type: ignore[arg-type]
+    words = Words(f"Keep the {report.num_good} good rows and drop {report.num_bad}")
+    return commit_files(by=by, repo=repo, changes=Changes({path: kept}), words=words)
+
+
+def _write_card(wanted: NewDataset) -> str:
+    metadata = {"configs": [{"config_name": "default", "data_files": DATA_FILE}]}
+    head = yaml.safe_dump(metadata, sort_keys=False)
+    said = f"{wanted.summary}\n\n" if wanted.summary else ""
+    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Conversations, one JSON object a line.\n"

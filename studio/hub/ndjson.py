@@ -1,0 +1,136 @@
+"""Reads a commit as Hugging Face clients send it: JSON lines, a header first, files in base64.
+
+One line is in memory at a time. Each file is safe on disk before the next line is read.
+"""
+
+import base64
+import binascii
+import json
+from io import BytesIO
+from typing import Any
+
+from django.http import HttpRequest
+
+from studio.core.errors import BadInput, TooBig
+from studio.hub.names import check_path
+from studio.hub.services import Changes, Words, store_blob
+
+MAX_FILE_BYTES = 64 * 2**20
+MAX_COMMIT_BYTES = 2**30
+_MAX_LINE_BYTES = MAX_FILE_BYTES * 4 // 3 + 2**16
+
+
+def refuse_large(path: str, size_bytes: int) -> None:
+    """Let pass what this door takes.
+
+    Raises:
+        TooBig: the file is larger; the sentence says the most.
+    """
+    if size_bytes > MAX_FILE_BYTES:
+        raise TooBig(
+            f"{path} has {size_bytes / 2**20:.0f} MiB and this door takes files of "
+            f"{MAX_FILE_BYTES // 2**20} MiB at most: save the model in smaller shards "
+            "(max_shard_size).",
+            field="path",
+            bytes=size_bytes,
+            most=MAX_FILE_BYTES,
+        )
+
+
+def read_commit(request: HttpRequest) -> tuple[Changes, Words]:
+    """Return what a commit request asks for, its files stored.
+
+    Raises:
+        BadInput: a line is not what the protocol says; the sentence names the line.
+        TooBig: a file or the whole is more than this door takes.
+    """
+    _check_length(request)
+    changes, words = Changes(), None
+    number = 0
+    while line := request.readline(_MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > _MAX_LINE_BYTES:
+            raise TooBig(f"line {number}: a file of it has more than {MAX_FILE_BYTES} bytes.")
+        if not line.strip():
+            continue
+        key, value = _read_line(line, number)
+        if key == "header":
+            words = _read_words(value)
+        else:
+            _take(changes, key, value, number)
+    if words is None:
+        raise BadInput("The commit has no header line; send one with a summary first.")
+    return changes, words
+
+
+def _check_length(request: HttpRequest) -> None:
+    length = request.headers.get("Content-Length", "")
+    if length.isdigit() and int(length) > MAX_COMMIT_BYTES:
+        raise TooBig(
+            f"The commit has {int(length) / 2**20:.0f} MiB and {MAX_COMMIT_BYTES // 2**20} MiB are "
+            "the most: push the folder in several commits."
+        )
+
+
+def _read_line(line: bytes, number: int) -> tuple[str, dict[str, Any]]:
+    try:
+        body = json.loads(line)
+        key, value = body["key"], body["value"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        message = f'line {number}: write {{"key": ..., "value": {{...}}}}.'
+        raise BadInput(message, code="bad_commit", line=number) from error
+    if not isinstance(key, str) or not isinstance(value, dict):
+        message = f"line {number}: key is a text and value an object."
+        raise BadInput(message, code="bad_commit", line=number)
+    return key, value
+
+
+def _read_words(value: dict[str, Any]) -> Words:
+    summary, description = value.get("summary"), value.get("description")
+    parent = value.get("parentCommit")
+    return Words(
+        message=_clean(summary),
+        description=_clean(description),
+        parent_sha=parent if isinstance(parent, str) else "",
+    )
+
+
+def _clean(text: Any) -> str:
+    return (
+        text.replace("\0", "").encode("utf-8", "ignore").decode() if isinstance(text, str) else ""
+    )
+
+
+def _take(changes: Changes, key: str, value: dict[str, Any], number: int) -> None:
+    path = value.get("path")
+    if not isinstance(path, str):
+        raise BadInput(f"line {number}: path is missing.", field="path", code="bad_commit")
+    if key == "file":
+        check_path(path)
+        changes.added[path] = store_blob(source=BytesIO(_decode(value, number)))
+    elif key == "deletedFile":
+        changes.deleted_files.add(path)
+    elif key == "deletedFolder":
+        changes.deleted_folders.add(path)
+    elif key == "lfsFile":
+        message = (
+            f"line {number}: {path} comes by LFS, which this hub does not take; send it whole."
+        )
+        raise BadInput(message, field="path", code="no_lfs")
+    else:
+        raise BadInput(f"line {number}: {key[:40]!r} is no operation.", code="bad_commit")
+
+
+def _decode(value: dict[str, Any], number: int) -> bytes:
+    content, encoding = value.get("content"), value.get("encoding", "utf-8")
+    if not isinstance(content, str):
+        raise BadInput(f"line {number}: content is missing.", field="content", code="bad_commit")
+    if encoding != "base64":
+        return content.encode("utf-8", "surrogatepass")
+    try:
+        data = base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as error:
+        message = f"line {number}: content is not base64."
+        raise BadInput(message, field="content", code="bad_commit") from error
+    refuse_large(str(value.get("path")), len(data))
+    return data

@@ -1,0 +1,134 @@
+"""The answers of the Hugging Face Hub's API, field by field as its clients read them."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from studio.accounts.models import User
+from studio.hub.models import Commit, CommitFile, Kind, Repo, Role, Visibility
+
+Json = dict[str, Any]
+
+
+def show_whoami(user: User, auth: Any) -> Json:
+    """Shape the answer of `/api/whoami-v2`."""
+    scopes = set(getattr(auth, "scopes", ["write"]))
+    role = "write" if scopes & {"write", "admin"} else "read"
+    return {
+        "type": "user",
+        "id": str(user.pk),
+        "name": user.username,
+        "fullname": user.display_name or user.username,
+        "email": user.email or None,
+        "orgs": [],
+        "auth": {"type": "access_token", "accessToken": {"displayName": "athanor", "role": role}},
+    }
+
+
+def show_repo(
+    repo: Repo, commit: Commit | None, files: list[CommitFile], *, with_blobs: bool
+) -> Json:
+    """Shape a model's or dataset's info."""
+    body: Json = {
+        "_id": f"{repo.pk:024x}",
+        "id": repo.repo_id,
+        "author": repo.namespace,
+        "sha": commit.sha if commit else None,
+        "createdAt": _time(repo.created_at),
+        "lastModified": _time(repo.updated_at),
+        "private": repo.visibility == Visibility.PRIVATE,
+        "gated": False,
+        "disabled": False,
+        "downloads": repo.downloads,
+        "likes": 0,
+        "tags": list(repo.tags),
+        "usedStorage": repo.size_bytes,
+        "siblings": [_show_sibling(file, with_blobs=with_blobs) for file in files],
+    }
+    if repo.kind == Kind.MODEL:
+        body["modelId"] = repo.repo_id
+        body["library_name"] = "peft" if repo.role == Role.ADAPTER else "transformers"
+        body["pipeline_tag"] = "text-generation"
+    card = {"license": repo.license, "base_model": repo.base_model}
+    body["cardData"] = {name: value for name, value in card.items() if value}
+    return body
+
+
+def show_tree(files: list[CommitFile], folder: str, *, recursive: bool) -> list[Json]:
+    """Shape a folder's content: its folders first."""
+    prefix = f"{folder}/" if folder else ""
+    inside = [file for file in files if file.path.startswith(prefix)]
+    if recursive:
+        shown = inside
+        folders = {parent for file in inside for parent in _list_parents(file.path)}
+    else:
+        shown = [file for file in inside if "/" not in file.path[len(prefix) :]]
+        deeper = (file.path[len(prefix) :] for file in inside)
+        folders = {prefix + path.partition("/")[0] for path in deeper if "/" in path}
+    below = sorted(name for name in folders if name.startswith(prefix) and name != folder)
+    return [_show_folder(name) for name in below] + [_show_file(file) for file in shown]
+
+
+def show_paths(files: list[CommitFile], wanted: Iterable[str]) -> list[Json]:
+    """Shape those of some paths that are there; what is not is left out, as the Hub does."""
+    by_path = {file.path: file for file in files}
+    folders = {parent for path in by_path for parent in _list_parents(path)}
+    shown = []
+    for path in wanted:
+        if path in by_path:
+            shown.append(_show_file(by_path[path]))
+        elif path in folders:
+            shown.append(_show_folder(path))
+    return shown
+
+
+def show_refs(repo: Repo) -> Json:
+    """Shape the branches: `main`, once there is a commit."""
+    main = (
+        [{"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head.sha}]
+        if repo.head
+        else []
+    )
+    return {"branches": main, "converts": [], "tags": [], "pullRequests": []}
+
+
+def show_commit(commit: Commit) -> Json:
+    """Shape one line of the history."""
+    authors = [{"user": commit.author.username}] if commit.author else []
+    return {
+        "id": commit.sha,
+        "title": commit.message,
+        "message": commit.description,
+        "authors": authors,
+        "date": _time(commit.created_at),
+    }
+
+
+def _show_sibling(file: CommitFile, *, with_blobs: bool) -> Json:
+    name: Json = {"rfilename": file.path}
+    if with_blobs:
+        name |= {"size": file.blob.size_bytes, "blobId": file.blob.git_oid}
+    return name
+
+
+def _show_file(file: CommitFile) -> Json:
+    return {
+        "type": "file",
+        "oid": file.blob.git_oid,
+        "size": file.blob.size_bytes,
+        "path": file.path,
+    }
+
+
+def _show_folder(path: str) -> Json:
+    oid = hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()
+    return {"type": "directory", "oid": oid, "size": 0, "path": path}
+
+
+def _list_parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
+
+
+def _time(moment: Any) -> str:
+    return str(moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z")
