@@ -4,7 +4,7 @@ import { App as AntApp, ConfigProvider } from "antd";
 import enUS from "antd/locale/en_US";
 import zhCN from "antd/locale/zh_CN";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
-import { createContext, useContext, useEffect, useMemo, useState } from "react";
+import { createContext, useContext, useEffect, useState } from "react";
 import { RouterProvider } from "react-router";
 import { patch } from "./api/client";
 import { queries } from "./api/queries";
@@ -44,11 +44,11 @@ function useChosen(): Choices {
   }, []);
 
   // The profile wins over what this browser remembers, and is what it remembers from then on.
-  const known = useMemo(
-    () => ({ language: me?.language || local.language, theme: me?.theme || local.theme }),
-    [me?.language, me?.theme, local],
+  const known = { language: me?.language || local.language, theme: me?.theme || local.theme };
+  useEffect(
+    () => remember(localStorage, { language: me?.language ?? "", theme: me?.theme ?? "" }),
+    [me?.language, me?.theme],
   );
-  useEffect(() => remember(localStorage, known), [known]);
 
   const choose = (wish: Partial<Preferences>) => {
     setLocal((old) => ({ ...old, ...wish }));

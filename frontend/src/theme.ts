@@ -19,6 +19,11 @@ const SHARED = {
   wireframe: false,
 } as const;
 
+const SHARED_COMPONENTS = {
+  Menu: { itemBg: "transparent", itemHeight: 38, itemMarginBlock: 2 },
+};
+const SHARED_TABLE = { headerSplitColor: "transparent" };
+
 // Every pair of text and ground below has a contrast of at least 4.5 (WCAG AA).
 export const LIGHT: ThemeConfig = {
   algorithm: theme.defaultAlgorithm,
@@ -30,6 +35,15 @@ export const LIGHT: ThemeConfig = {
     colorSuccess: "#2f7a3c",
     colorWarning: "#946200",
     colorError: "#b3261e",
+    colorSuccessBg: "#eef5ed",
+    colorSuccessBorder: "#bfd8c0",
+    colorWarningBg: "#fbf4e3",
+    colorWarningBorder: "#e5d3a0",
+    colorErrorBg: "#fcf0ee",
+    colorErrorBorder: "#ecc4bf",
+    colorInfoBg: "#f0f3f6",
+    colorInfoBorder: "#cdd7e0",
+    colorPrimaryBg: "#fbeee6",
     colorBgLayout: "#f6f4f1",
     colorBgContainer: "#ffffff",
     colorBorder: "#d5cdc4",
@@ -57,6 +71,14 @@ export const DARK: ThemeConfig = {
     colorSuccess: "#6fbf7c",
     colorWarning: "#dba63a",
     colorError: "#f0766c",
+    colorSuccessBg: "#18231a",
+    colorSuccessBorder: "#34513a",
+    colorWarningBg: "#272012",
+    colorWarningBorder: "#574722",
+    colorErrorBg: "#2a1816",
+    colorErrorBorder: "#5f3430",
+    colorInfoBg: "#1a1e22",
+    colorInfoBorder: "#38434e",
     colorBgBase: "#151210",
     colorTextBase: "#efe8e1",
     colorBgLayout: "#131110",
@@ -72,8 +94,11 @@ export const DARK: ThemeConfig = {
     colorTextLightSolid: "#1b130d",
   },
   components: {
+    ...SHARED_COMPONENTS,
     Layout: { siderBg: "#171412", headerBg: "#171412" },
-    Menu: { itemBg: "transparent" },
+    Menu: { ...SHARED_COMPONENTS.Menu, itemSelectedBg: "#2c1f17" },
+    Table: { ...SHARED_TABLE, headerBg: "#211d1a", headerColor: "#b6aba1", rowHoverBg: "#211d1a" },
+    Progress: { defaultColor: "#f08a4b", remainingColor: "#332c27" },
     Tooltip: { colorTextLightSolid: "#f4eee8" },
     Button: { primaryColor: "#1b130d", dangerColor: "#1b130d" },
   },

@@ -92,7 +92,10 @@ export function makeFormat(language: Language): Format {
       return value >= 1024 ? `${number(value / 1024, 1)} KiB` : `${number(value)} B`;
     },
     compact: (value) =>
-      new Intl.NumberFormat(tag, { notation: "compact", maximumFractionDigits: 1 }).format(value),
+      new Intl.NumberFormat(language === "zh" ? tag : "en-US", {
+        notation: "compact",
+        maximumFractionDigits: language === "zh" ? 2 : 1,
+      }).format(value),
     duration: (seconds) =>
       durationParts(seconds)
         .filter(([value], index) => index === 0 || value > 0)

@@ -1,6 +1,6 @@
 // Copies a text and says so. Falls back to a selection where the clipboard API is closed (plain http).
 
-import { CheckOutlined, CopyOutlined } from "@ant-design/icons";
+import { CheckOutlined, CopyOutlined } from "./icons";
 import { Button, Tooltip, type ButtonProps } from "antd";
 import { useEffect, useState } from "react";
 import { useWords } from "../i18n";

@@ -1,6 +1,6 @@
 // What a check of a dataset found: the numbers, and each bad row with its line, field and mend.
 
-import { CheckCircleFilled, CloseCircleFilled } from "@ant-design/icons";
+import { CheckCircleFilled, CloseCircleFilled } from "./icons";
 import { Table } from "antd";
 import type { DatasetReport, RowProblem } from "../api/shapes";
 import { useWords } from "../i18n";

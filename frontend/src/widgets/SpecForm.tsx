@@ -5,6 +5,7 @@ import type { ReactNode } from "react";
 import { useWords } from "../i18n";
 import type { SpecValue } from "../api/shapes";
 import { valueAt, withValue, type SpecField } from "../stores/specSchema";
+import { WithCode } from "./WithCode";
 import { FieldControl } from "./FieldControl";
 
 export type FieldWidget = (props: {
@@ -96,7 +97,7 @@ function FormField({ field, value, error, widget: Widget, onChange }: FieldProps
         </div>
       )}
       <div className="field-help" id={`${id}-help`}>
-        {words.help}
+        <WithCode text={words.help} />
         {range && <span className="num"> ({range})</span>}
       </div>
     </div>

@@ -7,7 +7,7 @@ import {
   LoadingOutlined,
   PauseCircleOutlined,
   StopOutlined,
-} from "@ant-design/icons";
+} from "./icons";
 import type { ReactNode } from "react";
 
 const LOOKS: Record<string, { icon: ReactNode; tone: string }> = {

@@ -32,7 +32,7 @@ export const home = {
     dataset: {
       title: "Bring a dataset",
       text: "Your conversations as JSONL, or take the one that is here.",
-      go: "Open datasets",
+      go: "Datasets",
     },
     job: {
       title: "Launch a finetune",
@@ -42,12 +42,12 @@ export const home = {
     adapter: {
       title: "Watch it learn",
       text: "The adapter appears among your models when the job ends.",
-      go: "Open jobs",
+      go: "Jobs",
     },
     chat: {
       title: "Talk with the result",
       text: "Base and adapter side by side on one prompt.",
-      go: "Open the playground",
+      go: "Chat",
     },
   },
 };

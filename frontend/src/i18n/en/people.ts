@@ -8,7 +8,7 @@ export const people = {
     held: "Held",
     heldHelp: "Set aside for jobs that are live. What they do not use comes back.",
     total: "Together",
-    burn: "Burn rate",
+    burn: "Points per hour",
     burnNone: "Nothing runs now",
     runsOut: (when: string) => `runs out ${when} at this rate`,
     lasts: "lasts as long as nothing runs",

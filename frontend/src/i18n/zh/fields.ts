@@ -3,7 +3,7 @@
 
 export const fields: Record<string, { title: string; help: string }> = {
   model: { title: "基座模型", help: "从这个模型开始。" },
-  dataset: { title: "数据集", help: "OpenAI messages 格式的对话，JSONL 文件。" },
+  dataset: { title: "数据集", help: "OpenAI `messages` 格式的对话，JSONL 文件。" },
   output: {
     title: "适配器名称",
     help: "在你的命名空间里接收适配器的仓库。留空则按模型和数据集命名。",

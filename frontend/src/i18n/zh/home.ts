@@ -34,14 +34,14 @@ export const home: typeof en = {
     dataset: {
       title: "准备数据集",
       text: "上传自己的对话（JSONL），或直接使用自带的数据集。",
-      go: "打开数据集",
+      go: "数据集",
     },
     job: { title: "发起微调", text: "选择模型、数据和规格，花费会提前告诉你。", go: "发起" },
     adapter: {
       title: "看着它学习",
       text: "任务结束后，适配器会出现在你的模型里。",
-      go: "打开任务",
+      go: "任务",
     },
-    chat: { title: "与结果对话", text: "同一个问题，基座与适配器并排回答。", go: "打开对话" },
+    chat: { title: "与结果对话", text: "同一个问题，基座与适配器并排回答。", go: "对话" },
   },
 };

@@ -8,7 +8,7 @@ export const people: typeof en = {
     held: "冻结",
     heldHelp: "为进行中的任务预留，没用完的会退回。",
     total: "合计",
-    burn: "消耗速度",
+    burn: "每小时消耗",
     burnNone: "当前没有运行",
     runsOut: (when) => `按当前速度，${when}用完`,
     lasts: "没有任务运行时不会减少",

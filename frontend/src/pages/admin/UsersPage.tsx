@@ -1,6 +1,6 @@
 // Who may come in and what they have to spend; operators grant points, administrators make users.
 
-import { UserAddOutlined } from "@ant-design/icons";
+import { UserAddOutlined } from "../../widgets/icons";
 import { Button, Input, Table } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";

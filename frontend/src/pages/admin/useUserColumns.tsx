@@ -1,6 +1,6 @@
 // The columns of the users' table, with what the viewer's role may do in each row.
 
-import { MoreOutlined } from "@ant-design/icons";
+import { MoreOutlined } from "../../widgets/icons";
 import { App, Button, Dropdown, Select, Space, type TableColumnsType } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";

@@ -1,6 +1,6 @@
 // One dataset: its rows as conversations, its card, the report on what can be learnt from it.
 
-import { FireOutlined } from "@ant-design/icons";
+import { FireOutlined } from "../../widgets/icons";
 import { Tabs } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "react-router";

@@ -1,6 +1,6 @@
 // The datasets of the hub.
 
-import { UploadOutlined } from "@ant-design/icons";
+import { UploadOutlined } from "../../widgets/icons";
 import { useWords } from "../../i18n";
 import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";

@@ -1,6 +1,6 @@
 // Upload a dataset: drop a file, see at once which rows are good, then save it.
 
-import { InboxOutlined } from "@ant-design/icons";
+import { InboxOutlined } from "../../widgets/icons";
 import { Button, Progress, Upload } from "antd";
 import { useEffect, useState } from "react";
 import { upload, type UploadProgress } from "../../api/upload";
@@ -10,6 +10,7 @@ import { CodeBlock } from "../../widgets/CodeBlock";
 import { Fault } from "../../widgets/Fault";
 import { PageHead } from "../../widgets/PageHead";
 import { ReportView } from "../../widgets/ReportView";
+import { WithCode } from "../../widgets/WithCode";
 import { SaveDatasetForm } from "./SaveDatasetForm";
 
 const EXAMPLE = `{"messages": [{"role": "user", "content": "Who are you?"}, {"role": "assistant", "content": "I am Athanor Guide."}]}`;
@@ -48,7 +49,7 @@ export function UploadDatasetPage() {
   const check = useCheck(file);
   return (
     <div className="page" style={{ maxWidth: 880 }}>
-      <PageHead title={words.title} lead={words.lead} />
+      <PageHead title={words.title} lead={<WithCode text={words.lead} />} />
       <div className="stack">
         {!file && (
           <div className="panel">

@@ -1,6 +1,6 @@
 // The four steps of a new account, each with its state; gone once all are done.
 
-import { CheckCircleFilled, RightCircleOutlined } from "@ant-design/icons";
+import { CheckCircleFilled, RightCircleOutlined } from "../../widgets/icons";
 import type { Me } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { LinkButton } from "../../widgets/LinkButton";

@@ -1,6 +1,6 @@
 // Where you are: what runs and what it costs, what ended and how, what to do next.
 
-import { FireOutlined } from "@ant-design/icons";
+import { FireOutlined } from "../../widgets/icons";
 import { useQuery } from "@tanstack/react-query";
 import { ENDED, RUNNING, queries } from "../../api/queries";
 import { useWords } from "../../i18n";

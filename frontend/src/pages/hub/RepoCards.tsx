@@ -1,6 +1,6 @@
 // A page of repos as cards; the whole card leads to the repo.
 
-import { LockOutlined } from "@ant-design/icons";
+import { LockOutlined } from "../../widgets/icons";
 import { Button, Pagination, Tag } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";

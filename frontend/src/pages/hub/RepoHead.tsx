@@ -1,6 +1,11 @@
 // A repo's name, what it is, and its verbs; its owner may also show, hide and delete it.
 
-import { DeleteOutlined, EyeInvisibleOutlined, EyeOutlined, MoreOutlined } from "@ant-design/icons";
+import {
+  DeleteOutlined,
+  EyeInvisibleOutlined,
+  EyeOutlined,
+  MoreOutlined,
+} from "../../widgets/icons";
 import { App, Button, Dropdown, Tag } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";

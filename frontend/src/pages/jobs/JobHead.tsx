@@ -1,6 +1,6 @@
 // A job's name, which its owner may change, its state in words, and what can be done with it.
 
-import { DownOutlined, RedoOutlined, StopOutlined } from "@ant-design/icons";
+import { DownOutlined, RedoOutlined, StopOutlined } from "../../widgets/icons";
 import { App, Button, Dropdown, Space, Typography } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
 import { patch, post } from "../../api/client";

@@ -15,17 +15,21 @@ export function JobOutcome({ job }: { job: Job }) {
         type="success"
         showIcon
         title={words.title}
-        description={<span className="break">{words.text(job.output_repo)}</span>}
-        action={
-          <Space wrap>
-            <LinkButton
-              type="primary"
-              to={`/playground?model=${encodeURIComponent(job.output_repo)}`}
-            >
-              {words.chat}
-            </LinkButton>
-            <LinkButton to={`/models/${job.output_repo}`}>{words.open}</LinkButton>
-          </Space>
+        description={
+          <>
+            <p className="break" style={{ margin: "0 0 10px" }}>
+              {words.text(job.output_repo)}
+            </p>
+            <Space wrap>
+              <LinkButton
+                type="primary"
+                to={`/playground?model=${encodeURIComponent(job.output_repo)}`}
+              >
+                {words.chat}
+              </LinkButton>
+              <LinkButton to={`/models/${job.output_repo}`}>{words.open}</LinkButton>
+            </Space>
+          </>
         }
       />
     );

@@ -1,6 +1,6 @@
 // All jobs, with filters that live in the address.
 
-import { FireOutlined } from "@ant-design/icons";
+import { FireOutlined } from "../../widgets/icons";
 import { Button, Input, Segmented, Table, type TableColumnsType } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
@@ -57,7 +57,7 @@ function useColumns(): TableColumnsType<Job> {
     {
       title: col.progress,
       key: "progress",
-      width: 220,
+      width: 280,
       responsive: ["md"],
       render: (_, job) =>
         job.ended_at ? (

@@ -7,7 +7,7 @@ import {
   UpOutlined,
   VerticalAlignBottomOutlined,
   WarningOutlined,
-} from "@ant-design/icons";
+} from "../../widgets/icons";
 import { App, Button, Checkbox, Input, Tooltip } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";

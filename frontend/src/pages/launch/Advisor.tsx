@@ -1,6 +1,6 @@
 // The advisor: memory, time and points before anything is spent, and the mend of whatever stands in the way.
 
-import { CheckCircleFilled } from "@ant-design/icons";
+import { CheckCircleFilled } from "../../widgets/icons";
 import { Alert, Button, Tooltip } from "antd";
 import type { Estimate, Refusal } from "../../api/shapes";
 import { useWords } from "../../i18n";

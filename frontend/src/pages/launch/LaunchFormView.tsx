@@ -1,6 +1,6 @@
 // The launch form itself, its two faces (form and YAML), and the act of launching.
 
-import { FireOutlined } from "@ant-design/icons";
+import { FireOutlined } from "../../widgets/icons";
 import { App, Button, Input, Segmented } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";

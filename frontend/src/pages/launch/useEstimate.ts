@@ -8,11 +8,11 @@ import type { LaunchForm } from "./useLaunchForm";
 
 export function useEstimate({ spec, flavor }: LaunchForm) {
   const rested = useDelayed(JSON.stringify({ spec, flavor }), 300);
-  const isReady = Boolean(spec.model && spec.dataset && flavor);
+  const asked = JSON.parse(rested) as Pick<LaunchForm, "spec" | "flavor">;
+  const isReady = Boolean(asked.spec.model && asked.spec.dataset && asked.flavor);
   const query = useQuery({
     queryKey: ["estimate", rested],
-    queryFn: ({ signal }) =>
-      call<Estimate>("POST", "/api/jobs/estimate/", { body: JSON.parse(rested) as object, signal }),
+    queryFn: ({ signal }) => call<Estimate>("POST", "/api/jobs/estimate/", { body: asked, signal }),
     enabled: isReady,
     placeholderData: keepPreviousData,
     staleTime: 10_000,

@@ -1,6 +1,6 @@
 // One model: its card, files, revisions, lineage and provenance, and what can be done with it.
 
-import { FireOutlined, MessageOutlined } from "@ant-design/icons";
+import { FireOutlined, MessageOutlined } from "../../widgets/icons";
 import { Tabs } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useParams } from "react-router";

@@ -1,6 +1,6 @@
 // One conversation on the screen: its turns, the prompt, and its settings.
 
-import { CodeOutlined, HistoryOutlined, RedoOutlined, SettingOutlined } from "@ant-design/icons";
+import { CodeOutlined, HistoryOutlined, RedoOutlined, SettingOutlined } from "../../widgets/icons";
 import { Prompts, Sender } from "@ant-design/x";
 import { Button, Drawer, Grid } from "antd";
 import { useLayoutEffect, useMemo, useRef, useState } from "react";
@@ -103,12 +103,18 @@ export function ChatPane({ conversation, wished, onStart, onOpen }: Props) {
                     type="text"
                     icon={<RedoOutlined />}
                     disabled={isBusy || !lastPrompt}
+                    aria-label={words.again}
                     onClick={() => submit(lastPrompt)}
                   >
-                    {words.again}
+                    {isWide && words.again}
                   </Button>
-                  <Button type="text" icon={<CodeOutlined />} onClick={() => setIsCodeOpen(true)}>
-                    {words.code}
+                  <Button
+                    type="text"
+                    icon={<CodeOutlined />}
+                    aria-label={words.code}
+                    onClick={() => setIsCodeOpen(true)}
+                  >
+                    {isWide && words.code}
                   </Button>
                 </div>
                 {isBusy ? (

@@ -1,6 +1,6 @@
 // The conversations that are kept, newest first.
 
-import { DeleteOutlined, EditOutlined, PlusOutlined } from "@ant-design/icons";
+import { DeleteOutlined, EditOutlined, PlusOutlined } from "../../widgets/icons";
 import { Conversations } from "@ant-design/x";
 import { App, Button, Input } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";

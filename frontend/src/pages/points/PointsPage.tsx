@@ -1,6 +1,6 @@
 // The balance and the statement, which adds up before the reader's eyes.
 
-import { CheckCircleFilled, CloseCircleFilled } from "@ant-design/icons";
+import { CheckCircleFilled, CloseCircleFilled } from "../../widgets/icons";
 import { Button, Table } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { queries } from "../../api/queries";
@@ -79,11 +79,7 @@ function Balance() {
             <Figure
               isBig
               label={words.burn}
-              value={
-                balance.burn_mpoints_per_hour > 0
-                  ? text.pointsPerHour(format.points(balance.burn_mpoints_per_hour))
-                  : "-"
-              }
+              value={format.points(balance.burn_mpoints_per_hour)}
               note={
                 balance.runs_out_at
                   ? words.runsOut(format.relative(balance.runs_out_at))

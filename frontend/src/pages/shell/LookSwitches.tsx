@@ -1,6 +1,6 @@
 // Language and theme, one press each.
 
-import { GlobalOutlined, MoonOutlined, SunOutlined } from "@ant-design/icons";
+import { GlobalOutlined, MoonOutlined, SunOutlined } from "../../widgets/icons";
 import { Button, Tooltip } from "antd";
 import { useChoices } from "../../App";
 import { useWords } from "../../i18n";

@@ -1,6 +1,6 @@
 // The frame of every page for a person who is signed in: menu, top bar, live news, and the page itself.
 
-import { MenuFoldOutlined, MenuOutlined, MenuUnfoldOutlined } from "@ant-design/icons";
+import { MenuFoldOutlined, MenuOutlined, MenuUnfoldOutlined } from "../../widgets/icons";
 import { Button, Drawer, Grid, Layout } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";

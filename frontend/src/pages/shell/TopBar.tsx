@@ -1,6 +1,6 @@
 // The top of every page: commands, what runs now, the balance, language, theme and the person.
 
-import { SearchOutlined, UserOutlined, WalletOutlined } from "@ant-design/icons";
+import { SearchOutlined, UserOutlined, WalletOutlined } from "../../widgets/icons";
 import { Button, Dropdown, Grid, Layout, Tooltip } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import type { ReactNode } from "react";

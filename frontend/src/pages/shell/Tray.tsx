@@ -1,6 +1,6 @@
 // What runs now and what it burns, from any page.
 
-import { FireFilled, FireOutlined } from "@ant-design/icons";
+import { FireFilled, FireOutlined } from "../../widgets/icons";
 import { Button, Popover, Progress } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";

@@ -10,7 +10,7 @@ import {
   MessageOutlined,
   TeamOutlined,
   WalletOutlined,
-} from "@ant-design/icons";
+} from "../../widgets/icons";
 import type { ReactNode } from "react";
 import type { Me } from "../../api/shapes";
 import type { Catalogue } from "../../i18n/en";
