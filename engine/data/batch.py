@@ -3,6 +3,7 @@
 T tokens of the row, N samples of a bucket, L tokens of its longest.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class Layout:
     """
 
     buckets: tuple[Tensor, ...]
-    """Per bucket, N x L positions in the row: shared ones, own ones, and filling for short samples."""
+    """Per bucket, N x L positions in the row: shared, own, and filling for short samples."""
     inverse_T: Tensor
     """For each position of the row, its place in the buckets laid end to end."""
 
@@ -51,73 +52,116 @@ class Batch:
         return self.target_S.shape[0]
 
 
-def count_shared(samples: Sequence[Rendered]) -> int:
-    """Count the leading tokens that all samples have in common and that none of them learns.
+def find_shared(samples: Sequence[Rendered]) -> tuple[int, ...]:
+    """Return the beginning that is worth holding once for all samples that have it.
 
-    Chat templates put the same system turn in front of every sample. Under causal attention its
-    hidden states are the same in each, so a row holds it once and every sample attends to it:
-    same loss, same gradient, fewer tokens.
+    Chat templates put the same system turn in front of most samples. Under causal attention its
+    hidden states are the same in each, so a row holds it once and each sample attends to it: same
+    loss, same gradient, fewer tokens. Of the usual sample's beginnings the one that saves most is
+    taken; nothing learnt is ever in it.
     """
-    shortest = min(len(sample.ids) for sample in samples)
-    first = samples[0]
-    for index in range(shortest - 1):
-        if any(s.ids[index] != first.ids[index] or s.labels[index] != IGNORED for s in samples):
-            return index
-    return shortest - 1
+    # In the order of their ids, samples with one beginning stand together: the middle one has the
+    # beginning that most have.
+    reference = sorted(sample.ids for sample in samples)[len(samples) // 2]
+    common = sorted((_count_common(sample, reference) for sample in samples), reverse=True)
+    saved, length = max((index * length, length) for index, length in enumerate(common))
+    return reference[:length] if saved else ()
 
 
-def collate(samples: Sequence[Rendered], device: torch.device, *, num_shared: int = 0) -> Batch:
-    """Lay samples end to end, behind the `num_shared` tokens they all begin with."""
-    ids: list[int] = list(samples[0].ids[:num_shared])
+def shares(sample: Rendered, shared: tuple[int, ...]) -> bool:
+    """Say whether a sample begins with the shared tokens, has more, and learns none of them."""
+    return bool(shared) and _count_common(sample, shared) == len(shared)
+
+
+def count_own(sample: Rendered, shared: tuple[int, ...]) -> int:
+    """Count the tokens that a sample adds to a row."""
+    return len(sample.ids) - (len(shared) if shares(sample, shared) else 0)
+
+
+def collate(
+    samples: Sequence[Rendered], device: torch.device, *, shared: tuple[int, ...] = ()
+) -> Batch:
+    """Lay samples end to end, behind the `shared` tokens where any of them begins with these."""
+    skips = [len(shared) if shares(sample, shared) else 0 for sample in samples]
+    num_shared = max(skips)
+    ids: list[int] = list(shared[:num_shared])
     positions: list[int] = list(range(num_shared))
     sources: list[int] = []
     targets: list[int] = []
-    for sample in samples:
-        start = len(ids) - num_shared
-        ids += sample.ids[num_shared:]
-        positions += range(num_shared, len(sample.ids))
+    for sample, skip in zip(samples, skips, strict=True):
+        start = len(ids) - skip
+        ids += sample.ids[skip:]
+        positions += range(skip, len(sample.ids))
         for place, label in enumerate(sample.labels[1:]):
             if label != IGNORED:
-                sources.append(place if place < num_shared else start + place)
+                sources.append(place if place < skip else start + place)
                 targets.append(label)
+    spans = [
+        Span(len(sample.ids) - skip, skip) for sample, skip in zip(samples, skips, strict=True)
+    ]
     return Batch(
         ids_1T=torch.tensor([ids], device=device),
         positions_1T=torch.tensor([positions], device=device),
         source_S=torch.tensor(sources, dtype=torch.long, device=device),
         target_S=torch.tensor(targets, dtype=torch.long, device=device),
-        layout=make_layout([len(s.ids) - num_shared for s in samples], device, num_shared),
+        layout=make_layout(spans, device),
         rows=tuple(sample.row for sample in samples),
     )
 
 
-def make_layout(lengths: Sequence[int], device: torch.device, num_shared: int = 0) -> Layout:
-    """Group samples so that no bucket is more than half filling.
+@dataclass(frozen=True)
+class Span:
+    """A sample's place in a row, in order: its own tokens, behind so many shared ones."""
 
-    `lengths`: each sample's own tokens, laid end to end in this order behind the shared ones.
-    """
-    starts = [num_shared + sum(lengths[:index]) for index in range(len(lengths))]
+    num_own: int
+    num_shared: int = 0
+
+
+def make_layout(spans: Sequence[Span], device: torch.device) -> Layout:
+    """Group samples so that no bucket is more than half filling."""
+    num_shared = max(span.num_shared for span in spans)
+    ends = list(itertools.accumulate((span.num_own for span in spans), initial=num_shared))
+    inverse = torch.empty(ends[-1], dtype=torch.long)
+    buckets = []
+    base = 0
+    for group in _group(spans):
+        skip = spans[group[0]].num_shared
+        longest = max(spans[index].num_own for index in group)
+        start_N1 = torch.tensor([[ends[index]] for index in group])
+        length_N1 = torch.tensor([[spans[index].num_own] for index in group])
+        offset_1L = torch.arange(longest)[None]
+        real_NL = offset_1L < length_N1
+        own_NL = start_N1 + torch.where(real_NL, offset_1L, 0)
+        shared_NK = torch.arange(skip).expand(len(group), skip)
+        buckets.append(torch.cat([shared_NK, own_NL], dim=1).to(device))
+        width = skip + longest
+        place_NL = base + torch.arange(len(group) * width).view(len(group), width)
+        inverse[:skip] = place_NL[0, :skip]  # the same in every sample: any will do
+        inverse[own_NL[real_NL]] = place_NL[:, skip:][real_NL]
+        base += len(group) * width
+    return Layout(buckets=tuple(buckets), inverse_T=inverse.to(device))
+
+
+def _count_common(sample: Rendered, reference: Sequence[int]) -> int:
+    """Count the leading tokens of `reference` that a sample has, learns not, and goes beyond."""
+    most = min(len(sample.ids) - 1, len(reference))
+    for index in range(most):
+        if sample.ids[index] != reference[index] or sample.labels[index] != IGNORED:
+            return index
+    return most
+
+
+def _group(spans: Sequence[Span]) -> list[list[int]]:
     groups: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lambda i: lengths[i]):
-        whole = num_shared + lengths[index]
-        if groups and whole <= 2 * (num_shared + lengths[groups[-1][0]]):
+    for index in sorted(range(len(spans)), key=lambda i: (spans[i].num_shared, spans[i].num_own)):
+        span = spans[index]
+        first = spans[groups[-1][0]] if groups else None
+        is_close = first is not None and (
+            span.num_shared == first.num_shared
+            and span.num_own + span.num_shared <= 2 * (first.num_own + first.num_shared)
+        )
+        if is_close:
             groups[-1].append(index)
         else:
             groups.append([index])
-    inverse = torch.empty(num_shared + sum(lengths), dtype=torch.long)
-    buckets = []
-    base = 0
-    for group in groups:
-        own = max(lengths[index] for index in group)
-        start_N1 = torch.tensor([[starts[index]] for index in group])
-        length_N1 = torch.tensor([[lengths[index]] for index in group])
-        offset_1L = torch.arange(own)[None]
-        real_NL = offset_1L < length_N1
-        position_NL = start_N1 + torch.where(real_NL, offset_1L, 0)
-        shared_NK = torch.arange(num_shared).expand(len(group), num_shared)
-        buckets.append(torch.cat([shared_NK, position_NL], dim=1).to(device))
-        width = num_shared + own
-        place_NL = base + torch.arange(len(group) * width).view(len(group), width)
-        inverse[:num_shared] = place_NL[0, :num_shared]  # the same in every sample: any will do
-        inverse[position_NL[real_NL]] = place_NL[:, num_shared:][real_NL]
-        base += len(group) * width
-    return Layout(buckets=tuple(buckets), inverse_T=inverse.to(device))
+    return groups

@@ -32,7 +32,8 @@ def find_file(folder_or_file: Path) -> Path:
     found = ", ".join(path.name for path in files[:5]) or "none"
     raise EngineError(
         Reason.BAD_DATA,
-        f"dataset: one .jsonl file is wanted and there is {found}: name the training file train.jsonl.",
+        f"dataset: one .jsonl file is wanted and there is {found}: "
+        "name the training file train.jsonl.",
     )
 
 

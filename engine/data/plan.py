@@ -1,7 +1,7 @@
 """Plans an epoch: which samples go into which step and micro-batch, whole and without padding.
 
-The plan is a pure function of lengths, budgets, seed and epoch. A run that resumes at step k makes the
-same plan and goes on at k, so nothing of the data's state needs to be saved.
+The plan is a pure function of lengths, budgets, seed and epoch. A run that resumes at step k makes
+the same plan and goes on at k, so nothing of the data's state needs to be saved.
 """
 
 import random

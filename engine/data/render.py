@@ -26,7 +26,7 @@ class Rendered:
 
     @property
     def num_supervised(self) -> int:
-        """Tokens that are learnt; the first token of a sample has nothing before it to learn from."""
+        """Tokens that are learnt; a sample's first has nothing before it to be learnt from."""
         return sum(label != IGNORED for label in self.labels[1:])
 
 
@@ -84,7 +84,7 @@ class Renderer:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
     def _find_end(self, whole: list[int], start: int) -> int:
-        """Return the index after the turn's end token; of a template without one, the turn's end."""
+        """Return the index after the turn's end token; without one, that of the turn's end."""
         for index in range(len(whole) - 1, start - 1, -1):
             if whole[index] in self.end_ids:
                 return index + 1

@@ -22,9 +22,7 @@ _LOGIT_BYTES = 10
 # Multiply-adds per weight and token: forward, and backward to the activations (frozen weights need
 # no gradient of their own), plus attention and the adapter.
 _FLOPS_PER_WEIGHT = 4.4
-_CORE_FLOPS = (
-    120e9  # bf16 on one core of a server processor with AMX, as trained; see bench/results/
-)
+_CORE_FLOPS = 40e9  # one core of a server processor with AVX2 and no more, as trained
 _GPU_FLOPS = 200e12  # bf16 on one data-centre GPU, as trained
 _START_S = 15.0  # from launch to the first step: fetch, load, render
 
@@ -144,7 +142,8 @@ def estimate_train(
 ) -> TrainEstimate:
     """Predict peak memory, duration and steps of a finetune."""
     adapter = count_adapter_params(spec, shape)
-    base_bytes = 2 if spec.precision == "bf16" else 4
+    # A processor without bfloat16 instructions holds a bf16 base in float32 (engine.models.load).
+    base_bytes = 2 if spec.precision == "bf16" and machine.num_devices else 4
     held_tokens = min(spec.micro_batch_tokens, data.num_tokens)
     per_token = _HIDDEN_COPIES * shape.hidden_size + _INNER_COPIES * shape.intermediate_size
     share = min(1.0, data.num_supervised_tokens / max(1, data.num_tokens))
@@ -177,7 +176,7 @@ def estimate_serve(spec: ServeSpec, shape: ModelShape) -> int:
 def _train_seconds(
     spec: TrainSpec, shape: ModelShape, machine: Machine, num_tokens: int, num_steps: int
 ) -> float:
-    slow = 1 if spec.precision == "bf16" else 3  # no AMX or tensor cores for float32
+    slow = 8 if spec.precision == "fp32" and machine.num_devices else 1  # no tensor cores
     speed = (
         _GPU_FLOPS * machine.num_devices if machine.num_devices else _CORE_FLOPS * machine.num_cores
     )

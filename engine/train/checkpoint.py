@@ -1,7 +1,7 @@
 """Checkpoints: the adapter as peft reads it, and what an exact resume needs beside it.
 
-A checkpoint appears under its name only when it is whole and on disk; a kill at any moment leaves the
-earlier one usable.
+A checkpoint appears under its name only when it is whole and on disk; a kill at any moment leaves
+the earlier one usable.
 """
 
 import json

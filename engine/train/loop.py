@@ -1,4 +1,4 @@
-"""The loop: plan, step, measure, keep. What is trained and from what data is decided outside of it."""
+"""The loop: plan, step, measure, keep. What is trained, and from what, is decided outside."""
 
 import hashlib
 import itertools
@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 from peft.helpers import disable_input_dtype_casting
 
-from engine.data.batch import Batch, collate, count_shared
+from engine.data.batch import Batch, collate, count_own, find_shared
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
 from engine.data.render import Rendered
 from engine.emitter import Emitter, measure_folder
@@ -52,13 +52,13 @@ class Training:
         trained, held = split_held_out(
             len(self.samples), self.spec.eval_fraction, seed=self.spec.seed
         )
-        self.num_shared = count_shared(self.samples)
+        self.shared = find_shared(self.samples)
         self.trained = [self.samples[index] for index in trained]
         self.held = [self.samples[index] for index in held]
-        self.lengths = [len(sample.ids) - self.num_shared for sample in self.trained]
+        self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
-            step_tokens=self.spec.tokens_per_step - self.num_shared,
-            micro_tokens=self.spec.micro_batch_tokens - self.num_shared,
+            step_tokens=self.spec.tokens_per_step,
+            micro_tokens=self.spec.micro_batch_tokens,
         )
         per_epoch = len(self.plan(0))
         wanted = math.ceil(self.spec.num_epochs * per_epoch)
@@ -112,7 +112,7 @@ def train_loop(training: Training) -> dict[str, float]:
 
 def evaluate(training: Training) -> float:
     """Return the mean loss of the held-out samples, in nats per supervised token."""
-    lengths = [len(sample.ids) - training.num_shared for sample in training.held]
+    lengths = [count_own(sample, training.shared) for sample in training.held]
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.model.eval()
     total, count = 0.0, 0
@@ -136,7 +136,7 @@ def _begin(training: Training) -> Progressed:
 
 
 def _step(training: Training, number: int, step: Step) -> dict[str, float]:
-    """Take one optimizer step; return loss, learning_rate, grad_norm, tokens and supervised ones."""
+    """Take one optimizer step; return loss, rate, gradient norm and token counts."""
     spec, model = training.spec, training.model
     model.train()
     batches = [_collate(training, training.trained, micro) for micro in step]
@@ -172,7 +172,7 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
 
 def _collate(training: Training, samples: Sequence[Rendered], indexes: Sequence[int]) -> Batch:
     chosen = [samples[index] for index in indexes]
-    return collate(chosen, training.device, num_shared=training.num_shared)
+    return collate(chosen, training.device, shared=training.shared)
 
 
 def _loss_sum(model: PeftModel, batch: Batch) -> torch.Tensor:
@@ -189,7 +189,7 @@ def _loss_sum(model: PeftModel, batch: Batch) -> torch.Tensor:
 
 
 def _mixed_precision(model: PeftModel, head_VE: torch.Tensor) -> AbstractContextManager[object]:
-    """Compute in the base's precision: with a bf16 base the float32 adapter is cast as it is used."""
+    """Compute in the base's precision: on a bf16 base, a float32 adapter is cast in its use."""
     stack = ExitStack()
     if head_VE.dtype == torch.bfloat16:
         stack.enter_context(disable_input_dtype_casting(model))

@@ -1,4 +1,4 @@
-"""The optimizer and its learning-rate schedule: functions of the step, so that a resume is exact."""
+"""The optimizer, and its learning rate as a function of the step, so that a resume is exact."""
 
 import math
 from typing import Literal

@@ -90,7 +90,7 @@ def _seed(seed: int, num_threads: int) -> None:
 
 
 def _prepare(path: Path, renderer: Renderer, emitter: Emitter) -> _Data:
-    """Read and render every row; a row whose answers all lie beyond the cut is left out, and told."""
+    """Read and render every row; one whose answers all lie beyond the cut is left out, and told."""
     conversations = read_conversations(find_file(path))
     samples: list[Rendered] = []
     told = time.monotonic()

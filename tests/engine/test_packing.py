@@ -1,4 +1,4 @@
-"""Packed rows against one sample at a time through the model's own code: same loss, same gradients."""
+"""Packed rows against one sample at a time through the model itself: same loss and gradients."""
 
 import copy
 
@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.batch import collate, count_shared, make_layout
+from engine.data.batch import Span, collate, find_shared, make_layout
 from engine.data.render import IGNORED, Rendered, Renderer
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.tiny import make_model, make_tokenizer
@@ -22,6 +22,7 @@ TALKS = [
     [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
     for q, a in [("Hi", "Hello."), ("Who are you?", "A furnace."), ("x" * 70, "y" * 40), ("?", "!")]
 ]
+TALKS.insert(1, [{"role": "system", "content": "Be odd."}, *TALKS[0]])
 
 
 def make_samples():
@@ -53,9 +54,9 @@ def loss_one_by_one(model, samples):
 def test_packing_changes_neither_loss_nor_gradient(share):
     samples = make_samples()
     packed, plain = make_trainable(PACKED), make_trainable("eager")
-    num_shared = count_shared(samples) if share else 0
-    assert bool(num_shared) == share
-    loss = _loss_sum(packed, collate(samples, CPU, num_shared=num_shared))
+    shared = find_shared(samples) if share else ()
+    assert bool(shared) == share
+    loss = _loss_sum(packed, collate(samples, CPU, shared=shared))
     expected = loss_one_by_one(plain, samples)
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     loss.backward()
@@ -78,15 +79,27 @@ def test_a_sample_does_not_see_its_neighbours():
 
 def test_the_shared_beginning_stops_before_what_is_learnt():
     same = Rendered(ids=(1, 2, 3, 4), labels=(IGNORED, IGNORED, 3, 4), row=0)
-    assert count_shared([same, same]) == 2
+    assert find_shared([same, same]) == (1, 2)
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 9))
+def test_a_sample_of_another_kind_does_not_spoil_the_shared_beginning():
+    usual = [Rendered((1, 2, 3, n), (IGNORED,) * 3 + (n,), row=n) for n in range(5, 9)]
+    odd = Rendered((9, 2, 4), (IGNORED, IGNORED, 4), row=9)
+    assert find_shared([odd, *usual]) == (1, 2, 3)
+    assert collate([odd, *usual], CPU, shared=(1, 2, 3)).num_tokens == 3 + 4 + 3
+
+
+spans = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_size=12)
+
+
+@given(spans, st.integers(0, 9))
 @settings(deadline=None)
-def test_a_layout_gathers_and_returns_every_position(lengths, num_shared):
-    layout = make_layout(lengths, CPU, num_shared)
+def test_a_layout_gathers_and_returns_every_position(cases, num_shared):
+    made = [Span(num_own, num_shared if is_sharing else 0) for num_own, is_sharing in cases]
+    layout = make_layout(made, CPU)
     flat = torch.cat([bucket.reshape(-1) for bucket in layout.buckets])
-    assert flat[layout.inverse_T].tolist() == list(range(num_shared + sum(lengths)))
+    total = max(span.num_shared for span in made) + sum(span.num_own for span in made)
+    assert flat[layout.inverse_T].tolist() == list(range(total))
 
 
 @pytest.mark.parametrize("num_positions", [1, 255, 256, 700])
