@@ -1,5 +1,11 @@
-"""Addresses of this app."""
+"""Addresses of the OpenAI-compatible gateway, below /v1/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.serving import gateway_apis
+
+urlpatterns = [
+    path("models", gateway_apis.list_all),
+    path("models/<path:model>", gateway_apis.get_one),
+    path("chat/completions", gateway_apis.chat_completions),
+]

@@ -1,5 +1,10 @@
-"""Addresses of this app."""
+"""Addresses of deployments, below /api/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.serving import apis
+
+urlpatterns = [
+    path("deployments/", apis.DeploymentListApi.as_view()),
+    path("deployments/<uuid:deployment_id>/stop/", apis.DeploymentStopApi.as_view()),
+]

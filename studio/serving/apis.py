@@ -1,0 +1,58 @@
+"""Deployments at the dashboard's API."""
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from studio.core.pagination import Pages
+from studio.core.permissions import IsOperator
+from studio.serving.models import Deployment
+from studio.serving.selectors import get_deployment, list_deployments
+from studio.serving.serializers import DeploymentOutput, DeploymentPageOutput
+from studio.serving.services import stop_deployment
+
+
+class DeploymentListApi(APIView):
+    @extend_schema(
+        operation_id="deployments_list",
+        parameters=[OpenApiParameter("page", int), OpenApiParameter("page_size", int)],
+        responses=DeploymentPageOutput,
+    )
+    def get(self, request: Request) -> Response:
+        pages = Pages()
+        page = pages.paginate_queryset(list_deployments(request.user), request, view=self)
+        shown = DeploymentOutput([_show(each, request) for each in page or []], many=True).data
+        return pages.get_paginated_response(shown)
+
+
+class DeploymentStopApi(APIView):
+    permission_classes = [IsOperator]
+
+    @extend_schema(request=None, responses=DeploymentOutput)
+    def post(self, request: Request, deployment_id: UUID) -> Response:
+        deployment = get_deployment(request.user, deployment_id)
+        stop_deployment(by=request.user, deployment=deployment)
+        shown = _show(get_deployment(request.user, deployment_id), request)
+        return Response(DeploymentOutput(shown).data)
+
+
+def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
+    run = deployment.job.current_run if deployment.job else None
+    is_operator = request.user.has_role("operator")
+    return {
+        "id": deployment.pk,
+        "model": deployment.model,
+        "revision": deployment.revision,
+        "status": deployment.status,
+        "message": deployment.message,
+        "node": run.node.name if run and run.node else None,
+        # An adapter's name may be somebody's secret.
+        "adapters": deployment.adapters if is_operator else [],
+        "started_at": deployment.started_at,
+        "last_used_at": deployment.last_used_at,
+        "job_id": deployment.job_id,
+    }

@@ -1,0 +1,58 @@
+"""Signs in the callers of async views, by the same classes as the rest of the API."""
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+
+from studio.accounts.authentication import (
+    BrowserSessionAuthentication,
+    PersonalTokenAuthentication,
+)
+from studio.accounts.models import User
+from studio.core.errors import Forbidden, StudioError
+from studio.core.permissions import SignedInWithScope
+
+
+class NotSignedIn(StudioError):
+    """Nobody knows who is calling."""
+
+    code = "not_signed_in"
+    status = 401
+
+
+async def sign_in(request: HttpRequest, *, scope: str) -> User:
+    """Return who is calling: by a token with this scope, or by the browser's session.
+
+    Raises:
+        NotSignedIn: neither is there, or it is no good.
+        Forbidden: the token lacks the scope, or the session's request its CSRF token.
+    """
+    return await sync_to_async(_sign_in)(request, scope)
+
+
+class _Door:
+    """What a permission class wants to know of a view."""
+
+    def __init__(self, scope: str) -> None:
+        self.required_scope = scope
+
+
+def _sign_in(request: HttpRequest, scope: str) -> User:
+    classes = (PersonalTokenAuthentication(), BrowserSessionAuthentication())
+    asked: Any = Request(request, authenticators=list(classes))
+    try:
+        user, auth = asked.user, asked.auth
+    except APIException as error:
+        raise NotSignedIn(str(error.detail)) from error
+    if not user.is_authenticated:
+        raise NotSignedIn("Sign in, or send an API token: Authorization: Bearer ath_...")
+    if auth is not None and not SignedInWithScope().has_permission(asked, _Door(scope)):
+        raise Forbidden(
+            f"This token lacks the scope {scope}: make one with it on your profile page.",
+            code="scope_missing",
+            scope=scope,
+        )
+    return user

@@ -1,0 +1,141 @@
+"""The OpenAI-compatible gateway: models and chat completions, errors in OpenAI's shape."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from functools import wraps
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+
+from studio.core.errors import BadInput, NotFound, StudioError, TooBig
+from studio.hub.models import Repo, Role
+from studio.hub.selectors import get_repo
+from studio.serving.doors import sign_in
+from studio.serving.gateway import Answer, UpstreamRefusal, open_answer
+from studio.serving.selectors import ModelNotServed, list_models
+
+SCOPE = "chat"
+_MAX_BODY_BYTES = 8 * 2**20
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+View = Callable[..., Awaitable[HttpResponseBase]]
+
+
+def gateway_view(method: str) -> Callable[[View], View]:
+    """Make a view of the gateway: one method, and every refusal in OpenAI's shape.
+
+    CSRF is checked by `sign_in`, for sessions alone.
+    """
+
+    def decorate(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        async def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            if request.method != method:
+                return _refuse(405, f"Use {method} here.", "method_not_allowed")
+            try:
+                return await view(request, **kwargs)
+            except UpstreamRefusal as error:
+                return JsonResponse(error.body, status=error.status, headers=error.headers)
+            except StudioError as error:
+                return _answer_error(error)
+
+        return guarded
+
+    return decorate
+
+
+@gateway_view("GET")
+async def list_all(request: HttpRequest) -> HttpResponseBase:
+    """Answer the models that the caller may chat with."""
+    user = await sign_in(request, scope=SCOPE)
+    models = await sync_to_async(list_models)(user)
+    return JsonResponse({"object": "list", "data": [_show_model(repo) for repo in models]})
+
+
+@gateway_view("GET")
+async def get_one(request: HttpRequest, model: str) -> HttpResponseBase:
+    """Answer one model."""
+    user = await sign_in(request, scope=SCOPE)
+    namespace, _, name = model.partition("@")[0].partition("/")
+    try:
+        repo = await sync_to_async(get_repo)(user, "model", namespace, name)
+    except NotFound as error:
+        message = f"There is no model {model[:200]!r} that you may use."
+        raise ModelNotServed(message, field="model") from error
+    return JsonResponse(_show_model(repo))
+
+
+@gateway_view("POST")
+async def chat_completions(request: HttpRequest) -> HttpResponseBase:
+    """Answer a chat request, streamed where it asks for that."""
+    user = await sign_in(request, scope=SCOPE)
+    body = _read_body(request)
+    answer = await open_answer(user, body)
+    if answer.is_stream:
+        return StreamingHttpResponse(
+            _relay(answer), content_type="text/event-stream", headers=_STREAM_HEADERS
+        )
+    try:
+        return JsonResponse(await answer.whole())
+    finally:
+        await answer.close()
+
+
+async def _relay(answer: Answer) -> AsyncIterator[bytes]:
+    """Pass a stream on, event by event; a caller who leaves ends it at the server too."""
+    try:
+        async with aclosing(answer.events()) as events:
+            async for event in events:
+                yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        yield b"data: [DONE]\n\n"
+    except StudioError as error:  # the status line is sent: only an event can tell
+        yield f"data: {json.dumps(_shape_error(error))}\n\n".encode()
+    finally:
+        await answer.close()
+
+
+def _read_body(request: HttpRequest) -> dict[str, Any]:
+    length = request.headers.get("Content-Length", "")
+    if length.isdigit() and int(length) > _MAX_BODY_BYTES:
+        raise TooBig(f"The request has more than {_MAX_BODY_BYTES} bytes: send less.")
+    try:
+        body = json.loads(request.body)
+    except (ValueError, RecursionError) as error:
+        raise BadInput("The body is not JSON: send a JSON object.", code="bad_json") from error
+    if not isinstance(body, dict):
+        raise BadInput("The body is not an object: send a JSON object.", code="bad_json")
+    if not isinstance(body.get("model"), str) or not body["model"]:
+        raise BadInput("model is missing: name one of /v1/models.", field="model")
+    return body
+
+
+def _show_model(repo: Repo) -> dict[str, Any]:
+    is_adapter = repo.role == Role.ADAPTER
+    return {
+        "id": repo.repo_id,
+        "object": "model",
+        "created": int(repo.created_at.timestamp()),
+        "owned_by": repo.namespace,
+        "root": repo.base_model if is_adapter else repo.repo_id,
+        "parent": repo.base_model if is_adapter else None,
+    }
+
+
+def _shape_error(error: StudioError) -> dict[str, Any]:
+    kinds = {401: "authentication_error", 403: "permission_error", 503: "server_error"}
+    kind = kinds.get(error.status, "invalid_request_error")
+    body = {"message": error.message, "type": kind, "param": error.field, "code": error.code}
+    return {"error": body}
+
+
+def _answer_error(error: StudioError) -> JsonResponse:
+    headers = {"Retry-After": "2"} if error.status == 503 else None
+    return JsonResponse(_shape_error(error), status=error.status, headers=headers)
+
+
+def _refuse(status: int, message: str, code: str) -> JsonResponse:
+    body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    return JsonResponse({"error": body}, status=status)
