@@ -20,7 +20,7 @@ from studio.core.errors import StudioError, spec_errors
 from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
 from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
-from studio.jobs.refs import pin_refs
+from studio.jobs.refs import is_taken_by_a_base, name_output, pin_refs
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted
 
@@ -139,6 +139,8 @@ class _Inputs:
 
 def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | None:
     pinned = pin_refs(viewer, spec)
+    if is_taken_by_a_base(output := name_output(viewer, spec)):
+        advice.refusals.append(_output_taken(output))
     advice.refusals.extend(_from_error(error) for error in pinned.errors)
     advice.resolved = pinned.resolved
     if "dataset" in pinned.commits:
@@ -173,6 +175,14 @@ def _judge_dataset(report: DatasetReport, dataset: str) -> list[Refusal]:
     )
     mend = Mend("keep_good_rows", {"dataset": dataset})
     return [Refusal("dataset_bad_rows", message, "spec.dataset", params, mend)]
+
+
+def _output_taken(repo_id: str) -> Refusal:
+    message = (
+        f"spec.output: {repo_id} holds a base model; pick another name for the adapter, "
+        "or it would write over the model."
+    )
+    return Refusal("output_taken", message, "spec.output", {"repo": repo_id}, status=409)
 
 
 def _from_error(error: StudioError) -> Refusal:

@@ -1,4 +1,4 @@
-"""Pins a spec's repo refs to commits, so that a job trains on what its owner saw."""
+"""Pins a spec's repos to commits, so that a job trains on what its owner saw; names its output."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -6,10 +6,11 @@ from typing import Literal
 from engine.specs import ServeSpec, TrainSpec, split_ref
 from studio.accounts.models import User
 from studio.core.errors import BadInput, StudioError
-from studio.hub.models import Commit
+from studio.hub.models import Commit, Repo, Role
 from studio.hub.selectors import resolve_revision
 
 Kind = Literal["model", "dataset"]
+_MOST_REPO_NAME = 96
 _REFS: dict[str, Kind] = {"model": "model", "dataset": "dataset"}
 
 
@@ -37,6 +38,24 @@ def pin_refs(viewer: User, spec: TrainSpec | ServeSpec) -> Pinned:
         pinned.commits[name] = commit
         pinned.resolved[name] = f"{split_ref(ref)[0]}@{commit.sha}"
     return pinned
+
+
+def get_short_name(ref: str) -> str:
+    """Return a repo's name without its namespace and revision."""
+    return split_ref(ref)[0].rpartition("/")[2]
+
+
+def name_output(owner: User, spec: TrainSpec) -> str:
+    """Return the repo that receives what the spec makes."""
+    name = spec.output or f"{get_short_name(spec.model)}-{get_short_name(spec.dataset)}"
+    return f"{owner.username}/{name[:_MOST_REPO_NAME]}"
+
+
+def is_taken_by_a_base(repo_id: str) -> bool:
+    """Say whether the repo holds a base model, over which no adapter may be written."""
+    namespace, _, name = repo_id.partition("/")
+    named = Repo.objects.filter(kind="model", namespace__iexact=namespace, name__iexact=name)
+    return named.filter(role=Role.BASE, head__isnull=False).exists()
 
 
 def _resolve(viewer: User, ref: str, name: str, kind: Kind) -> Commit:

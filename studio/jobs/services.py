@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, ServeSpec, TrainSpec, split_ref
+from engine.specs import JOB_SPEC, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
@@ -20,6 +20,7 @@ from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
 from studio.jobs.kicks import kick_scheduler
 from studio.jobs.models import Job, Run
 from studio.jobs.moves import Move, move_run
+from studio.jobs.refs import get_short_name, name_output
 from studio.jobs.wakes import wake_user
 from studio.points.services import hold_points
 
@@ -36,7 +37,6 @@ __all__ = [
 ]
 
 _MOST_NAME = 120
-_MOST_REPO_NAME = 96
 _MOST_KEY = 200
 
 
@@ -207,23 +207,18 @@ def _make_job(owner: User, launch: _Launch, name: str) -> Job:
         resolved=launch.resolved,
         flavor=launch.flavor,
         is_platform=launch.is_platform,
-        output_repo=_name_output(owner, spec) if isinstance(spec, TrainSpec) else "",
+        output_repo=name_output(owner, spec) if isinstance(spec, TrainSpec) else "",
     )
 
 
 def _name_job(spec: TrainSpec | ServeSpec) -> str:
-    model = _short(spec.model)
-    name = f"{model} on {_short(spec.dataset)}" if isinstance(spec, TrainSpec) else f"Chat: {model}"
+    model = get_short_name(spec.model)
+    name = (
+        f"{model} on {get_short_name(spec.dataset)}"
+        if isinstance(spec, TrainSpec)
+        else f"Chat: {model}"
+    )
     return name[:_MOST_NAME]
-
-
-def _name_output(owner: User, spec: TrainSpec) -> str:
-    name = spec.output or f"{_short(spec.model)}-{_short(spec.dataset)}"
-    return f"{owner.username}/{name[:_MOST_REPO_NAME]}"
-
-
-def _short(ref: str) -> str:
-    return split_ref(ref)[0].rpartition("/")[2]
 
 
 def _make_run(job: Job, launch: _Launch, *, resume_run: Run | None = None) -> Run:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 
 from studio.accounts.models import User
 from studio.hub.models import Commit, Repo
@@ -24,16 +25,19 @@ NUM_ROWS = 300
 
 
 def make_model(repo_id: str) -> Commit:
-    """Make a public base model with the shape of SmolLM2-135M and no weights."""
+    """Make a public base model with the shape of SmolLM2-135M and one small weight."""
     namespace = repo_id.partition("/")[0]
     owner = User.objects.filter(username=namespace).first() or make_user(namespace)
-    return _push(owner, "model", repo_id, "config.json", json.dumps(CONFIG).encode())
+    header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
+    weights = struct.pack("<Q", len(header)) + header + bytes(4)
+    files = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": weights}
+    return _push(owner, "model", repo_id, files)
 
 
 def make_dataset(repo_id: str, *, owner: User, num_bad: int = 0) -> Commit:
     """Make the owner's private dataset of about 30 000 tokens, or push a new state of it."""
     rows = [json.dumps(_make_row(index)) for index in range(NUM_ROWS)] + ["{"] * num_bad
-    return _push(owner, "dataset", repo_id, "train.jsonl", "\n".join(rows).encode())
+    return _push(owner, "dataset", repo_id, {"train.jsonl": "\n".join(rows).encode()})
 
 
 def _make_row(index: int) -> dict[str, object]:
@@ -47,12 +51,13 @@ def _make_row(index: int) -> dict[str, object]:
     }
 
 
-def _push(owner: User, kind: str, repo_id: str, path: str, content: bytes) -> Commit:
+def _push(owner: User, kind: str, repo_id: str, files: dict[str, bytes]) -> Commit:
     namespace, _, name = repo_id.partition("/")
     repo = Repo.objects.filter(kind=kind, namespace=namespace, name=name).first()
     if repo is None:
         visibility = "public" if kind == "model" else "private"
         wanted = RepoName(kind, namespace, name)
         repo = create_repo(by=owner, wanted=wanted, visibility=visibility)
-    changes = Changes(added={path: store_blob(source=io.BytesIO(content))})
+    blobs = {path: store_blob(source=io.BytesIO(content)) for path, content in files.items()}
+    changes = Changes(added=blobs)
     return commit_files(by=owner, repo=repo, changes=changes, words=Words("A new state"))

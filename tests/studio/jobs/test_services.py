@@ -7,16 +7,16 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from pydantic import ValidationError
-from studio.points.selectors import get_balance
-from studio.points.services import grant_points
 
 from studio.core.errors import Conflict, NotFound, StudioError
 from studio.jobs.advisor import advise
 from studio.jobs.models import Job, Run
 from studio.jobs.scheduler import make_order
 from studio.jobs.services import rename_job, retry_job, stop_job, submit_job
+from studio.points.selectors import get_balance
+from studio.points.services import grant_points
 from tests.factories import make_claimed_run, make_job, make_run
-from tests.studio.jobs.repos import make_dataset
+from tests.studio.jobs.repos import make_dataset, make_model
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +63,13 @@ def test_what_stands_against_a_launch_is_refused_by_its_code(rich_alice, spec, c
         submit(rich_alice, {**spec, "max_length": 64, **change})
     assert refusal.value.code == code
     assert not Job.objects.exists()
+
+
+def test_an_adapter_is_not_written_over_a_base_model(rich_alice, spec):
+    make_model("alice/mine")
+    with pytest.raises(StudioError) as refusal:
+        submit(rich_alice, {**spec, "output": "Mine"})
+    assert (refusal.value.code, refusal.value.field) == ("output_taken", "spec.output")
 
 
 def test_users_launch_no_servers(rich_alice, spec):
