@@ -9,8 +9,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
+from studio.hub.callers import get_caller
 from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
 from studio.hub.models import Kind, Repo
 from studio.hub.reports import check_file, get_data_file
@@ -31,7 +33,7 @@ from studio.hub.uploads import check_upload
 
 
 def read(serializer: type, data: Any) -> dict[str, Any]:
-    """Return the validated input of a view."""
+    """Return the validated query of an address; parts that nobody knows are passed over."""
     given = serializer(data=data)
     given.is_valid(raise_exception=True)
     return dict(given.validated_data)
@@ -50,7 +52,7 @@ class RepoListApi(APIView):
     def get(self, request: Request) -> Response:
         wanted = RepoFilter(**read(shapes.RepoListInput, _without_blanks(request)))
         pages = Pages()
-        page = pages.paginate_queryset(list_repos(request.user, wanted), request, view=self)
+        page = pages.paginate_queryset(list_repos(get_caller(request), wanted), request, view=self)
         shown = [_show(repo, request) for repo in page or []]
         return pages.get_paginated_response(shapes.RepoOutput(shown, many=True).data)
 
@@ -59,19 +61,21 @@ class RepoApi(APIView):
     @extend_schema(parameters=[shapes.RevisionInput], responses=shapes.RepoDetailOutput)
     def get(self, request: Request, kind: str, namespace: str, name: str) -> Response:
         wanted = read(shapes.RevisionInput, request.query_params)
-        repo = get_repo(request.user, kind, namespace, name)
+        repo = get_repo(get_caller(request), kind, namespace, name)
         return _answer(repo, request, wanted["revision"])
 
     @extend_schema(request=shapes.RepoUpdateInput, responses=shapes.RepoDetailOutput)
     def patch(self, request: Request, kind: str, namespace: str, name: str) -> Response:
-        wish = read(shapes.RepoUpdateInput, request.data)
-        repo = get_repo(request.user, kind, namespace, name)
-        update_repo(by=request.user, repo=repo, **wish)
-        return _answer(get_repo(request.user, kind, namespace, name), request)
+        wish = read_input(shapes.RepoUpdateInput, request.data)
+        repo = get_repo(get_caller(request), kind, namespace, name)
+        update_repo(by=get_caller(request), repo=repo, **wish)
+        return _answer(get_repo(get_caller(request), kind, namespace, name), request)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, kind: str, namespace: str, name: str) -> Response:
-        delete_repo(by=request.user, repo=get_repo(request.user, kind, namespace, name))
+        delete_repo(
+            by=get_caller(request), repo=get_repo(get_caller(request), kind, namespace, name)
+        )
         return Response(status=204)
 
 
@@ -79,7 +83,7 @@ class RepoRowsApi(APIView):
     @extend_schema(parameters=[shapes.DatasetRowsInput], responses=shapes.DatasetRowsOutput)
     def get(self, request: Request, namespace: str, name: str) -> Response:
         wanted = read(shapes.DatasetRowsInput, request.query_params)
-        repo = get_repo(request.user, Kind.DATASET, namespace, name)
+        repo = get_repo(get_caller(request), Kind.DATASET, namespace, name)
         _, blob = get_data_file(get_commit(repo, wanted["revision"]))
         page = read_rows(
             blob, offset=wanted["offset"], limit=wanted["limit"], search=wanted["search"]
@@ -101,16 +105,16 @@ class RepoReportApi(APIView):
     @extend_schema(parameters=[shapes.RevisionInput], responses=shapes.DatasetReportOutput)
     def get(self, request: Request, namespace: str, name: str) -> Response:
         wanted = read(shapes.RevisionInput, request.query_params)
-        repo = get_repo(request.user, Kind.DATASET, namespace, name)
+        repo = get_repo(get_caller(request), Kind.DATASET, namespace, name)
         return Response(get_dataset_report(get_commit(repo, wanted["revision"])).model_dump())
 
 
 class KeepGoodRowsApi(APIView):
     @extend_schema(request=None, responses=shapes.RepoDetailOutput)
     def post(self, request: Request, namespace: str, name: str) -> Response:
-        repo = get_repo(request.user, Kind.DATASET, namespace, name)
-        keep_good_rows(by=request.user, repo=repo)
-        return _answer(get_repo(request.user, Kind.DATASET, namespace, name), request)
+        repo = get_repo(get_caller(request), Kind.DATASET, namespace, name)
+        keep_good_rows(by=get_caller(request), repo=repo)
+        return _answer(get_repo(get_caller(request), Kind.DATASET, namespace, name), request)
 
 
 class DatasetCheckApi(APIView):
@@ -122,7 +126,7 @@ class DatasetCheckApi(APIView):
         responses={200: shapes.DatasetReportOutput},
     )
     def post(self, request: Request) -> Response:
-        wish = read(shapes.DatasetCheckInput, request.data)
+        wish = read_input(shapes.DatasetCheckInput, request.data)
         report, _ = check_file(check_upload(wish["file"]))
         return Response(report.model_dump())
 
@@ -135,19 +139,19 @@ class DatasetUploadApi(APIView):
         responses={201: shapes.RepoDetailOutput},
     )
     def post(self, request: Request) -> Response:
-        wish = read(shapes.DatasetUploadInput, request.data)
+        wish = read_input(shapes.DatasetUploadInput, request.data)
         file = check_upload(wish.pop("file"))
-        repo = upload_dataset(by=request.user, file=file, wanted=NewDataset(**wish))
+        repo = upload_dataset(by=get_caller(request), file=file, wanted=NewDataset(**wish))
         return _answer(repo, request, status=201)
 
 
 def _without_blanks(request: HttpRequest | Request) -> dict[str, str]:
     """A filter left empty in an address narrows nothing."""
-    return {name: value for name, value in request.GET.items() if value != ""}
+    return {name: value for name, value in request.GET.items() if isinstance(value, str) and value}
 
 
 def _answer(repo: Repo, request: Request, revision: str = "main", *, status: int = 200) -> Response:
-    detail = describe_repo(request.user, repo, revision)
+    detail = describe_repo(get_caller(request), repo, revision)
     shown = shapes.RepoDetailOutput(_show_detail(detail, request)).data
     return Response(shown, status=status)
 
@@ -169,7 +173,7 @@ def _show(repo: Repo, request: Request) -> dict[str, Any]:
         "updated_at": repo.updated_at,
         "created_at": repo.created_at,
         "downloads": repo.downloads,
-        "is_mine": is_owner(request.user, repo),
+        "is_mine": is_owner(get_caller(request), repo),
     }
 
 

@@ -1,6 +1,7 @@
 """Service that brings a folder of this machine into the hub, as the platform's own public repo."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from studio.accounts.models import User
@@ -25,9 +26,7 @@ def import_folder(*, by: User, folder: Path, wanted: RepoName, tell: Tell | None
     for path in paths:
         name = path.relative_to(folder).as_posix()
         with path.open("rb") as file:
-            added[name] = store_blob(
-                source=file, on_bytes=(lambda n, name=name: tell(name, n)) if tell else None
-            )
+            added[name] = store_blob(source=file, on_bytes=partial(tell, name) if tell else None)
     changes = Changes(added, replaces_all=True)
     return commit_files(by=by, repo=repo, changes=changes, words=Words(f"Import {folder.name}"))
 

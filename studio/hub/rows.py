@@ -80,7 +80,8 @@ def _searchable(text: bytes) -> str:
 
 
 def _show_all(lines: Iterator[tuple[int, bytes]]) -> list[Row]:
-    rows, num_bytes = [], 0
+    rows: list[Row] = []
+    num_bytes = 0
     for number, text in lines:
         num_bytes += len(text)
         if rows and num_bytes > _MAX_PAGE_BYTES:

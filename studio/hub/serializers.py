@@ -133,3 +133,14 @@ class DatasetUploadInput(DatasetCheckInput):
         choices=Visibility.values, required=False, default=Visibility.PRIVATE
     )
     summary = serializers.CharField(required=False, allow_blank=True, default="", max_length=300)
+
+
+class PreuploadFile(serializers.Serializer):
+    path = serializers.CharField(max_length=2000, trim_whitespace=False)
+    size = serializers.IntegerField(min_value=0)
+    sample = serializers.CharField(required=False, allow_blank=True)
+
+
+class PreuploadInput(serializers.Serializer):
+    files = PreuploadFile(many=True)
+    gitIgnore = serializers.CharField(required=False, allow_blank=True)  # the Hub's own spelling

@@ -1,5 +1,14 @@
-"""Addresses of this app."""
+"""Addresses of the playground, below /api/playground/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from studio.playground import apis
+
+_ONE = "conversations/<uuid:conversation_id>/"
+
+urlpatterns = [
+    path("models/", apis.PlaygroundModelListApi.as_view()),
+    path("conversations/", apis.ConversationListApi.as_view()),
+    path(_ONE, apis.ConversationApi.as_view()),
+    path(f"{_ONE}turns/", apis.ask),
+]

@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
+from studio.hub.callers import get_caller
 from studio.serving.models import Deployment
 from studio.serving.selectors import get_deployment, list_deployments
 from studio.serving.serializers import DeploymentOutput, DeploymentPageOutput
@@ -24,7 +25,7 @@ class DeploymentListApi(APIView):
     )
     def get(self, request: Request) -> Response:
         pages = Pages()
-        page = pages.paginate_queryset(list_deployments(request.user), request, view=self)
+        page = pages.paginate_queryset(list_deployments(get_caller(request)), request, view=self)
         shown = DeploymentOutput([_show(each, request) for each in page or []], many=True).data
         return pages.get_paginated_response(shown)
 
@@ -34,15 +35,15 @@ class DeploymentStopApi(APIView):
 
     @extend_schema(request=None, responses=DeploymentOutput)
     def post(self, request: Request, deployment_id: UUID) -> Response:
-        deployment = get_deployment(request.user, deployment_id)
-        stop_deployment(by=request.user, deployment=deployment)
-        shown = _show(get_deployment(request.user, deployment_id), request)
+        deployment = get_deployment(get_caller(request), deployment_id)
+        stop_deployment(by=get_caller(request), deployment=deployment)
+        shown = _show(get_deployment(get_caller(request), deployment_id), request)
         return Response(DeploymentOutput(shown).data)
 
 
 def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
     run = deployment.job.current_run if deployment.job else None
-    is_operator = request.user.has_role("operator")
+    is_operator = get_caller(request).has_role("operator")
     return {
         "id": deployment.pk,
         "model": deployment.model,

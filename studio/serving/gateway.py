@@ -6,7 +6,7 @@ playground are its two callers.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakValueDictionary
@@ -76,7 +76,7 @@ class Answer:
             raise _gone(self._model) from error
         return self._rename(body)
 
-    async def events(self) -> AsyncIterator[dict[str, Any]]:
+    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield each event of a stream as it comes, up to but without `[DONE]`.
 
         Raises:

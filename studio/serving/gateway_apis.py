@@ -1,7 +1,7 @@
 """The OpenAI-compatible gateway: models and chat completions, errors in OpenAI's shape."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import aclosing
 from functools import wraps
 from typing import Any
@@ -20,7 +20,7 @@ from studio.serving.selectors import ModelNotServed, list_models
 SCOPE = "chat"
 _MAX_BODY_BYTES = 8 * 2**20
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-View = Callable[..., Awaitable[HttpResponseBase]]
+View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
 def gateway_view(method: str) -> Callable[[View], View]:

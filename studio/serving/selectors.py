@@ -1,6 +1,7 @@
 """What may be seen of deployments, and which model a request means."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -72,7 +73,7 @@ def list_deployments(viewer: User) -> QuerySet[Deployment]:
     return shown.filter(model__in=names)
 
 
-def get_deployment(viewer: User, deployment_id: object) -> Deployment:
+def get_deployment(viewer: User, deployment_id: UUID) -> Deployment:
     """Return a deployment the viewer may know of.
 
     Raises:

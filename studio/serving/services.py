@@ -6,10 +6,11 @@ A run's row is always locked before its deployment's, here as in `studio.jobs`.
 import hashlib
 import hmac
 from datetime import timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from engine.status import FINAL, Reason, Status
@@ -45,7 +46,7 @@ def ensure_deployment(*, commit: Commit, asked_by: User | None = None) -> Deploy
         raise
 
 
-def get_server_token(deployment_id: object) -> str:
+def get_server_token(deployment_id: UUID) -> str:
     """Return what a deployment's server asks of its callers: derived, so nothing is stored."""
     message = f"athanor.server-token.{deployment_id}".encode()
     return hmac.new(settings.SECRET_KEY.encode(), message, hashlib.sha256).hexdigest()
@@ -75,7 +76,7 @@ def drop_adapter(*, deployment: Deployment, name: str) -> None:
     locked.save(update_fields=["adapters"])
 
 
-def set_ready(*, job_id: object, url: str, served_name: str) -> None:
+def set_ready(*, job_id: UUID, url: str, served_name: str) -> None:
     """Note where a deployment's server listens."""
     now = timezone.now()
     starting = Deployment.objects.filter(job_id=job_id, status=DeploymentStatus.STARTING)
@@ -90,17 +91,10 @@ def set_ready(*, job_id: object, url: str, served_name: str) -> None:
     _wake(job_id)
 
 
-def set_ended(*, job_id: object, status: str, message: str) -> None:
+def set_ended(*, job_id: UUID, status: str, message: str) -> None:
     """Note that a deployment's server is gone."""
-    living = Deployment.objects.filter(job_id=job_id).exclude(status__in=_ENDED)
     has_failed = status == Status.FAILED
-    living.update(
-        status=DeploymentStatus.FAILED if has_failed else DeploymentStatus.STOPPED,
-        message=message,
-        url="",
-        adapters=[],
-        ended_at=timezone.now(),
-    )
+    _end(Deployment.objects.filter(job_id=job_id), has_failed=has_failed, message=message)
     _wake(job_id)
 
 
@@ -132,12 +126,11 @@ def tend_deployments() -> int:
         "job__current_run"
     ):
         run = deployment.job.current_run if deployment.job else None
-        if run is None or Status(run.status) in FINAL:
-            set_ended(
-                job_id=deployment.job_id,
-                status=run.status if run else Status.FAILED,
-                message=run.message if run else "Its run is gone.",
-            )
+        if run is None:
+            lost = Deployment.objects.filter(pk=deployment.pk)
+            _end(lost, has_failed=True, message="Its run is gone.")
+        elif Status(run.status) in FINAL:
+            set_ended(job_id=run.job_id, status=run.status, message=run.message)
         elif _is_idle(deployment):
             stop_deployment(by=None, deployment=deployment, reason=Reason.IDLE)
         else:
@@ -189,12 +182,22 @@ def _start(commit: Commit, asked_by: User | None) -> Deployment:
     return deployment
 
 
+def _end(deployments: QuerySet[Deployment], *, has_failed: bool, message: str) -> None:
+    deployments.exclude(status__in=_ENDED).update(
+        status=DeploymentStatus.FAILED if has_failed else DeploymentStatus.STOPPED,
+        message=message,
+        url="",
+        adapters=[],
+        ended_at=timezone.now(),
+    )
+
+
 def _is_idle(deployment: Deployment) -> bool:
     is_open = deployment.status in OPEN
     return is_open and deployment.last_used_at < timezone.now() - IDLE_AFTER
 
 
-def _wake(job_id: object) -> None:
+def _wake(job_id: UUID) -> None:
     asked = Deployment.objects.filter(job_id=job_id, asked_by__isnull=False)
     for user_id in asked.values_list("asked_by_id", flat=True):
         wake_user(user_id, "deployments")

@@ -1,33 +1,21 @@
-"""The Hugging Face Hub's HTTP API, as far as its clients need it to fetch and to push small repos.
-
-`HF_ENDPOINT=<studio>` makes `huggingface_hub`, `transformers` and `datasets` work against it. Files
-go the `regular` way, inside the commit, so no client needs Xet or LFS here; see docs/decisions/005.
-"""
+"""The doors of the Hugging Face Hub's API: parse, call one service or selector, shape."""
 
 from typing import Any
 
 from django.db.models import F
-from django.http import HttpResponseBase
-from rest_framework.exceptions import APIException
-from rest_framework.parsers import FormParser, JSONParser
-from rest_framework.permissions import BasePermission
+from django.http import HttpResponseBase, QueryDict
+from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
-from studio.accounts.authentication import (
-    BrowserSessionAuthentication,
-    PersonalTokenAuthentication,
-)
 from studio.core.errors import BadInput, Forbidden, StudioError
-from studio.core.permissions import SignedInWithScope
-from studio.hub.access import Reader
+from studio.core.inputs import JsonParser, read_input
+from studio.hub.callers import get_caller
 from studio.hub.cards import read_card
 from studio.hub.downloads import answer_file
-from studio.hub.errors import RepoNotThere
-from studio.hub.models import Commit, Kind, Repo, Visibility
-from studio.hub.ndjson import MAX_FILE_BYTES, read_commit, refuse_large
-from studio.hub.protocol_shapes import (
+from studio.hub.huggingface.doors import HubApi
+from studio.hub.huggingface.ndjson import read_commit, refuse_large
+from studio.hub.huggingface.shapes import (
     show_commit,
     show_paths,
     show_refs,
@@ -35,84 +23,26 @@ from studio.hub.protocol_shapes import (
     show_tree,
     show_whoami,
 )
-from studio.hub.selectors import get_commit, get_file, get_repo, list_commits, list_files
+from studio.hub.models import Kind, Repo, Visibility
+from studio.hub.names import check_path
+from studio.hub.selectors import get_commit, get_file, list_commits, list_files
+from studio.hub.serializers import PreuploadInput
 from studio.hub.services import RepoName, commit_files, create_repo, delete_repo
-from studio.jobs.authentication import RunAuth, RunTokenAuthentication
+from studio.jobs.authentication import RunAuth
 
 _PAGE = 1000
 
 
-class HubDoor(SignedInWithScope):
-    """People by session or token; runs too, which each view holds to what a run may do."""
-
-    def has_permission(self, request: Request, view: Any) -> bool:
-        """Let a live run in, and people by their scope."""
-        if isinstance(request.auth, RunAuth):
-            return not request.auth.run.is_final
-        return super().has_permission(request, view)
-
-
-class HubApi(APIView):
-    """What all doors of the protocol share: who may come, and how a refusal is told."""
-
-    schema = None
-    authentication_classes = [
-        RunTokenAuthentication,
-        PersonalTokenAuthentication,
-        BrowserSessionAuthentication,
-    ]
-    permission_classes: list[type[BasePermission]] = [HubDoor]
-
-    def handle_exception(self, exc: Exception) -> Response:
-        """Add the headers by which Hugging Face clients tell refusals apart."""
-        response = super().handle_exception(exc)
-        message = str(response.data.get("message", ""))
-        response.data["error"] = message
-        code = getattr(exc, "hub_code", None)
-        if code:
-            response.headers["X-Error-Code"] = code
-        if isinstance(exc, StudioError | APIException):
-            response.headers["X-Error-Message"] = message.encode("ascii", "replace").decode()
-        return response
-
-    def reader(self) -> Reader:
-        """Return on whose behalf the request reads; a server of the platform's reads everything."""
-        auth = self.request.auth
-        is_platform = isinstance(auth, RunAuth) and auth.run.job.is_platform
-        return Reader(self.request.user, reads_all=is_platform)
-
-    def find_repo(self, kind: str, namespace: str, name: str) -> Repo:
-        """Return the repo of the address."""
-        return get_repo(self.reader(), kind, namespace, name)
-
-    def find_commit(self, kind: str, namespace: str, name: str, revision: str) -> Commit:
-        """Return the commit of the address."""
-        return get_commit(self.find_repo(kind, namespace, name), revision)
-
-    def check_run_may_write(self, kind: str, repo_id: str) -> None:
-        """Hold a run to the one repo that its job writes.
-
-        Raises:
-            Forbidden: it is another repo.
-        """
-        auth = self.request.auth
-        if not isinstance(auth, RunAuth):
-            return
-        wanted = auth.run.job.output_repo
-        if kind != Kind.MODEL or not wanted or repo_id.lower() != wanted.lower():
-            raise Forbidden(f"This run may write {wanted or 'nothing'} only, not {repo_id}.")
-
-
 class WhoAmIApi(HubApi):
     def get(self, request: Request) -> Response:
-        return Response(show_whoami(request.user, request.auth))
+        return Response(show_whoami(get_caller(request), request.auth))
 
 
 class ValidateYamlApi(HubApi):
     required_scope = "read"
 
     def post(self, request: Request) -> Response:
-        card = read_card(str(request.data.get("content", "")))
+        card = read_card(str(_body(request).get("content", "")))
         if card.problem:
             return Response({"errors": [{"message": card.problem}], "warnings": []}, status=400)
         return Response({"errors": [], "warnings": []})
@@ -125,7 +55,7 @@ class CreateRepoApi(HubApi):
         wanted = RepoName(kind, namespace, name)
         try:
             repo = create_repo(
-                by=request.user, wanted=wanted, visibility=_read_visibility(request.data)
+                by=get_caller(request), wanted=wanted, visibility=_read_visibility(_body(request))
             )
         except StudioError as error:
             if error.code != "name_taken":
@@ -141,7 +71,7 @@ class DeleteRepoApi(HubApi):
         if isinstance(request.auth, RunAuth):
             raise Forbidden("A run deletes no repo.")
         kind, namespace, name = _read_repo_name(request)
-        delete_repo(by=request.user, repo=self.find_repo(kind, namespace, name))
+        delete_repo(by=get_caller(request), repo=self.find_repo(kind, namespace, name))
         return Response({})
 
 
@@ -173,14 +103,14 @@ class TreeApi(HubApi):
 
 class PathsInfoApi(HubApi):
     required_scope = "read"
-    parser_classes = [FormParser, JSONParser]
+    parser_classes = [FormParser, JsonParser]
 
     def post(
         self, request: Request, kind: str, namespace: str, name: str, revision: str
     ) -> Response:
         commit = self.find_commit(kind, namespace, name, revision)
-        data = request.data
-        paths = data.getlist("paths") if hasattr(data, "getlist") else data.get("paths", [])
+        data = _body(request)
+        paths = data.getlist("paths") if isinstance(data, QueryDict) else data.get("paths", [])
         wanted = [str(path).strip("/") for path in ([paths] if isinstance(paths, str) else paths)]
         return Response(show_paths(list_files(commit), wanted))
 
@@ -207,22 +137,12 @@ class PreuploadApi(HubApi):
         repo = self.find_repo(kind, namespace, name)
         _check_branch(revision)
         known = {file.path: file.blob.git_oid for file in list_files(repo.head)}
-        files = request.data.get("files", [])
-        for file in files:
-            refuse_large(str(file["path"]), int(file.get("size", 0)))
-        return Response(
-            {
-                "files": [
-                    {
-                        "path": file["path"],
-                        "uploadMode": "regular",
-                        "shouldIgnore": False,
-                        "oid": known.get(file["path"]),
-                    }
-                    for file in files
-                ]
-            }
-        )
+        wish = read_input(PreuploadInput, _body(request))
+        for file in wish["files"]:
+            refuse_large(file["path"], file["size"])
+        paths = [check_path(file["path"]) for file in wish["files"]]
+        answer = {"uploadMode": "regular", "shouldIgnore": False}
+        return Response({"files": [answer | {"path": p, "oid": known.get(p)} for p in paths]})
 
 
 class CommitApi(HubApi):
@@ -237,7 +157,7 @@ class CommitApi(HubApi):
         if request.query_params.get("create_pr"):
             raise BadInput("create_pr: this hub has no pull requests; commit to main.")
         changes, words = read_commit(request._request)
-        commit = commit_files(by=request.user, repo=repo, changes=changes, words=words)
+        commit = commit_files(by=get_caller(request), repo=repo, changes=changes, words=words)
         url = f"{_address(request, repo)}/commit/{commit.sha}"
         return Response(
             {"success": True, "commitOid": commit.sha, "commitUrl": url, "hookOutput": ""}
@@ -265,11 +185,22 @@ def _counts_as_download(kind: str, path: str) -> bool:
 
 
 def _read_repo_name(request: Request) -> tuple[str, str, str]:
-    kind = str(request.data.get("type") or Kind.MODEL)
+    kind = str(_body(request).get("type") or Kind.MODEL)
     if kind not in Kind.values:
         raise BadInput(f"type: this hub has no {kind}s; use model or dataset.", field="type")
-    namespace = str(request.data.get("organization") or request.user.username)
-    return kind, namespace, str(request.data.get("name", ""))
+    namespace = str(_body(request).get("organization") or get_caller(request).username)
+    return kind, namespace, str(_body(request).get("name", ""))
+
+
+def _body(request: Request) -> dict[str, Any]:
+    """Return the fields of a request.
+
+    Raises:
+        BadInput: its JSON is a list.
+    """
+    if not isinstance(request.data, dict):
+        raise BadInput("The body is not an object: send a JSON object.", code="bad_json")
+    return request.data
 
 
 def _read_visibility(data: Any) -> str:
@@ -289,6 +220,3 @@ def _check_branch(revision: str) -> None:
 def _address(request: Request, repo: Repo) -> str:
     prefix = "/datasets" if repo.kind == Kind.DATASET else ""
     return request.build_absolute_uri(f"{prefix}/{repo.repo_id}")
-
-
-__all__ = ["MAX_FILE_BYTES", "HubApi", "RepoNotThere"]
