@@ -182,7 +182,6 @@ SPECTACULAR_SETTINGS = {
         "PointsReasonEnum": "studio.points.models.Reason",
         "RunReasonEnum": "studio.jobs.serializers.REASONS",
         "RunStatusEnum": "studio.jobs.serializers.STATUSES",
-        "RunReasonEnum": "studio.jobs.serializers.REASONS",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
