@@ -1,4 +1,4 @@
-"""Every HTTP address of the studio. Dashboard addresses come last: whatever no door claims is a page."""
+"""Every HTTP address of the studio. The dashboard comes last: what no door claims is a page."""
 
 from django.contrib import admin
 from django.urls import include, path, re_path
@@ -10,6 +10,10 @@ from studio.core.pages import dashboard, unknown_api
 urlpatterns = [
     path("healthz", healthz),
     path("admin/", admin.site.urls),
+    # Doors of allauth that send mail with links to pages that this studio does not have.
+    re_path(
+        r"^_allauth/\w+/v1/(?:auth/(?:password|email|phone)|account/(?:email|phone))", unknown_api
+    ),
     path("_allauth/", include("allauth.headless.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),

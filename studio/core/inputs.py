@@ -2,8 +2,9 @@
 
 import codecs
 import json
+import math
 from collections.abc import Mapping
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
@@ -35,7 +36,7 @@ class JsonParser(BaseParser):
         """
         body = stream.read().removeprefix(codecs.BOM_UTF8)
         try:
-            value = json.loads(body.decode(), parse_constant=_refuse_constant)
+            value = json.loads(body.decode(), parse_float=_read_float, parse_constant=_read_float)
         except UnicodeDecodeError as error:
             raise BadJson("The body is not UTF-8: send JSON in UTF-8.") from error
         except json.JSONDecodeError as error:
@@ -73,8 +74,11 @@ def read_input(
     return dict(given.validated_data)
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise BadJson(f"The body is not JSON: {name} is no JSON number.")
+def _read_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise BadJson(f"The body holds {digits[:40]}, which is no number that can be kept.")
+    return number
 
 
 def _check_texts(value: Any) -> None:
