@@ -43,7 +43,7 @@ def run_chat(model: str, adapter: str | None = None, prompt: str | None = None) 
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory() as folder, console.status("Loading the model"):
         backend = open_native(spec, Placement(run_dir=Path(folder)), Emitter())
-    chat = _Chat(backend, adapter or model)
+    chat = Chat(backend, adapter or model)
     try:
         if prompt is None:
             _talk(chat, console)
@@ -58,7 +58,7 @@ def run_chat(model: str, adapter: str | None = None, prompt: str | None = None) 
         backend.close()
 
 
-class _Chat:
+class Chat:
     """One conversation."""
 
     def __init__(self, backend: Backend, model: str) -> None:
@@ -87,7 +87,7 @@ class _Chat:
         return finish
 
 
-def _talk(chat: _Chat, console: Console) -> None:
+def _talk(chat: Chat, console: Console) -> None:
     console.print(_HELP, style="dim")
     while True:
         try:
@@ -104,7 +104,7 @@ def _talk(chat: _Chat, console: Console) -> None:
             _answer_aloud(chat, text, console)
 
 
-def _answer_aloud(chat: _Chat, text: str, console: Console) -> None:
+def _answer_aloud(chat: Chat, text: str, console: Console) -> None:
     try:
         finish = chat.answer(text, Sampling(temperature=0.7, top_p=0.95), _print)
     except RequestRefused as refusal:

@@ -124,6 +124,8 @@ def explain_body(problems: Sequence[Any]) -> tuple[str, str | None]:
     param = _name_place([part for part in first["loc"] if part not in _NO_PLACES])
     if first["type"] == "json_invalid":
         return f"The body is no JSON: {first['msg']}.", None
+    if not param and first["type"] in ("model_attributes_type", "missing"):
+        return "The body must be a JSON object, sent as Content-Type: application/json.", None
     if first["type"] == "extra_forbidden":
         return f"{param} is not supported here; leave it out.", param
     if first["type"] == "missing":

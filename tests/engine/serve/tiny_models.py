@@ -36,7 +36,7 @@ def save_adapter(folder: Path, *, seed: int, rank: int = 4) -> Path:
 
 @contextmanager
 def open_backend(model: Path, **options) -> Iterator[NativeBackend]:
-    spec = ServeSpec(model=str(model), precision="fp32", **options)
+    spec = ServeSpec(model=str(model), **{"precision": "fp32"} | options)
     backend = open_native(spec, Placement(run_dir=model), Emitter())
     try:
         yield backend

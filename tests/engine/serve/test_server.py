@@ -1,0 +1,267 @@
+"""The server over real HTTP, asked by OpenAI's own client."""
+
+import asyncio
+import json
+import threading
+
+import httpx
+import openai
+import pytest
+
+from engine.serve.backend import ChatRequest, Piece, QueueFull, Sampling, ServedModel
+from tests.engine.serve.tiny_models import (
+    DEADLINE_S,
+    HELLO,
+    ask,
+    open_backend,
+    serve_backend,
+)
+
+LONG = {"max_tokens": 60, "temperature": 0.0}
+MESSAGES = list(HELLO)
+
+
+@pytest.fixture(scope="module")
+def backend(base, red):
+    with open_backend(base, adapters=(str(red),)) as backend:
+        yield backend
+
+
+@pytest.fixture(scope="module")
+def url(backend):
+    with serve_backend(backend, token="secret") as url:
+        yield url
+
+
+@pytest.fixture
+def client(url):
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="secret", max_retries=0)
+
+
+@pytest.fixture
+def http(url):
+    with httpx.Client(base_url=url, headers={"Authorization": "Bearer secret"}) as http:
+        yield http
+
+
+def test_the_models_are_listed_with_their_base(client, base, red):
+    models = {model.id: model for model in client.models.list()}
+    assert list(models) == [str(base), str(red)]
+    assert models[str(red)].parent == str(base)
+
+
+def test_an_answer_comes_whole_with_its_usage(client, backend, base):
+    answer = client.chat.completions.create(model=str(base), messages=MESSAGES, **LONG)
+    assert answer.choices[0].message.content == ask(
+        backend, str(base), Sampling(max_tokens=60, temperature=0)
+    )
+    assert answer.choices[0].finish_reason == "length"
+    assert answer.model == str(base)
+    assert answer.usage.completion_tokens == 60
+    assert answer.usage.total_tokens == 60 + answer.usage.prompt_tokens
+
+
+def test_an_answer_comes_in_pieces(client, base):
+    asked = {"model": str(base), "messages": MESSAGES, **LONG}
+    whole = client.chat.completions.create(**asked)
+    chunks = list(
+        client.chat.completions.create(stream=True, stream_options={"include_usage": True}, **asked)
+    )
+    texts = [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
+    assert "".join(texts) == whole.choices[0].message.content
+    assert sum(map(bool, texts)) > 10
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason == "length"
+    assert chunks[-1].usage == whole.usage
+    assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_base_and_adapter_stream_side_by_side(url, base, red):
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="secret")
+    order: list[str] = []
+
+    async def read(model: str) -> str:
+        stream = await client.chat.completions.create(
+            model=model, messages=MESSAGES, stream=True, **LONG
+        )
+        text = ""
+        async for chunk in stream:
+            order.append(model)
+            text += chunk.choices[0].delta.content or ""
+        return text
+
+    alone = [await read(str(base)), await read(str(red))]
+    order.clear()
+    assert await asyncio.gather(read(str(base)), read(str(red))) == alone
+    assert alone[0] != alone[1]
+    first_half = order[: len(order) // 2]
+    assert {str(base), str(red)} == set(first_half)
+
+
+def test_a_stop_text_ends_the_answer_and_is_not_in_it(client, base):
+    asked = {"model": str(base), "messages": MESSAGES, **LONG}
+    whole = client.chat.completions.create(**asked).choices[0].message.content
+    stop = whole[5:7]
+    choice = client.chat.completions.create(stop=stop, **asked).choices[0]
+    assert choice.message.content == whole[: whole.index(stop)]
+    assert choice.finish_reason == "stop"
+
+
+def test_an_answer_can_be_given_back_as_the_client_holds_it(client, base):
+    asked = {"model": str(base), "max_tokens": 5, "seed": 1}
+    answer = client.chat.completions.create(messages=MESSAGES, **asked).choices[0].message
+    again = [*MESSAGES, answer.model_dump(), {"role": "user", "content": "More"}]
+    assert client.chat.completions.create(messages=again, **asked).usage.completion_tokens <= 5
+
+
+def test_text_parts_and_plain_text_are_the_same(client, base):
+    parts = [
+        {"role": "user", "content": [{"type": "text", "text": part} for part in ("Hel", "lo")]}
+    ]
+    asked = {"model": str(base), **LONG}
+    first, second = (
+        client.chat.completions.create(messages=turns, **asked) for turns in (parts, MESSAGES)
+    )
+    assert first.choices[0].message.content == second.choices[0].message.content
+
+
+@pytest.mark.parametrize(
+    ("changes", "param"),
+    [
+        ({"frequency_penalty": 0.5}, "frequency_penalty"),
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"top_k": 5}, "top_k"),
+        ({"temperature": 3}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [*HELLO, {"role": "user", "content": 3}]}, "messages[1].content"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": "x", "name": "a"}]}, "messages[0].name"),
+        ({"stream_options": {"x": 1}}, "stream_options.x"),
+        ({"max_tokens": 10**6}, "messages"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):
+    body = json.dumps({"model": str(base), "messages": MESSAGES} | changes)
+    answer = http.post(
+        "/v1/chat/completions", content=body, headers={"Content-Type": "application/json"}
+    )
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["param"] == param
+    assert error["message"].count("\n") == 0
+
+
+def test_settings_that_ask_for_nothing_are_taken(http, base):
+    neutral = {"n": 1, "frequency_penalty": 0, "logprobs": False, "tools": None, "user": "alice"}
+    body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2} | neutral
+    assert http.post("/v1/chat/completions", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("content", [b'{"model', b"", b"[1]", b'"x"', b"{}garbage", b"\xff"])
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/json"}])
+def test_a_body_that_is_no_json_object_is_refused(http, content, headers):
+    answer = http.post("/v1/chat/completions", content=content, headers=headers)
+    assert answer.status_code == 400
+    assert "body" in answer.json()["error"]["message"]
+
+
+def test_an_unknown_model_is_404_in_words(client):
+    with pytest.raises(openai.NotFoundError, match="nobody/nothing is not served"):
+        client.chat.completions.create(model="nobody/nothing", messages=MESSAGES)
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "Basic secret", "Bearer \xfc"])
+def test_without_the_token_nothing_is_told(url, header):
+    headers = {"Authorization": header.encode("latin-1")} if header else {}
+    with httpx.Client(base_url=url, headers=headers) as http:
+        assert http.get("/v1/models").status_code == 401
+        assert http.post("/v1/chat/completions", json={}).status_code == 401
+        assert http.post("/v1/load_lora_adapter", json={}).status_code == 401
+        assert http.get("/health").status_code == 200
+
+
+def test_an_adapter_is_loaded_and_unloaded_while_serving(http, client, blue, red):
+    load = {"lora_name": "me/blue@abc", "lora_path": str(blue)}
+    assert http.post("/v1/load_lora_adapter", json=load).status_code == 200
+    assert http.post("/v1/load_lora_adapter", json=load).status_code == 200
+    taken = http.post("/v1/load_lora_adapter", json=load | {"lora_path": str(red)})
+    assert (taken.status_code, taken.json()["error"]["param"]) == (400, "lora_name")
+    answer = client.chat.completions.create(model="me/blue@abc", messages=MESSAGES, **LONG)
+    assert answer.usage.completion_tokens > 0
+    unload = {"lora_name": "me/blue@abc"}
+    assert http.post("/v1/unload_lora_adapter", json=unload).status_code == 200
+    assert http.post("/v1/unload_lora_adapter", json=unload).status_code == 404
+
+
+def test_an_adapter_that_does_not_exist_is_refused_in_words(http):
+    load = {"lora_name": "x", "lora_path": "/nowhere/at/all"}
+    answer = http.post("/v1/load_lora_adapter", json=load)
+    assert answer.status_code == 400
+    assert "does not exist" in answer.json()["error"]["message"]
+
+
+class Endless:
+    """A backend whose answers never end by themselves; knows who was aborted."""
+
+    num_prompt_tokens = 1
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.aborted = threading.Event()
+        self._fails = fails
+        self._is_full = False
+
+    def list_models(self):
+        return [ServedModel("m", None, 10)]
+
+    def submit(self, request: ChatRequest, on_piece):
+        if request.sampling.seed == 429:
+            raise QueueFull(4, retry_after_s=7)
+        on_piece(Piece("a", 1))
+        if self._fails:
+            on_piece(Piece("", 1, "error"))
+        return self
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+    def is_healthy(self) -> bool:
+        return not self._fails
+
+
+ENDLESS_BODY = {"model": "m", "messages": MESSAGES}
+
+
+@pytest.mark.parametrize("is_stream", [True, False])
+async def test_a_reader_who_leaves_frees_the_place(is_stream):
+    backend = Endless()
+    with serve_backend(backend) as url:
+        async with httpx.AsyncClient(base_url=url) as http:
+            asked = http.post("/v1/chat/completions", json={**ENDLESS_BODY, "stream": is_stream})
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asked, 0.5)
+        assert await asyncio.to_thread(backend.aborted.wait, DEADLINE_S)
+
+
+def test_a_full_queue_is_429_with_a_time_to_come_back():
+    with serve_backend(Endless()) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json={**ENDLESS_BODY, "seed": 429})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+    assert answer.json()["error"]["code"] == "queue_full"
+
+
+def test_an_answer_that_fails_says_so():
+    with serve_backend(Endless(fails=True)) as url:
+        whole = httpx.post(f"{url}/v1/chat/completions", json=ENDLESS_BODY)
+        stream = httpx.post(f"{url}/v1/chat/completions", json={**ENDLESS_BODY, "stream": True})
+        health = httpx.get(f"{url}/health")
+    assert (whole.status_code, whole.json()["error"]["code"]) == (500, "failed")
+    assert "[DONE]" not in stream.text
+    assert '"code":"failed"' in stream.text
+    assert health.status_code == 503
