@@ -110,18 +110,21 @@ class _Demo:
         return dict(job)
 
     def _choose_flavor(self, spec: Json) -> tuple[str, Json]:
-        """Return the cheapest flavor that the advisor lets through, with its estimate."""
+        """Return the flavor on which the advisor expects the job to end first, with its estimate."""
         flavors = [f for f in self._api.get("/api/flavors/") if f["is_available"]]
-        reasons = ["no flavor is available"]
-        for flavor in sorted(flavors, key=lambda f: f["price_mpoints_per_hour"]):
+        reasons, offers = ["no flavor is available"], []
+        for flavor in flavors:
             body = {"spec": spec, "flavor": flavor["name"]}
             estimate = self._api.post("/api/jobs/estimate/", body)
             self._fill_up(estimate)
             estimate = self._api.post("/api/jobs/estimate/", body)
             if estimate["ok"]:
-                return flavor["name"], estimate
-            reasons = [refusal["message"] for refusal in estimate["refusals"]]
-        raise DemoFailed(f"the launch is refused: {' '.join(reasons)}")
+                offers.append((flavor["name"], estimate))
+            else:
+                reasons = [refusal["message"] for refusal in estimate["refusals"]]
+        if not offers:
+            raise DemoFailed(f"the launch is refused: {' '.join(reasons)}")
+        return min(offers, key=lambda offer: offer[1]["duration_s"])
 
     def _fill_up(self, estimate: Json) -> None:
         missing = (estimate.get("hold_mpoints") or 0) - estimate["available_mpoints"]

@@ -1,5 +1,6 @@
 """The control worker's Celery app: the studio's periodic work, and what sends orders to nodes."""
 
+import logging
 import os
 
 from celery import Celery
@@ -54,3 +55,6 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def _leave_logging_alone(**_: object) -> None:
     """Django's settings make every line JSON; with nothing connected, Celery undoes them."""
+    # Two lines for each of the ticks that come every two seconds would bury everything else.
+    for name in ("celery.beat", "celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)

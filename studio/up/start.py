@@ -132,7 +132,7 @@ async def _await_healthy(places: Places) -> None:
                 answer = response.text
                 if response.status_code == 200:
                     return
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
     raise StartFailed(
         f"The studio is not healthy after {_HEALTHY_S:.0f} s ({answer}): see {places.log_dir}."
     )
