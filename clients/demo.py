@@ -110,7 +110,7 @@ class _Demo:
         return dict(job)
 
     def _choose_flavor(self, spec: Json) -> tuple[str, Json]:
-        """Return the flavor on which the advisor expects the job to end first, with its estimate."""
+        """Return the flavor on which the job should end first, with its estimate."""
         flavors = [f for f in self._api.get("/api/flavors/") if f["is_available"]]
         reasons, offers = ["no flavor is available"], []
         for flavor in flavors:
