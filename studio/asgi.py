@@ -2,21 +2,15 @@
 
 import os
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
 _http = get_asgi_application()
 
-from studio.routing import websocket_urlpatterns  # noqa: E402  needs the apps loaded
+from studio.accounts.sockets import TokenOrSession  # noqa: E402  needs the apps loaded
+from studio.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {
-        "http": _http,
-        "websocket": AllowedHostsOriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
-        ),
-    }
+    {"http": _http, "websocket": TokenOrSession(URLRouter(websocket_urlpatterns))}
 )

@@ -87,12 +87,10 @@ TEMPLATES = [
 DATABASES = {
     "default": dj_database_url.parse(
         env.text("STUDIO_DATABASE_URL", f"sqlite:///{DATA_DIR / 'studio.sqlite3'}"),
-        conn_max_age=60,
-        conn_health_checks=True,
+        conn_max_age=0,  # under ASGI a kept connection outlives its request in nobody's hands
     )
 }
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
-    DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,

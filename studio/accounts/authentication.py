@@ -21,6 +21,27 @@ PREFIX = "ath_"
 _USE_NOTED_EVERY = timedelta(minutes=1)
 
 
+def read_bearer(header: bytes) -> str | None:
+    """Return the personal token in an Authorization header; None where it holds none."""
+    words = header.decode("latin-1").split()
+    if len(words) != 2 or words[0].lower() != "bearer" or not words[1].startswith(PREFIX):
+        return None
+    return words[1]
+
+
+def find_token(raw: str) -> PersonalToken | None:
+    """Return a living token of an active person, its use noted; None where there is none."""
+    token = (
+        PersonalToken.objects.select_related("user")
+        .filter(token_hash=hash_secret(raw), user__is_active=True)
+        .first()
+    )
+    if token is None or (token.expires_at and token.expires_at <= timezone.now()):
+        return None
+    _note_use(token)
+    return token
+
+
 class PersonalTokenAuthentication(BaseAuthentication):
     """Takes `Authorization: Bearer ath_...` and leaves any other to the next class."""
 
@@ -30,17 +51,12 @@ class PersonalTokenAuthentication(BaseAuthentication):
         Raises:
             AuthenticationFailed: it is unknown, expired, or its person is disabled.
         """
-        words = get_authorization_header(request).decode("latin-1").split()
-        if len(words) != 2 or words[0].lower() != "bearer" or not words[1].startswith(PREFIX):
+        raw = read_bearer(get_authorization_header(request))
+        if raw is None:
             return None
-        token = (
-            PersonalToken.objects.select_related("user")
-            .filter(token_hash=hash_secret(words[1]), user__is_active=True)
-            .first()
-        )
-        if token is None or (token.expires_at and token.expires_at <= timezone.now()):
+        token = find_token(raw)
+        if token is None:
             raise AuthenticationFailed("This token is unknown or has expired: make a new one.")
-        _note_use(token)
         return token.user, token
 
     def authenticate_header(self, request: Request) -> str:

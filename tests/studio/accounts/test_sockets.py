@@ -1,0 +1,70 @@
+"""Who may open a WebSocket: tokens from anywhere, sessions only from our own pages."""
+
+import pytest
+from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.testing import ApplicationCommunicator
+
+from studio.accounts.services import create_personal_token
+from studio.asgi import application
+
+TIMEOUT_S = 10
+
+pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+
+async def open_socket(**headers):
+    """Return `open`, or the code with which it is closed once it was; `refused` before."""
+    scope = {
+        "type": "websocket",
+        "path": "/ws/me/",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "subprotocols": [],
+    }
+    socket = ApplicationCommunicator(application, scope)
+    await socket.send_input({"type": "websocket.connect"})
+    answer = await socket.receive_output(TIMEOUT_S)
+    if answer["type"] == "websocket.close":
+        return "refused"
+    if not await socket.receive_nothing(0.5):
+        return (await socket.receive_output(TIMEOUT_S))["code"]
+    await socket.send_input({"type": "websocket.disconnect", "code": 1000})
+    await socket.wait(TIMEOUT_S)
+    return "open"
+
+
+def make_token(user, scopes):
+    return create_personal_token(user=user, name="script", scopes=scopes, expires_in_days=None)[1]
+
+
+def test_a_token_opens_it_without_an_origin(alice):
+    raw = make_token(alice, ["read"])
+    assert async_to_sync(open_socket)(authorization=f"Bearer {raw}") == "open"
+
+
+def test_an_unknown_token_is_not_signed_in(db):
+    assert async_to_sync(open_socket)(authorization="Bearer ath_no-such-token") == 4401
+
+
+def test_a_token_without_the_scope_is_not_signed_in(alice):
+    raw = make_token(alice, ["chat"])
+    assert async_to_sync(open_socket)(authorization=f"Bearer {raw}") == 4401
+
+
+def test_another_sites_page_is_refused(alice, api, settings):
+    memory = "channels.layers.InMemoryChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": memory}}
+    cookie = api(alice).cookies.output(header="", sep=";").strip()
+    answer = async_to_sync(open_socket)(cookie=cookie, origin="https://evil.example")
+    assert answer == "refused"
+
+
+def test_a_disabled_persons_token_is_not_signed_in(alice):
+    raw = make_token(alice, ["read"])
+
+    async def disable_and_open():
+        alice.is_active = False
+        await sync_to_async(alice.save)()
+        return await open_socket(authorization=f"Bearer {raw}")
+
+    assert async_to_sync(disable_and_open)() == 4401
