@@ -162,16 +162,18 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from engine.journal import RunBusy
+    from engine.journal import JournalFull, RunBusy
     from engine.recorder import record_run
 
-    if not options.run_dir.is_dir():
-        raise EngineError(Reason.BAD_SPEC, f"{options.run_dir} is no folder: make the run first.")
+    _check_folder(options.run_dir)
     try:
         return _exit_status(record_run(options.run_dir.resolve(), options.command))
     except RunBusy as refusal:
         print(refusal, file=sys.stderr)
         return EXIT_REFUSED
+    except JournalFull as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
 
 
 def _work(options: argparse.Namespace) -> int:
@@ -185,12 +187,18 @@ def _close(options: argparse.Namespace) -> int:
     from engine.journal import RunBusy
     from engine.recorder import close_abandoned
 
+    _check_folder(options.run_dir)
     try:
         close_abandoned(options.run_dir, options.reason, options.message)
     except RunBusy as refusal:
         print(refusal, file=sys.stderr)
         return EXIT_REFUSED
     return 0
+
+
+def _check_folder(run_dir: Path) -> None:
+    if not run_dir.is_dir():
+        raise EngineError(Reason.BAD_SPEC, f"{run_dir} is no folder: make the run first.")
 
 
 def _exit_status(status: Status) -> int:

@@ -39,6 +39,7 @@ from engine.processes import (
     start_child,
 )
 from engine.runtime import EVENT_FD_NAME, copy_environment
+from engine.spec_file import explain_problems
 from engine.specs import Placement
 from engine.status import FINAL, Reason, Status
 from engine.verdict import Ending, final_status, judge
@@ -52,6 +53,7 @@ _PARTIAL_EVERY_S = 0.1
 _MEMORY_EVERY_S = 0.25
 _STOP_GRACE_S = 4.0  # a stop is final within 5 s
 _DRAIN_S = 1.0  # for output that a process outside the group still holds open
+_FULL_DISK_S = 30.0
 _EVENT_LINE_BYTES = 1 << 20
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -65,6 +67,7 @@ def record_run(
 
     Raises:
         RunBusy: the run was started before, or is being recorded.
+        JournalFull: the disk stays full, so that not even the end can be written.
     """
     lock = RunLock(run_dir)
     try:
@@ -73,11 +76,14 @@ def record_run(
         try:
             recorder = _Recorder(run_dir, journal, _read_memory_limit(run_dir))
             final = recorder.run(command or [sys.executable, "-m", "engine", "work", str(run_dir)])
-        except (OSError, ValidationError) as error:
-            final = _fail(Reason.LAUNCH_FAILED, f"The engine could not be started: {error}")
+        except ValidationError as error:
+            where = explain_problems(error)[0]
+            final = _fail(Reason.LAUNCH_FAILED, f"placement.json is wrong: {where}")
+        except OSError as error:
+            final = _fail(Reason.LAUNCH_FAILED, f"The engine could not be started: {error}.")
         except JournalFull as error:
             final = _fail(Reason.DISK_FULL, f"The node's disk is full: {error}.")
-        journal.finish(final)
+        _finish(journal, final)
         return Status(final["status"])
     finally:
         lock.release()
@@ -311,6 +317,20 @@ def _write_recorder_file(run_dir: Path, engine_pid: int) -> None:
     temporary = run_dir / f".{RECORDER_NAME}.tmp"
     temporary.write_text(json.dumps(body), encoding="utf-8")
     temporary.replace(run_dir / RECORDER_NAME)
+
+
+def _finish(journal: Journal, final: dict[str, Any]) -> None:
+    """Write the end; where the disk is full, wait for room, since the run is over in any case."""
+    deadline = time.monotonic() + _FULL_DISK_S
+    while True:
+        try:
+            journal.finish(final)
+        except JournalFull:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+        else:
+            return
 
 
 def _fail(reason: Reason, message: str) -> dict[str, Any]:

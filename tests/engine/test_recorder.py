@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from engine.__main__ import main
 from engine.events import LOG_CHUNK_BYTES, Log, Metric
 from engine.status import Reason, Status
 from tests.engine.recorded import (
@@ -149,6 +150,33 @@ def test_a_command_that_does_not_exist_is_a_failed_launch(tmp_path):
     command = [sys.executable, "-m", "engine", "run", str(tmp_path), "--", "/no/such/engine"]
     assert subprocess.run(command, check=False).returncode == 1
     assert get_final(read_events(tmp_path)).reason == Reason.LAUNCH_FAILED
+
+
+def test_a_placement_that_is_wrong_is_a_failed_launch_that_names_the_field(tmp_path):
+    (tmp_path / "placement.json").write_text('{"run_dir": ".", "port": -1}')
+    command = [sys.executable, "-m", "engine", "run", str(tmp_path), "--", "true"]
+    assert subprocess.run(command, check=False).returncode == 1
+    final = get_final(read_events(tmp_path))
+    assert final.reason == Reason.LAUNCH_FAILED
+    assert "port: must be at least 0" in final.message
+
+
+@pytest.mark.parametrize("verb", ["run", "close"])
+def test_a_folder_that_is_not_there_is_refused_in_words(tmp_path, capsys, verb):
+    assert main([verb, str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.strip().endswith("is no folder: make the run first.")
+
+
+def test_a_journal_that_cannot_grow_ends_the_run_and_stays_whole(tmp_path):
+    (tmp_path / "child.py").write_text(
+        "import time\nprint('first', flush=True)\ntime.sleep(0.5)\nwhile True: print('x' * 1000)"
+    )
+    recorder = f"ulimit -f 200; {sys.executable} -m engine run {tmp_path}"  # in units of 512 bytes
+    command = f"{recorder} -- {sys.executable} {tmp_path}/child.py"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 1
+    events = read_events(tmp_path)
+    assert get_final(events).reason == Reason.DISK_FULL
+    assert join_log(events).startswith(b"first\n")
 
 
 def test_memory_over_the_limit_ends_the_run_and_names_both_numbers(tmp_path):
