@@ -1,4 +1,4 @@
-"""Low-rank adapters through peft: made for training, in float32 on a frozen base of any precision."""
+"""Low-rank adapters through peft: for training, in float32 on a frozen base of any precision."""
 
 from typing import Any
 

@@ -44,12 +44,18 @@ def attend_packed(
     for bucket_NL in layout.buckets:
         size, length = bucket_NL.shape
         flat = bucket_NL.reshape(-1)
-        parts = (
+        query_NHLD, key_NKLD, value_NKLD = (
             x.index_select(0, flat).view(size, length, x.shape[1], x.shape[2]).transpose(1, 2)
             for x in (query, key, value)
         )
         out_NHLD = F.scaled_dot_product_attention(
-            *parts, is_causal=True, dropout_p=dropout, scale=scaling, enable_gqa=True
+            query_NHLD,
+            key_NKLD,
+            value_NKLD,
+            is_causal=True,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=True,
         )
         outs.append(out_NHLD.transpose(1, 2).reshape(size * length, query.shape[1], -1))
     return torch.cat(outs).index_select(0, layout.inverse_T)[None], None
