@@ -50,6 +50,7 @@ import {
   VerticalAlignBottomOutlined as VerticalAlignBottomOutlinedDrawn,
   WalletOutlined as WalletOutlinedDrawn,
   WarningOutlined as WarningOutlinedDrawn,
+  ArrowUpOutlined as ArrowUpOutlinedDrawn,
 } from "@ant-design/icons";
 import type { ComponentType } from "react";
 
@@ -106,3 +107,4 @@ export const UserOutlined = besideWords(UserOutlinedDrawn);
 export const VerticalAlignBottomOutlined = besideWords(VerticalAlignBottomOutlinedDrawn);
 export const WalletOutlined = besideWords(WalletOutlinedDrawn);
 export const WarningOutlined = besideWords(WarningOutlinedDrawn);
+export const ArrowUpOutlined = besideWords(ArrowUpOutlinedDrawn);

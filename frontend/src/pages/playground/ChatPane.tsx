@@ -1,6 +1,12 @@
 // One conversation on the screen: its turns, the prompt, and its settings.
 
-import { CodeOutlined, HistoryOutlined, RedoOutlined, SettingOutlined } from "../../widgets/icons";
+import {
+  ArrowUpOutlined,
+  CodeOutlined,
+  HistoryOutlined,
+  RedoOutlined,
+  SettingOutlined,
+} from "../../widgets/icons";
 import { Prompts, Sender } from "@ant-design/x";
 import { Button, Drawer, Grid } from "antd";
 import { useLayoutEffect, useMemo, useRef, useState } from "react";
@@ -73,14 +79,18 @@ export function ChatPane({ conversation, wished, onStart, onOpen }: Props) {
           <Sender
             value={prompt}
             onChange={setPrompt}
-            onSubmit={submit}
-            onCancel={stop}
-            loading={isBusy}
+            onKeyDown={(event) => {
+              const isPlain = !event.shiftKey && !event.nativeEvent.isComposing;
+              if (event.key !== "Enter" || !isPlain) return;
+              event.preventDefault();
+              submit(prompt);
+              return false;
+            }}
             placeholder={words.placeholder}
             autoSize={{ minRows: 2, maxRows: 8 }}
             aria-label={words.inputLabel}
             suffix={false}
-            footer={(_, { components: { SendButton, LoadingButton } }) => (
+            footer={() => (
               <div className="row between">
                 <div className="row" style={{ gap: 2 }}>
                   {!isWide && (
@@ -118,11 +128,20 @@ export function ChatPane({ conversation, wished, onStart, onOpen }: Props) {
                   </Button>
                 </div>
                 {isBusy ? (
-                  <LoadingButton aria-label={words.stop} />
+                  <Button
+                    shape="circle"
+                    icon={<span className="stop-square" />}
+                    aria-label={words.stop}
+                    onClick={stop}
+                  />
                 ) : (
-                  <SendButton
+                  <Button
+                    type="primary"
+                    shape="circle"
+                    icon={<ArrowUpOutlined />}
                     aria-label={words.send}
-                    disabled={!prompt.trim() || !settings.models.length}
+                    disabled={!prompt.trim() || settings.models.length === 0}
+                    onClick={() => submit(prompt)}
                   />
                 )}
               </div>

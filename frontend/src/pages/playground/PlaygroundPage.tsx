@@ -16,8 +16,9 @@ export function PlaygroundPage() {
   const [params] = useSearchParams();
   const navigate = useNavigate();
   // A conversation born here keeps its pane: its first answer is still streaming when it gets its address.
-  const [born, setBorn] = useState<string | null>(null);
-  const [paneKey, setPaneKey] = useState(0);
+  const [born, setBorn] = useState<string | undefined>();
+  const [pane, setPane] = useState({ id, key: 0 });
+  if (pane.id !== id) setPane({ id, key: id === born ? pane.key : pane.key + 1 });
   const conversation = useQuery(
     id ? queries.conversation(id) : { ...queries.conversation(""), queryFn: skipToken },
   );
@@ -30,8 +31,8 @@ export function PlaygroundPage() {
     [navigate],
   );
   const onOpen = (next: string | null) => {
-    setBorn(null);
-    setPaneKey((key) => key + 1);
+    setBorn(undefined);
+    setPane((old) => ({ ...old, key: old.key + 1 }));
     void navigate(next ? `/playground/${next}` : "/playground");
   };
   if (id && conversation.isError) {
@@ -44,7 +45,7 @@ export function PlaygroundPage() {
   if (id && !conversation.data) return <PageSkeleton />;
   return (
     <ChatPane
-      key={id === born ? `born ${paneKey}` : `${id ?? "new"} ${paneKey}`}
+      key={pane.key}
       conversation={conversation.data}
       wished={params.get("model") ?? ""}
       onStart={onStart}
