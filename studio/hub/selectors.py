@@ -87,6 +87,7 @@ def get_commit(repo: Repo, revision: str = MAIN) -> Commit:
     if revision in {MAIN, "HEAD", f"refs/heads/{MAIN}"}:
         if repo.head is None:
             raise RevisionNotThere(f"{repo.repo_id} is empty: push something first.")
+        repo.head.repo = repo  # async callers read it without another query
         return repo.head
     if is_commit_prefix(revision):
         found = list(repo.commits.filter(sha__startswith=revision)[:2])

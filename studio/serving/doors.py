@@ -5,6 +5,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 
 from studio.accounts.authentication import (
@@ -33,6 +34,16 @@ async def sign_in(request: HttpRequest, *, scope: str) -> User:
     return await sync_to_async(_sign_in)(request, scope)
 
 
+class _Unread(BaseParser):
+    """Leaves the body to the view; the CSRF check would look for its token in a form."""
+
+    media_type = "*/*"
+
+    def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
+        """Return nothing and read nothing."""
+        return {}
+
+
 class _Door:
     """What a permission class wants to know of a view."""
 
@@ -42,7 +53,7 @@ class _Door:
 
 def _sign_in(request: HttpRequest, scope: str) -> User:
     classes = (PersonalTokenAuthentication(), BrowserSessionAuthentication())
-    asked: Any = Request(request, authenticators=list(classes))
+    asked: Any = Request(request, parsers=[_Unread()], authenticators=list(classes))
     try:
         user, auth = asked.user, asked.auth
     except APIException as error:

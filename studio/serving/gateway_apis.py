@@ -6,7 +6,9 @@ from contextlib import aclosing
 from functools import wraps
 from typing import Any
 
+import structlog
 from asgiref.sync import sync_to_async
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
@@ -17,6 +19,7 @@ from studio.serving.doors import sign_in
 from studio.serving.gateway import Answer, UpstreamRefusal, open_answer
 from studio.serving.selectors import ModelNotServed, list_models
 
+log = structlog.get_logger(__name__)
 SCOPE = "chat"
 _MAX_BODY_BYTES = 8 * 2**20
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -41,6 +44,11 @@ def gateway_view(method: str) -> Callable[[View], View]:
                 return JsonResponse(error.body, status=error.status, headers=error.headers)
             except StudioError as error:
                 return _answer_error(error)
+            except DatabaseError:  # away for now: answered around the views, as everywhere
+                raise
+            except Exception:  # the outermost frame: clients of OpenAI's read no HTML
+                log.exception("gateway.failed", path=request.path)
+                return _refuse(500, "The studio failed at this request.", "internal_error")
 
         return guarded
 
@@ -137,5 +145,6 @@ def _answer_error(error: StudioError) -> JsonResponse:
 
 
 def _refuse(status: int, message: str, code: str) -> JsonResponse:
-    body = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    kind = "server_error" if status >= 500 else "invalid_request_error"
+    body = {"message": message, "type": kind, "param": None, "code": code}
     return JsonResponse({"error": body}, status=status)
