@@ -1,10 +1,14 @@
 """The node's Celery app, for `celery -A workers.app worker`: consumes the node's own queue only.
 
-Its tasks spool, in milliseconds; so they run in one thread and are acknowledged at receipt.
+Its tasks spool, in milliseconds; so they run in threads and are acknowledged at receipt.
 """
 
+from typing import Any, Self
+
 from celery import Celery
+from celery.app.amqp import AMQP
 from celery.signals import setup_logging, worker_ready, worker_shutting_down
+from kombu import Connection
 
 from workers import tasks
 from workers.config import NodeConfig, read_config
@@ -14,18 +18,32 @@ from workers.orders import PING, START_RUN, queue_name
 from workers.watchdog import Watchdog
 
 
+class PatientConnection(Connection):
+    """Asks an absent broker each second. Kombu would wait 2 s longer each time, up to 30 s."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Self:
+        super().ensure_connection(*args, **({"interval_start": 1, "interval_step": 0} | kwargs))
+        return self
+
+
+class PatientAMQP(AMQP):
+    Connection = PatientConnection
+
+
 def make_app(config: NodeConfig) -> Celery:
     """Build the app of this node."""
     # Without fixups: Celery's Django one wakes up at a mere DJANGO_SETTINGS_MODULE.
-    celery = Celery("workers", broker=config.broker_url, backend=config.broker_url, fixups=[])
+    celery = Celery(
+        "workers", broker=config.broker_url, backend=config.broker_url, amqp=PatientAMQP, fixups=[]
+    )
     celery.conf.update(
         task_default_queue=queue_name(config.node_name),
         accept_content=["json"],
         task_serializer="json",
         result_serializer="json",
         result_expires=60,
-        worker_pool="solo",
-        worker_concurrency=1,
+        worker_pool="threads",
+        worker_concurrency=2,
         worker_prefetch_multiplier=1,
         worker_enable_remote_control=False,  # one thing less to lose its connection
         worker_send_task_events=False,

@@ -19,13 +19,15 @@ NODE = "hostile"
 
 
 @pytest.fixture(scope="module")
-def node_dir(furnace: LiveStudio, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def node_dir(
+    furnace: LiveStudio, redis_socket: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Path]:
     """A second node whose engines are hostile; the studio's own is asleep meanwhile."""
     folder = tmp_path_factory.mktemp("hostile")
     env = {
         "ATHANOR_STUDIO_URL": furnace.url,
         "ATHANOR_NODE_TOKEN": furnace.manage("node_token", NODE).splitlines()[-1],
-        "ATHANOR_BROKER_URL": f"redis+socket://{furnace.data_dir / 'run' / 'redis.sock'}",
+        "ATHANOR_BROKER_URL": f"redis+socket://{redis_socket}",
         "ATHANOR_NODE_NAME": NODE,
         "ATHANOR_NODE_DIR": str(folder / "node"),
     }

@@ -9,18 +9,21 @@ from contextlib import contextmanager
 import pytest
 
 from tests.faults.owner import (
+    FINAL,
     Launched,
     Owner,
     check_charge,
     check_log,
     check_statement,
 )
+from tests.faults.parts import Process
+from tests.faults.watcher import Watcher
 from tests.live import LiveStudio, wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 ADOPTED_WITHIN_S = 15.0
-LONG_ENOUGH_STEPS = 1500
+LONG_ENOUGH_STEPS = 400
 
 
 def finish(launched: Launched) -> None:
@@ -32,9 +35,16 @@ def finish(launched: Launched) -> None:
     check_charge(launched)
 
 
+def check_page(page: Watcher, launched: Launched) -> None:
+    """What the page got, cuts and all, is every event once and in order."""
+    written = launched.read_events()
+    assert [event["seq"] for event in page.events] == [event.seq for event in written]
+    assert page.statuses[-1] in FINAL
+
+
 @contextmanager
 def parent_asleep(studio: LiveStudio) -> Iterator[None]:
-    """Keep the parent from starting again what is killed."""
+    """Keep the parent from starting again what is killed. Shortly: it also reads their logs."""
     studio.parent.send_signal(signal.SIGSTOP)
     try:
         yield
@@ -82,22 +92,25 @@ def test_an_order_sent_while_the_worker_is_dead_is_started_once_it_is_back(
 
 
 def test_redis_away_for_twenty_seconds_and_back_empty_loses_nothing(
-    furnace: LiveStudio, alice: Owner
+    furnace: LiveStudio, alice: Owner, redis: Process
 ) -> None:
-    launched = alice.launch(max_steps=LONG_ENOUGH_STEPS)
+    launched = alice.launch()
     launched.wait_training()
     engine = launched.engine()
-    with parent_asleep(furnace):
-        old = furnace.kill("redis")
-        second = alice.launch(max_steps=50, output="second")  # launching needs no Redis
+    with Watcher(launched) as page:
+        redis.kill()
+        second = alice.launch(max_steps=20, output="second")  # launching needs no Redis
         time.sleep(20)  # the fault itself
-        assert launched.engine() == engine
-    furnace.wait_restarted("redis", old)
-    for run in (launched, second):
-        job = run.wait_final()
+        launched.wait_fresh_events(timeout_s=15)
+        redis.start()
+        job = second.wait_final()
         assert (job["status"], job["reason"]) == ("succeeded", "completed")
-        check_log(run)
-        check_charge(run)
+        assert launched.engine() == engine
+        finish(launched)
+        wait_for("the page to catch up", page.has_seen_end)
+    check_log(second)
+    check_page(page, launched)
+    assert page.num_cuts == 0
     wait_for("everything to be well again", furnace.is_healthy, timeout_s=90)
 
 
@@ -115,10 +128,13 @@ def test_studio_processes_killed_and_started_again_lose_nothing(
 ) -> None:
     launched = alice.launch(max_steps=LONG_ENOUGH_STEPS)
     launched.wait_training()
-    for name, old in kill(furnace).items():
-        furnace.wait_restarted(name, old)
-    wait_for("the studio to answer", furnace.is_healthy, timeout_s=90)
-    job = launched.wait_final()
+    with Watcher(launched) as page:
+        for name, old in kill(furnace).items():
+            furnace.wait_restarted(name, old)
+        wait_for("the studio to answer", furnace.is_healthy, timeout_s=90)
+        job = launched.wait_final()
+        wait_for("the page to catch up", page.has_seen_end)
+    check_page(page, launched)
     assert (job["status"], job["reason"]) == ("succeeded", "completed")
     check_log(launched)
     check_charge(launched)

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from celery import Celery
@@ -17,8 +18,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
-def broker(furnace: LiveStudio) -> Celery:
-    url = f"redis+socket://{furnace.data_dir / 'run' / 'redis.sock'}"
+def broker(redis_socket: Path) -> Celery:
+    url = f"redis+socket://{redis_socket}"
     return Celery("test", broker=url, backend=url)
 
 
