@@ -1,4 +1,4 @@
-"""How long a person waits: launch to first log line and first loss point, and log line written to seen in the browser.
+"""How long a person waits: launch to first line and first loss, a line written to a line seen.
 
     python bench/first_light.py --url http://127.0.0.1:8600 --token ath_... [--lines 1000] [--launches 3]
 
@@ -36,12 +36,14 @@ WATCH_LINES = """
 () => {
   window.seenLines = {};
   const note = () => {
-    for (const row of document.querySelectorAll('[data-line]')) {
-      const line = row.getAttribute('data-line');
-      if (!(line in window.seenLines)) window.seenLines[line] = Date.now() / 1000;
+    for (const row of document.querySelectorAll('.log-line[data-index]')) {
+      const line = row.dataset.index;
+      const isLoaded = row.querySelector('.log-text').textContent !== '\u2026';
+      if (isLoaded && !(line in window.seenLines)) window.seenLines[line] = Date.now() / 1000;
     }
   };
-  new MutationObserver(note).observe(document.body, {childList: true, subtree: true, attributes: true});
+  const all = {childList: true, subtree: true, characterData: true, attributes: true};
+  new MutationObserver(note).observe(document.body, all);
   note();
 }
 """
@@ -86,7 +88,7 @@ async def watch(url: str, token: str, run_id: str, clicked: float) -> dict[str, 
     """Follow a run's socket until its first loss; return seconds from the click."""
     address = f"{url.replace('http', 'ws', 1)}/ws/runs/{run_id}/?after=0"
     first: dict[str, float] = {}
-    headers = {"Authorization": f"Bearer {token}", "Origin": url}
+    headers = {"Authorization": f"Bearer {token}"}
     async with websockets.connect(address, additional_headers=headers, max_size=None) as socket:
         async for raw in socket:
             for event in json.loads(raw).get("events", []):
@@ -185,7 +187,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", required=True)
     parser.add_argument("--token", required=True)
-    parser.add_argument("--signin-link", help="one-time link of the same user, for the browser part")
+    parser.add_argument(
+        "--signin-link", help="one-time link of the same user, for the browser part"
+    )
     parser.add_argument("--model", default="athanor/SmolLM2-135M-Instruct")
     parser.add_argument("--dataset", default="athanor/athanor-guide")
     parser.add_argument("--flavor", default="cpu-2")
