@@ -1,10 +1,10 @@
 """How long a person waits: launch to first line and first loss, a line written to a line seen.
 
-    python bench/first_light.py --url http://127.0.0.1:8600 --token ath_... [--lines 1000] [--launches 3]
+    python bench/first_light.py --url http://127.0.0.1:8600 --token ath_... --signin-link http://...
 
-Runs against a studio that is already up, through its public API, a WebSocket and headless Chromium. A log
-line's age is the browser's clock when it is drawn minus the time its recorder stamped on it, on one machine.
-Prints one table and, as its last line, one JSON object.
+Runs against a studio that is already up, through its public API, a WebSocket and headless
+Chromium. A log line's age is the browser's clock when it is drawn minus the time its recorder
+stamped on it, on one machine. Prints one table and, as its last line, one JSON object.
 """
 
 import argparse
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--token", required=True)
     parser.add_argument(
-        "--signin-link", help="one-time link of the same user, for the browser part"
+        "--signin-link", help="one-time link of the same user, for the browser"
     )
     parser.add_argument("--model", default="athanor/SmolLM2-135M-Instruct")
     parser.add_argument("--dataset", default="athanor/athanor-guide")
