@@ -1,12 +1,8 @@
 // The one way to the studio's REST API: session cookie, CSRF, JSON both ways, and errors as values.
 
-export interface ErrorBody {
-  code: string;
-  message: string;
-  field: string | null;
-  params: Record<string, unknown>;
-  errors?: ErrorBody[];
-}
+import type { ErrorBody } from "./shapes";
+
+export type { ErrorBody };
 
 export class ApiError extends Error {
   readonly status: number;

@@ -1,8 +1,6 @@
 // Language and theme: the profile's choice, else what this browser remembers, else what it asks for.
 
-import type { Language } from "../api/shapes";
-
-export type Theme = "light" | "dark";
+import type { Language, Theme } from "../api/shapes";
 
 export interface Preferences {
   language: Language | "";

@@ -39,13 +39,18 @@ export class RunStream extends Observable {
     if (event.seq < this.#nextSeq) return;
     this.#nextSeq = event.seq + 1;
     if (event.type === "log") {
-      this.log.append(event.first_line, event.text);
+      this.log.append(event.first_line ?? 0, event.text ?? "");
       return;
     }
     if (event.type === "metric") {
-      for (const [name, value] of Object.entries(event.values)) this.#add(name, event.step, value);
+      for (const [name, value] of Object.entries(event.values ?? {})) {
+        this.#add(name, event.step, value);
+      }
     }
-    if (event.type === "progress") this.progress = event;
+    if (event.type === "progress") {
+      const { stage = "", done = 0, total = null, unit = "", eta_s = null } = event;
+      this.progress = { stage, done, total, unit, eta_s };
+    }
     if (event.type === "sample") this.numSamples += 1;
     if (event.type === "artifact") this.numArtifacts += 1;
     this.changed();
@@ -59,7 +64,10 @@ export class RunStream extends Observable {
     this.changed();
   }
 
-  #add(name: string, step: number, value: number): void {
+  /** A value of null was not a finite number. */
+  #add(name: string, step: number | null | undefined, number: number | null | undefined): void {
+    if (step === null || step === undefined) return;
+    const value = number ?? NaN;
     let series = this.series.get(name);
     if (!series) this.series.set(name, (series = { steps: [], values: [] }));
     const last = series.steps.at(-1);

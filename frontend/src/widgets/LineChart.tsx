@@ -30,8 +30,11 @@ const cssVar = (name: string) =>
 
 function toData(curves: readonly Curve[]): uPlot.AlignedData {
   if (curves.length === 0) return [[]];
+  // A gap is null to uPlot; a loss that is no number is a gap.
+  const gaps = (values: readonly number[]) =>
+    values.map((value) => (Number.isFinite(value) ? value : null));
   return uPlot.join(
-    curves.map(({ steps, values }) => [[...steps], [...values]] as uPlot.AlignedData),
+    curves.map(({ steps, values }) => [[...steps], gaps(values)] as uPlot.AlignedData),
   );
 }
 

@@ -38,7 +38,7 @@ export const jobs = {
     push: "Storing the adapter",
   } as Record<string, string>,
   unit: { step: "steps", byte: "bytes", row: "rows", token: "tokens" } as Record<string, string>,
-  position: (n: number) => (n === 0 ? "Next in the queue" : `Position ${n} in the queue`),
+  position: (n: number) => (n <= 1 ? "Next in the queue" : `Position ${n} in the queue`),
   queuedText: "It waits for a node with room. Waiting costs nothing.",
   progressOf: (done: string, total: string, unit: string) => `${done} of ${total} ${unit}`,
   eta: (time: string) => `about ${time} to go`,
@@ -50,6 +50,8 @@ export const jobs = {
   flavor: "Flavor",
   node: "Node",
   rename: "Rename",
+  silent:
+    "Its node has not been heard of for a while. It may still run; what it says is caught up later.",
   reconnecting: "Live view lost. Reconnecting; what happens meanwhile is caught up.",
   tab: {
     overview: "Overview",

@@ -34,7 +34,7 @@ export const jobs: typeof en = {
     push: "存入仓库",
   },
   unit: { step: "步", byte: "字节", row: "行", token: "词元" },
-  position: (n) => (n === 0 ? "排在队首" : `排在第 ${n} 位`),
+  position: (n) => (n <= 1 ? "排在队首" : `排在第 ${n} 位`),
   queuedText: "正在等待有空位的节点，等待不计费。",
   progressOf: (done, total, unit) => `${done} / ${total} ${unit}`,
   eta: (time) => `大约还需 ${time}`,
@@ -46,6 +46,7 @@ export const jobs: typeof en = {
   flavor: "规格",
   node: "节点",
   rename: "重命名",
+  silent: "它所在的节点有一阵没有消息了。任务可能仍在运行，内容会在之后补上。",
   reconnecting: "实时连接中断，正在重连；期间的内容会自动补上。",
   tab: {
     overview: "总览",

@@ -69,6 +69,7 @@ function JobView({ job, run }: { job: Job; run: Run }) {
       <JobHead job={job} />
       <div className="stack">
         {isLost && <Alert type="warning" showIcon title={words.reconnecting} />}
+        {run.is_silent && !isLost && <Alert type="warning" showIcon title={words.silent} />}
         {!isLatest && (
           <Alert
             type="info"

@@ -23,7 +23,7 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
   const { text, format } = useWords();
   const words = text.jobs.facts;
   const last = (name: string): number | undefined =>
-    stream.series.get(name)?.values.at(-1) ?? run.latest_metrics[name];
+    stream.series.get(name)?.values.at(-1) ?? run.latest_metrics[name] ?? undefined;
   const shown = (name: string, show: (value: number) => string) => {
     const value = last(name);
     return value === undefined ? null : show(value);

@@ -21,7 +21,10 @@ const NOTHING: Series = { steps: [], values: [] };
 
 function seriesOf(metrics: Metrics | undefined, name: string): Series {
   const points = metrics?.series[name] ?? [];
-  return { steps: points.map(([step]) => step), values: points.map(([, value]) => value) };
+  return {
+    steps: points.map(([step]) => step ?? 0),
+    values: points.map(([, value]) => value ?? NaN),
+  };
 }
 
 export function OverviewTab({ job, run, stream }: { job: Job; run: Run; stream: RunStream }) {
