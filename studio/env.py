@@ -1,7 +1,7 @@
-"""Deploy settings, read once from `STUDIO_*` variables. The only reader of os.environ in the studio.
+"""Deploy settings, read once from `STUDIO_*` variables. The studio's only reader of os.environ.
 
-Every reader refuses a bad value at start with a sentence that names the variable. A secret may come from a
-file: `STUDIO_SECRET_KEY_FILE=/run/secrets/key` stands for `STUDIO_SECRET_KEY`.
+Every reader refuses a bad value at start with a sentence that names the variable. A secret may come
+from a file: `STUDIO_SECRET_KEY_FILE=/run/secrets/key` stands for `STUDIO_SECRET_KEY`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Django settings. What a deployment may change comes through `studio.env`; the rest is decided here."""
+"""Django settings. What a deployment may change comes through `studio.env`; the rest is set here."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,7 +83,7 @@ TEMPLATES = [
     }
 ]
 
-# SQLite: write transactions take the lock when they begin, so a read-then-write never fails half-way.
+# SQLite: write transactions take the lock when they begin, so a read-then-write never fails midway.
 DATABASES = {
     "default": dj_database_url.parse(
         env.text("STUDIO_DATABASE_URL", f"sqlite:///{DATA_DIR / 'studio.sqlite3'}"),
@@ -94,7 +94,9 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;",
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA busy_timeout=20000;"
+        ),
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -145,7 +147,7 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-# Hashed by Vite already; served straight from the source folder, so no collectstatic step is needed.
+# Hashed by Vite already; served straight from the source folder, so nothing is collected.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 
