@@ -67,6 +67,7 @@ def spec(tmp_path, tiny, dataset) -> Path:
     body = {
         "model": str(tiny),
         "dataset": str(dataset),
+        "num_epochs": 10,
         "max_steps": 4,
         "max_length": 256,
         "tokens_per_step": 256,
