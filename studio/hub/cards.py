@@ -1,6 +1,7 @@
 """What a repo's own files say of it: the card's front matter, adapter or base, provenance."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ CARD, PROVENANCE = "README.md", "athanor.json"
 CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 MAX_TEXT_BYTES = 2**20  # a card or a config that is longer is not read
 _SHORT = 300
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])|(?<=[\u3002\uff01\uff1f])")
 
 ReadText = Callable[[str], str | None]
 """Returns a file of the repo as text, or None where there is none that is short and UTF-8."""
@@ -111,12 +113,17 @@ def _find_base(paths: set[str], read_text: ReadText, metadata: dict[str, Any]) -
 
 
 def _first_sentence(text: str) -> str:
-    """Return the first line of plain prose, or nothing."""
+    """Return the first sentence of plain prose, or nothing."""
+    lines: list[str] = []
     for line in text.splitlines():
         plain = line.strip()
-        if plain and plain[0] not in "#|>`<-*!=[:":
-            return _text(plain.replace("**", "").replace("`", ""))[:_SHORT]
-    return ""
+        is_prose = bool(plain) and plain[0] not in "#|>`<-*!=[:"
+        if is_prose:
+            lines.append(plain)
+        elif lines:
+            break
+    paragraph = _text(" ".join(lines).replace("**", "").replace("`", ""))
+    return _SENTENCE_END.split(paragraph, maxsplit=1)[0][:_SHORT]
 
 
 def _items(value: Any) -> list[Any]:
