@@ -47,6 +47,16 @@ def test_greedy_answers_are_those_of_transformers(base, red, backend):
         assert ask(backend, str(red), LONG, messages) == generate(base, messages, 60, red)
 
 
+@pytest.mark.slow
+def test_the_real_model_answers_greedily_as_transformers_does(smollm2):
+    with open_backend(smollm2) as backend:
+        for text in ("What is the capital of France?", "Count to twenty.", "\u4f60\u597d"):
+            messages = ({"role": "user", "content": text},)
+            answer = ask(backend, str(smollm2), LONG, messages)
+            assert answer == generate(smollm2, messages, 60)
+            assert answer
+
+
 def test_a_prompt_read_in_chunks_gives_the_same_answer(base, backend, monkeypatch):
     whole = ask(backend, str(base), LONG)
     monkeypatch.setattr(decoding, "PREFILL_TOKENS", 5)
