@@ -1,4 +1,4 @@
-"""What every test may ask for: people with names, and an API client that signs in as one of them."""
+"""What every test may ask for: people with names, and an API client signed in as one of them."""
 
 import os
 import tempfile

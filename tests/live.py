@@ -1,4 +1,4 @@
-"""A whole studio for tests: the real parent process, as `make up` starts it, in a fresh data directory."""
+"""A whole studio for tests: the real parent process, as `make up` starts it, in fresh data."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def wait_for(what: str, check: Callable[[], Any], *, timeout_s: float = 60.0) ->
 
 @dataclass
 class LiveStudio:
-    """A running studio. `kill` ends one of its processes the hard way; the parent starts it again."""
+    """A running studio. `kill` ends one of its processes; the parent starts it again."""
 
     data_dir: Path
     port: int

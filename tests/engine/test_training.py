@@ -1,4 +1,4 @@
-"""The loop on the tiny model: it learns, resumes exactly, keeps what a stop leaves, and refuses nonsense."""
+"""The loop on the tiny model: it learns, resumes exactly, keeps what a stop leaves."""
 
 import json
 import math
@@ -70,7 +70,13 @@ def get_losses(events):
 
 def test_it_learns_what_it_is_shown(tmp_path):
     events = []
-    spec = make_spec(num_epochs=100, max_steps=40, eval_fraction=0, save_every_steps=99, lora={"rank": 8, "alpha": 16})
+    spec = make_spec(
+        num_epochs=100,
+        max_steps=40,
+        eval_fraction=0,
+        save_every_steps=99,
+        lora={"rank": 8, "alpha": 16},
+    )
     train_loop(make_training(tmp_path, spec, events=events))
     losses = list(get_losses(events).values())
     assert losses[-1] < 0.5 * losses[0]
