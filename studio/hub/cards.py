@@ -49,7 +49,7 @@ def read_card(text: str) -> Card:
     head, fence, body = text[3:].lstrip("\r").removeprefix("\n").partition("\n---")
     if not fence:
         return Card({}, text, "the front matter has no closing line of three dashes")
-    body = body.partition("\n")[2]
+    body = body.partition("\n")[2].lstrip("\r\n")
     try:
         metadata = yaml.load(head, Loader=_PlainLoader)
         metadata = json.loads(json.dumps(metadata, default=str), parse_constant=str)

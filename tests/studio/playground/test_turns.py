@@ -125,7 +125,9 @@ def test_a_conversation_deleted_meanwhile_keeps_nothing(client, server):
     server.holds_after = 1
     conversation = begin(client)
     with client.stream("POST", f"{URL}{conversation}/turns/", json=ASK) as answer:
-        next(parse(answer.iter_lines()))
+        events = parse(answer.iter_lines())
+        while next(events)[0] != "delta":
+            pass
         Conversation.objects.all().delete()
     wait_for("the model server to see its reader leave", lambda: server.num_left == 1, timeout_s=10)
     assert not Message.objects.exists()
