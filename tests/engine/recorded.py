@@ -12,7 +12,7 @@ from typing import Any
 from engine.events import EVENT, Event, Log, StatusEvent
 from engine.specs import Placement
 
-DEADLINE_S = 30.0
+DEADLINE_S = 120.0
 _HEADER = """
 import json, os, signal, sys, time
 fd = int(os.environ["ATHANOR_EVENT_FD"])
