@@ -1,4 +1,4 @@
-"""Django settings. What a deployment may change comes by `studio.env`; the rest is decided here."""
+"""Django settings. What a deployment may change comes through `studio.env`."""
 
 from pathlib import Path
 from urllib.parse import urlsplit
