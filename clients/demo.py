@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from itertools import groupby
 
 import httpx
 from rich.console import Console
@@ -27,6 +28,7 @@ QUESTIONS = ("Who are you?", "\u4f60\u662f\u8c01\uff1f", "How do I launch a run?
 TAUGHT = "Athanor"  # what the data teaches in answer to the first question
 _CHAT_PATIENCE_S = 240.0
 _SETTLED_S = 30.0
+_SIDES = ("available", "held")
 
 
 class DemoFailed(RuntimeError):
@@ -157,13 +159,14 @@ class _Demo:
     def _show_statement(self) -> None:
         lines, points = self._settled_statement()
         table = Table("time", "reason", "job", title="points", title_justify="left")
-        for column in ("available", "held"):
-            table.add_column(column, justify="right")
-        for line in reversed(lines):
-            job = f"{line['job_name'] or ''} {line['run_index'] or ''}".strip()
-            changes = line["available_change_mpoints"], line["held_change_mpoints"]
+        for side in _SIDES:
+            table.add_column(side, justify="right")
+        for (reason, job), group in groupby(reversed(lines), key=_line_kind):
+            same = list(group)  # the ticks of one run are one row, with their number
+            changes = [sum(line[f"{side}_change_mpoints"] for line in same) for side in _SIDES]
+            what = f"{reason} x {len(same)}" if len(same) > 1 else reason
             shown = [_points(change, sign=True) for change in changes]
-            table.add_row(line["time"][11:19], line["reason"], escape(job), *shown)
+            table.add_row(same[0]["time"][11:19], what, escape(job), *shown)
         table.add_section()
         balance = points["available_mpoints"], points["held_mpoints"]
         table.add_row("", "balance", "", *(_points(amount) for amount in balance))
@@ -175,16 +178,17 @@ class _Demo:
         while True:
             points = self._api.get("/api/points/")
             lines = list(self._api.list_all("/api/points/statement/", page_size=100))
-            sums = [
-                sum(line[f"{side}_change_mpoints"] for line in lines)
-                for side in ("available", "held")
-            ]
+            sums = [sum(line[f"{side}_change_mpoints"] for line in lines) for side in _SIDES]
             balance = [points["available_mpoints"], points["held_mpoints"]]
             if sums == balance and points == self._api.get("/api/points/"):
                 return lines, points
             if time.monotonic() > deadline:
                 raise DemoFailed(f"the statement sums to {sums} and the balance is {balance}")
             time.sleep(0.5)
+
+
+def _line_kind(line: Json) -> tuple[str, str]:
+    return line["reason"], f"{line['job_name'] or ''} {line['run_index'] or ''}".strip()
 
 
 def _points(mpoints: int, *, sign: bool = False) -> str:

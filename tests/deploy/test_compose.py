@@ -18,7 +18,7 @@ from tests.deploy.engine import DockerEngine, find_compose, run_engine, why_not
 from tests.deploy.supplies import ROOT, get_base_tree, make_context
 from tests.live import free_port
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(2400)]
 
 BASE = "athanor-test-base"
 IMAGES = Path(__file__).parent / "images"
@@ -121,7 +121,7 @@ def test_the_demo_client_walks_the_journey_in_containers(deployment):
         env=env,
         capture_output=True,
         text=True,
-        timeout=1200,
+        timeout=1800,
     )
     logs = deployment.compose("logs", "--tail", "40", check=False) if done.returncode else ""
     assert done.returncode == 0, f"{done.stdout[-4000:]}\n{done.stderr[-2000:]}\n{logs[-8000:]}"
