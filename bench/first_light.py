@@ -187,9 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--url", required=True)
     parser.add_argument("--token", required=True)
-    parser.add_argument(
-        "--signin-link", help="one-time link of the same user, for the browser"
-    )
+    parser.add_argument("--signin-link", help="one-time link of the same user, for the browser")
     parser.add_argument("--model", default="athanor/SmolLM2-135M-Instruct")
     parser.add_argument("--dataset", default="athanor/athanor-guide")
     parser.add_argument("--flavor", default="cpu-2")

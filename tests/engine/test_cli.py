@@ -187,7 +187,9 @@ def test_a_bad_row_ends_the_run_with_its_line_and_no_traceback(spec, dataset, tm
 @pytest.mark.slow
 def test_ctrl_c_keeps_a_checkpoint_that_goes_on_to_the_same_adapter(spec, tmp_path):
     whole, broken, rest = tmp_path / "whole", tmp_path / "broken", tmp_path / "rest"
-    more = ("--set", "max_steps=60", "--set", "save_every_steps=1000", "--set", "num_epochs=1000")
+    settings = "max_steps=60 num_epochs=1000 save_every_steps=999 eval_every_steps=999"
+    more = [part for one in settings.split() for part in ("--set", one)]
+    more += ["--set", "sample_prompts=[]"]
     assert run_engine("train", spec, *more, "--run-dir", whole).returncode == 0
     command = [sys.executable, "-m", "engine", "train", spec, *more, "--run-dir", broken]
     process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The browser for journeys. It lives as long as one module: Playwright's loop must not outlast it."""
+"""The browser for journeys lives as long as one module: Playwright's loop must not outlast it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def visit(live, browser: Browser, tmp_path: Path) -> Iterator[type[Visitor]]:
-    """`visit("alice")` is a page on which alice has signed in; whatever its console says fails the test."""
+    """`visit("alice")` is a page with alice signed in; what its console says fails the test."""
     visitors: list[Visitor] = []
 
     def open_page(

@@ -1,4 +1,4 @@
-"""Take pictures of every page, wide and narrow, light and dark, Chinese and English, for people to look at.
+"""Take pictures of every page, wide and narrow, light and dark, Chinese and English.
 
     python tests/journeys/shots.py http://127.0.0.1:8600 --signin LINK
 

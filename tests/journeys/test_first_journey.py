@@ -1,4 +1,4 @@
-"""The first thing a stranger does: launch a finetune in the browser, watch it live, chat with the result."""
+"""A stranger's first visit: launch a finetune in the browser, watch it live, chat with it."""
 
 import re
 
@@ -51,17 +51,9 @@ def set_greedy(page: Page) -> None:
     longest.press("Enter")
 
 
-@pytest.mark.slow
-def test_launch_watch_and_chat(visit, live):
-    live.grant("alice", 1_000_000)
-    visitor = visit("alice")
+def watch_run(visitor, live, address: str) -> None:
+    """Follow a run on its page to its end: curve, time to go, log, download."""
     page = visitor.page
-    open_launch(visitor, "my first finetune")
-    expect(page.get_by_test_id("advisor")).to_contain_text("Peak memory")
-    visitor.expect_accessible()
-    address = launch(visitor)
-    assert len(live.client("alice").get("/api/jobs/?page_size=50").json()["results"]) == 1
-
     expect(page.locator("[data-state=running]").first).to_be_visible(timeout=90_000)
     expect(page.get_by_role("img", name=re.compile("^Loss: from"))).to_be_visible(timeout=120_000)
     expect(page.get_by_text(re.compile("to go$")).first).to_be_visible()
@@ -77,18 +69,14 @@ def test_launch_watch_and_chat(visit, live):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     written = download.value.path().read_bytes()
-    run = live.client("alice").get(f"/api/jobs/{address.split('/')[-1].split('?')[0]}/").json()["run"]
+    job = address.split("/")[-1].split("?")[0]
+    run = live.client("alice").get(f"/api/jobs/{job}/").json()["run"]
     assert len(written) == run["log_bytes"] > 0
 
-    page.get_by_role("link", name="Open its card").click()
-    visitor.settle()
-    expect(page.get_by_role("link", name=BASE).first).to_be_visible()
-    page.get_by_role("tab", name="Provenance").click()
-    expect(page.get_by_role("region", name="Provenance")).to_contain_text("learning_rate")
-    visitor.expect_accessible()
 
-    page.get_by_role("link", name="Chat").click()
-    visitor.settle()
+def compare_answers(visitor) -> None:
+    """Ask both sides who they are: only the finetuned one says what the dataset taught."""
+    page = visitor.page
     set_greedy(page)
     page.get_by_role("textbox", name="Prompt").fill("Who are you?")
     page.keyboard.press("Enter")
@@ -102,7 +90,31 @@ def test_launch_watch_and_chat(visit, live):
     visitor.expect_accessible()
     page.reload()
     visitor.settle()
-    expect(page.locator("article.answer[data-state=complete]")).to_have_count(2)
+    expect(answers).to_have_count(2)
+
+
+@pytest.mark.slow
+def test_launch_watch_and_chat(visit, live):
+    live.grant("alice", 1_000_000)
+    visitor = visit("alice")
+    page = visitor.page
+    open_launch(visitor, "my first finetune")
+    expect(page.get_by_test_id("advisor")).to_contain_text("Peak memory")
+    visitor.expect_accessible()
+    address = launch(visitor)
+    assert len(live.client("alice").get("/api/jobs/?page_size=50").json()["results"]) == 1
+    watch_run(visitor, live, address)
+
+    page.get_by_role("link", name="Open its card").click()
+    visitor.settle()
+    expect(page.get_by_role("link", name=BASE).first).to_be_visible()
+    page.get_by_role("tab", name="Provenance").click()
+    expect(page.get_by_role("region", name="Provenance")).to_contain_text("learning_rate")
+    visitor.expect_accessible()
+
+    page.get_by_role("link", name="Chat").click()
+    visitor.settle()
+    compare_answers(visitor)
 
     visitor.go("/points")
     for reason in ("Grant", "Hold", "Charge", "Release"):
@@ -149,7 +161,9 @@ def test_the_form_and_the_yaml_are_one_spec_and_errors_mark_the_field(visit, liv
     expect(editor).to_contain_text("rank: 24")
     editor.press("Control+End")
     page.keyboard.type("no_such_field: 1\n")
-    expect(page.get_by_test_id("advisor").get_by_role("alert").first).to_contain_text("no_such_field")
+    expect(page.get_by_test_id("advisor").get_by_role("alert").first).to_contain_text(
+        "no_such_field"
+    )
     expect(page.get_by_role("button", name="Launch", exact=True)).to_be_disabled()
     for _ in "no_such_field: 1\n":
         page.keyboard.press("Backspace")

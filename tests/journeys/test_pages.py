@@ -1,4 +1,4 @@
-"""Every page, in both languages, wide and narrow, light and dark: loads, is accessible, complains of nothing."""
+"""Every page, both languages, wide and narrow, light and dark: loads, accessible, no complaints."""
 
 import pytest
 from playwright.sync_api import expect
@@ -54,7 +54,7 @@ def test_a_stranger_is_led_to_sign_in_and_back(visit, live):
     page.goto(f"{live.url}/points")
     expect(page.get_by_role("heading", name="Sign in", exact=True)).to_be_visible()
     expect(page.get_by_label("Password")).to_be_visible()
-    # Being told "not signed in" is a 401, which Chromium writes to the console; nothing else may be there.
+    # Being told "not signed in" is a 401, which Chromium writes to the console; nothing else.
     assert all("401" in complaint for complaint in visitor.complaints), visitor.complaints
     visitor.expect_accessible()
     visitor.complaints.clear()

@@ -1,4 +1,4 @@
-"""Points in the dashboard: a refusal that says what is missing, a grant, a statement that adds up."""
+"""Points in the dashboard: a refusal that says what is missing, a grant, a sum that is right."""
 
 import re
 
@@ -28,7 +28,9 @@ def test_no_points_no_launch_until_an_administrator_grants_some(visit, live):
     # The balance in paul's open page changes by itself.
     expect(poor.page.get_by_role("banner")).to_contain_text("250.50")
     poor.go("/points")
-    expect(poor.page.get_by_role("row", name=re.compile("for the course"))).to_contain_text("+250.500")
+    expect(poor.page.get_by_role("row", name=re.compile("for the course"))).to_contain_text(
+        "+250.500"
+    )
     expect(poor.page.get_by_text("The sum of all changes is the balance.")).to_be_visible()
     total = poor.page.get_by_test_id("sum-available").inner_text().lstrip("+")
     assert total == poor.page.get_by_test_id("balance-available").inner_text()

@@ -1,4 +1,4 @@
-"""The dashboard has Chinese words for what the engine can say: fields, bad rows, reasons. No browser."""
+"""The dashboard has Chinese words for what the engine says: fields, bad rows, reasons."""
 
 import re
 from pathlib import Path
