@@ -3,11 +3,21 @@
 import os
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("STUDIO_SECRET_KEY", "only-for-tests")
 os.environ.setdefault("STUDIO_DATA_DIR", tempfile.mkdtemp(prefix="athanor-tests-"))
+Path(os.environ["STUDIO_DATA_DIR"], "static").mkdir(exist_ok=True)  # WhiteNoise looks for it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse transactional tests that lose the rows of the migrations for those after them."""
+    for item in items:
+        for mark in item.iter_markers("django_db"):
+            if mark.kwargs.get("transaction") and not mark.kwargs.get("serialized_rollback"):
+                raise pytest.UsageError(f"{item.nodeid}: add serialized_rollback=True")
 
 
 @pytest.fixture

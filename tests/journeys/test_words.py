@@ -15,7 +15,7 @@ def keys_of(file: str, name: str) -> set[str]:
     source = (WORDS / file).read_text()
     start = source.index(f"{name}: Record<") if f"{name}: Record<" in source else source.index(name)
     body = source[start : source.index("\n}", start)]
-    return set(re.findall(r'^ +"?([a-z_.]+)"?: ', body, re.MULTILINE))
+    return set(re.findall(r'^  "?([a-z0-9_.]+)"?:', body, re.MULTILINE))
 
 
 def fields_of(model: type, path: str = "") -> set[str]:
@@ -52,5 +52,5 @@ def test_every_status_and_reason_has_words_in_both_languages():
     for language in ("en", "zh"):
         source = (WORDS / language / "basics.ts").read_text()
         wanted = {str(word) for word in [*Status, *Reason] if word}
-        missing = {word for word in wanted if not re.search(rf"^ +{word}: ", source, re.MULTILINE)}
+        missing = {word for word in wanted if not re.search(rf"^ +{word}:\s", source, re.MULTILINE)}
         assert missing == set(), language

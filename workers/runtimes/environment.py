@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import engine
+from engine import specs
 from engine.specs import Placement
 
 _KEPT = frozenset(
@@ -14,7 +14,7 @@ _KEPT = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
     }
 )
-_SOURCE = str(Path(engine.__file__).resolve().parent.parent)
+_SOURCE = str(Path(specs.__file__).resolve().parents[2])
 
 
 def make_environment(placement: Placement, *, devices: Sequence[int] = ()) -> dict[str, str]:

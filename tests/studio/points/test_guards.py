@@ -78,7 +78,7 @@ def test_a_person_cannot_owe(grant, alice):
         )
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_transfer_that_does_not_sum_to_zero_cannot_commit(grant, alice):
     account = account_of(alice)
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -88,7 +88,7 @@ def test_a_transfer_that_does_not_sum_to_zero_cannot_commit(grant, alice):
     assert not Transfer.objects.filter(key="by hand").exists()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_a_flushed_ledger_is_guarded_again(grant, alice, adam):
     call_command("flush", interactive=False, verbosity=0)
     assert not Transfer.objects.exists()

@@ -135,7 +135,7 @@ def check_statement(user) -> None:
     assert (balance.available_mpoints, balance.held_mpoints) == (available, held)
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_no_order_of_moves_breaks_the_ledger():
     few = settings(max_examples=12, stateful_step_count=20, deadline=None)
     run_state_machine_as_test(Ledger, settings=few)

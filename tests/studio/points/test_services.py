@@ -143,7 +143,7 @@ def at_once(count: int, work: Callable[[int], object]) -> list[object]:
     return outcomes
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_fifty_holds_with_points_for_one_make_one():
     alice = make_user("alice")
     give(alice, 1000)
@@ -153,7 +153,7 @@ def test_fifty_holds_with_points_for_one_make_one():
     check_ledger()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_charges_of_many_people_at_once_all_count():
     people = [make_user(f"person-{index}") for index in range(6)]
     for person in people:
@@ -169,7 +169,7 @@ def test_charges_of_many_people_at_once_all_count():
     check_ledger()
 
 
-@pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_the_first_points_of_a_person_may_come_twice_at_once():
     alice = make_user("alice")
     at_once(8, lambda index: give(alice, 10 + index))
