@@ -139,7 +139,8 @@ def commit_files(*, by: User, repo: Repo, changes: Changes, words: Words) -> Com
             if path.endswith(".jsonl"):
                 get_report(blob)
     with transaction.atomic():
-        repo = Repo.objects.select_for_update(of=("self",)).select_related("head").get(pk=repo.pk)
+        # The head is read after the lock is ours: joined, it could be that of before the wait.
+        repo = Repo.objects.select_for_update(of=("self",)).get(pk=repo.pk)
         _check_parent(repo, words)
         before = _read_manifest(repo.head)
         after = _apply(before, changes)
