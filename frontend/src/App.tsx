@@ -29,19 +29,23 @@ interface Choices {
 const Context = createContext<Choices>({ language: "en", theme: "light", choose: () => undefined });
 export const useChoices = (): Choices => useContext(Context);
 
-const darkQuery = window.matchMedia("(prefers-color-scheme: dark)");
+/** Whether the browser's person prefers something, followed as it changes. */
+function usePreference(query: string): boolean {
+  const [list] = useState(() => window.matchMedia(query));
+  const [matches, setMatches] = useState(list.matches);
+  useEffect(() => {
+    const follow = () => setMatches(list.matches);
+    list.addEventListener("change", follow);
+    return () => list.removeEventListener("change", follow);
+  }, [list]);
+  return matches;
+}
 
 function useChosen(): Choices {
   const cache = useQueryClient();
   const { data: me } = useQuery(queries.me());
   const [local, setLocal] = useState<Preferences>(() => recall(localStorage));
-  const [prefersDark, setPrefersDark] = useState(darkQuery.matches);
-
-  useEffect(() => {
-    const follow = () => setPrefersDark(darkQuery.matches);
-    darkQuery.addEventListener("change", follow);
-    return () => darkQuery.removeEventListener("change", follow);
-  }, []);
+  const prefersDark = usePreference("(prefers-color-scheme: dark)");
 
   // The profile wins over what this browser remembers, and is what it remembers from then on.
   const known = { language: me?.language || local.language, theme: me?.theme || local.theme };
@@ -65,6 +69,9 @@ function useChosen(): Choices {
 export function App() {
   const choices = useChosen();
   const { language, theme } = choices;
+  const look = theme === "dark" ? DARK : LIGHT;
+  // Without animations of ours the kit must not wait for their ends.
+  const motion = !usePreference("(prefers-reduced-motion: reduce)");
 
   useEffect(() => {
     document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
@@ -76,7 +83,7 @@ export function App() {
       <WordsProvider language={language}>
         <ConfigProvider
           locale={language === "zh" ? zhCN : enUS}
-          theme={theme === "dark" ? DARK : LIGHT}
+          theme={{ ...look, token: { ...look.token, motion } }}
           button={{ autoInsertSpace: false }}
         >
           <AntApp>

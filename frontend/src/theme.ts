@@ -56,8 +56,9 @@ export const LIGHT: ThemeConfig = {
     colorTextQuaternary: "#8a8078",
   },
   components: {
+    ...SHARED_COMPONENTS,
     Layout: { siderBg: "#fbfaf8", headerBg: "#fbfaf8" },
-    Menu: { itemBg: "transparent" },
+    Table: SHARED_TABLE,
   },
 };
 

@@ -75,8 +75,8 @@ def deployment(tmp_path_factory) -> Iterator[Deployment]:
         subprocess.run([str(context / "deploy" / "make_secrets.sh")], check=True)
         studio = Deployment(engine=engine, context=context, port=free_port())
         try:
-            studio.compose("up", "--detach", "--no-build")
-            await_healthy(studio)
+            said = studio.compose("up", "--detach", "--no-build", check=False)
+            await_healthy(studio, said)
             yield studio
         finally:
             studio.compose("down", "--volumes", "--timeout", "10", check=False)
@@ -93,7 +93,7 @@ def build_images(engine: DockerEngine, context: Path) -> None:
     )
 
 
-def await_healthy(studio: Deployment) -> None:
+def await_healthy(studio: Deployment, said: str) -> None:
     deadline = time.monotonic() + 240
     answer = "nothing"
     while time.monotonic() < deadline:
@@ -106,7 +106,7 @@ def await_healthy(studio: Deployment) -> None:
             answer = repr(error)
         time.sleep(0.5)
     state = studio.compose("ps", check=False) + studio.compose("logs", "--tail", "60", check=False)
-    raise AssertionError(f"not healthy: {answer}\n{state[-12000:]}")
+    raise AssertionError(f"not healthy: {answer}\n{said[-2000:]}\n{state[-12000:]}")
 
 
 def test_the_demo_client_walks_the_journey_in_containers(deployment):

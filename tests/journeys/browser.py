@@ -67,7 +67,9 @@ class Visitor:
         cls, live: Any, browser: Browser, *, language: str = "en", size: dict[str, int] = WIDE
     ) -> Self:
         """Open an empty page in a browser of its own that asks for this language."""
-        context = browser.new_context(viewport=size, locale=LOCALES[language])
+        context = browser.new_context(
+            viewport=size, locale=LOCALES[language], reduced_motion="reduce"
+        )
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         return cls(live, page, listen_for_complaints(page))

@@ -11,7 +11,7 @@ interface Props {
 export function EmptyState({ title, text, action }: Props) {
   return (
     <div style={{ padding: "40px 20px", textAlign: "center" }}>
-      <div style={{ fontSize: 16, fontWeight: 600 }}>{title}</div>
+      <div style={{ color: "var(--ink)", fontSize: 16, fontWeight: 600 }}>{title}</div>
       {text && (
         <p className="muted" style={{ maxWidth: "52ch", margin: "6px auto 0" }}>
           {text}

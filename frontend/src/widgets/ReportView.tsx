@@ -1,11 +1,12 @@
 // What a check of a dataset found: the numbers, and each bad row with its line, field and mend.
 
 import { CheckCircleFilled, CloseCircleFilled } from "./icons";
-import { Table } from "antd";
+
 import type { DatasetReport, RowProblem } from "../api/shapes";
 import { useWords } from "../i18n";
 import { sayRow } from "../i18n/said";
 import { Figure } from "./Figure";
+import { DataTable } from "./DataTable";
 
 export function ReportView({ report }: { report: DatasetReport }) {
   const { text, format } = useWords();
@@ -43,12 +44,11 @@ export function ReportView({ report }: { report: DatasetReport }) {
               )}
             </p>
           )}
-          <Table<RowProblem>
+          <DataTable<RowProblem>
             size="small"
             rowKey={(row) => `${row.line} ${row.field} ${row.code}`}
             dataSource={report.problems}
             pagination={{ pageSize: 10, hideOnSinglePage: true, showSizeChanger: false }}
-            scroll={{ x: "max-content" }}
             columns={[
               { title: words.line, dataIndex: "line", className: "num", align: "right" },
               {

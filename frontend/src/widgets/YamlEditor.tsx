@@ -28,30 +28,35 @@ const LOOK = EditorView.theme({
 });
 
 interface Props {
-  value: string;
+  /** The text to begin with; the editor owns it from then on. */
+  start: string;
+  /** Text from outside (a preset, a mend) that replaces what is shown; null while there is none. */
+  outside: string | null;
   onChange: (value: string) => void;
   label: string;
 }
 
-export function YamlEditor({ value, onChange, label }: Props) {
+export function YamlEditor({ start, outside, onChange, label }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const editor = useRef<EditorView | null>(null);
-  const latest = useRef({ value, onChange });
+  const latest = useRef({ start, onChange });
   useEffect(() => {
-    latest.current = { value, onChange };
+    latest.current = { start, onChange };
+  }, [start, onChange]);
+  // What a person types never comes back here: by the time React has drawn it, they may have typed on.
+  useEffect(() => {
     const view = editor.current;
-    // Text from outside (a preset, a mend) replaces what is shown; the person's own typing is already there.
-    if (view && view.state.doc.toString() !== value) {
-      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: value } });
+    if (view && outside !== null) {
+      view.dispatch({ changes: { from: 0, to: view.state.doc.length, insert: outside } });
     }
-  }, [value, onChange]);
+  }, [outside]);
 
   useEffect(() => {
     if (!frame.current) return;
     const view = new EditorView({
       parent: frame.current,
       state: EditorState.create({
-        doc: latest.current.value,
+        doc: latest.current.start,
         extensions: [
           lineNumbers(),
           history(),

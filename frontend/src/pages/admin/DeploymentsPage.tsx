@@ -1,6 +1,6 @@
 // Models that are loaded to answer, each with its adapters.
 
-import { App, Button, Table } from "antd";
+import { App, Button } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "react-router";
 import { post } from "../../api/client";
@@ -14,6 +14,7 @@ import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { useAction } from "../useAction";
+import { DataTable } from "../../widgets/DataTable";
 
 export function DeploymentsPage() {
   const { text } = useWords();
@@ -43,11 +44,10 @@ export function DeploymentsPage() {
       <div className="panel flush">
         <Loaded query={deployments}>
           {(list) => (
-            <Table<Deployment>
+            <DataTable<Deployment>
               rowKey="id"
               dataSource={list}
               pagination={{ pageSize: 20, hideOnSinglePage: true }}
-              scroll={{ x: "max-content" }}
               locale={{
                 emptyText: (
                   <EmptyState

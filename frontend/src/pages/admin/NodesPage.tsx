@@ -1,6 +1,5 @@
 // The machines that do the work, and whether each still speaks.
 
-import { Table } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "../../api/queries";
 import type { Node } from "../../api/shapes";
@@ -10,6 +9,7 @@ import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
+import { DataTable } from "../../widgets/DataTable";
 
 export function NodesPage() {
   const { text, format } = useWords();
@@ -22,11 +22,10 @@ export function NodesPage() {
       <div className="panel flush">
         <Loaded query={nodes}>
           {(list) => (
-            <Table<Node>
+            <DataTable<Node>
               rowKey="name"
               dataSource={list}
               pagination={false}
-              scroll={{ x: "max-content" }}
               locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
               columns={[
                 { title: col.name, dataIndex: "name", className: "mono" },

@@ -1,7 +1,7 @@
 // Who may come in and what they have to spend; operators grant points, administrators make users.
 
 import { UserAddOutlined } from "../../widgets/icons";
-import { Button, Input, Table } from "antd";
+import { Button, Input } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { queries } from "../../api/queries";
@@ -16,6 +16,7 @@ import { CreateUserDialog } from "./CreateUserDialog";
 import { GrantDialog } from "./GrantDialog";
 import { SigninLinkDialog } from "./SigninLinkDialog";
 import { useUserColumns } from "./useUserColumns";
+import { DataTable } from "../../widgets/DataTable";
 
 export function UsersPage() {
   const { data: me } = useQuery(queries.me());
@@ -64,11 +65,10 @@ function UsersView({ me }: { me: Me }) {
       <div className="panel flush">
         <Loaded query={users}>
           {({ results, count, page_size }) => (
-            <Table<User>
+            <DataTable<User>
               rowKey="id"
               columns={columns}
               dataSource={results}
-              scroll={{ x: "max-content" }}
               locale={{ emptyText: <EmptyState title={words.empty} /> }}
               pagination={{
                 current: page,

@@ -1,10 +1,10 @@
 // Files and revisions of a repo: the same for models and datasets.
 
-import { Table } from "antd";
 import type { RepoDetail, RepoFile, Revision } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { CopyButton } from "../../widgets/CopyButton";
 import { RelativeTime } from "../../widgets/RelativeTime";
+import { DataTable } from "../../widgets/DataTable";
 
 export function FilesTab({ repo }: { repo: RepoDetail }) {
   const { text, format } = useWords();
@@ -14,11 +14,10 @@ export function FilesTab({ repo }: { repo: RepoDetail }) {
     `${door}${repo.id}/resolve/${repo.revision}/${path.split("/").map(encodeURIComponent).join("/")}`;
   return (
     <div className="panel flush">
-      <Table<RepoFile>
+      <DataTable<RepoFile>
         rowKey="path"
         dataSource={repo.files}
         pagination={{ pageSize: 50, hideOnSinglePage: true }}
-        scroll={{ x: "max-content" }}
         columns={[
           {
             title: words.path,
@@ -57,11 +56,10 @@ export function RevisionsTab({ repo }: { repo: RepoDetail }) {
   const words = text.hub.revisions;
   return (
     <div className="panel flush">
-      <Table<Revision>
+      <DataTable<Revision>
         rowKey="revision"
         dataSource={repo.revisions}
         pagination={{ pageSize: 20, hideOnSinglePage: true }}
-        scroll={{ x: "max-content" }}
         columns={[
           {
             title: words.revision,

@@ -1,21 +1,20 @@
 // What a run made: checkpoints on its node, and what was stored in the hub.
 
-import { Table } from "antd";
 import { Link } from "react-router";
 import type { Artifact, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { EmptyState } from "../../widgets/EmptyState";
+import { DataTable } from "../../widgets/DataTable";
 
 export function ArtifactsTab({ run }: { run: Run }) {
   const { text, format } = useWords();
   const words = text.jobs.artifacts;
   return (
     <div className="panel flush">
-      <Table<Artifact>
+      <DataTable<Artifact>
         rowKey={(artifact) => `${artifact.role} ${artifact.name} ${artifact.step ?? ""}`}
         dataSource={run.artifacts}
         pagination={false}
-        scroll={{ x: "max-content" }}
         locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
         columns={[
           { title: text.name, dataIndex: "name", className: "mono" },

@@ -1,7 +1,7 @@
 // All jobs, with filters that live in the address.
 
 import { FireOutlined } from "../../widgets/icons";
-import { Button, Input, Segmented, Table, type TableColumnsType } from "antd";
+import { Button, Input, Segmented, type TableColumnsType } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link } from "react-router";
@@ -16,6 +16,7 @@ import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { useUrlState } from "../useUrlState";
 import { JobProgress } from "./JobProgress";
+import { DataTable } from "../../widgets/DataTable";
 
 const FILTERS = ["all", "live", "succeeded", "failed", "stopped"] as const;
 type Filter = (typeof FILTERS)[number];
@@ -146,11 +147,10 @@ export function JobsPage() {
       <div className="panel flush">
         <Loaded query={jobs}>
           {({ results, count, page_size }) => (
-            <Table<Job>
+            <DataTable<Job>
               rowKey="id"
               columns={columns}
               dataSource={results}
-              scroll={{ x: "max-content" }}
               locale={{ emptyText: nothing }}
               pagination={{
                 current: page,

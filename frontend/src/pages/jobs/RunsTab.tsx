@@ -1,11 +1,12 @@
 // Every attempt of a job.
 
-import { Button, Table } from "antd";
+import { Button } from "antd";
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { useUrlState } from "../useUrlState";
+import { DataTable } from "../../widgets/DataTable";
 
 export function RunsTab({ job, run: shown }: { job: Job; run: Run }) {
   const { text, format } = useWords();
@@ -16,11 +17,10 @@ export function RunsTab({ job, run: shown }: { job: Job; run: Run }) {
     write({ run: run.id === job.run.id ? "" : String(run.index), tab: "" });
   return (
     <div className="panel flush">
-      <Table<Run>
+      <DataTable<Run>
         rowKey="id"
         dataSource={runs}
         pagination={false}
-        scroll={{ x: "max-content" }}
         columns={[
           {
             title: col.run,

@@ -19,7 +19,7 @@ export function YamlPart({ spec, onChange }: Props) {
   const [typed, setTyped] = useState(() => toYaml(spec));
   const reading = fromYaml(typed);
   // A mend or a preset changed the spec from outside: show that. A half-typed line is left alone.
-  const shown = reading.spec && !same(reading.spec, spec) ? toYaml(spec) : typed;
+  const outside = reading.spec && !same(reading.spec, spec) ? toYaml(spec) : null;
 
   const take = (value: string) => {
     setTyped(value);
@@ -31,7 +31,7 @@ export function YamlPart({ spec, onChange }: Props) {
     problem?.message === "not_a_mapping" ? text.launch.yamlNotMapping : problem?.message;
   return (
     <>
-      <YamlEditor value={shown} onChange={take} label={text.launch.yamlLabel} />
+      <YamlEditor start={typed} outside={outside} onChange={take} label={text.launch.yamlLabel} />
       {problem && (
         <Alert
           type="error"

@@ -12,6 +12,7 @@ import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { useUrlState } from "../useUrlState";
 import { useStatementColumns } from "./useStatementColumns";
+import { DataTable } from "../../widgets/DataTable";
 
 const PAGE_SIZE = 50;
 
@@ -108,12 +109,11 @@ function StatementTable({ statement, page, onPage }: TableProps) {
     totals.sum_available_mpoints === totals.available_mpoints &&
     totals.sum_held_mpoints === totals.held_mpoints;
   return (
-    <Table
+    <DataTable
       rowKey="id"
       size="middle"
       columns={columns}
       dataSource={statement.results}
-      scroll={{ x: "max-content" }}
       locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
       pagination={{
         current: page,

@@ -1,6 +1,6 @@
 // Tokens for scripts: each with its scopes, shown once.
 
-import { App, Button, Table } from "antd";
+import { App, Button } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { remove } from "../../api/client";
@@ -12,6 +12,7 @@ import { Loaded } from "../../widgets/Loaded";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { useAction } from "../useAction";
 import { MakeTokenDialog } from "./MakeTokenDialog";
+import { DataTable } from "../../widgets/DataTable";
 
 export function TokensPanel({ me }: { me: Me }) {
   const { text } = useWords();
@@ -49,11 +50,10 @@ export function TokensPanel({ me }: { me: Me }) {
       </p>
       <Loaded query={tokens}>
         {(list) => (
-          <Table<Token>
+          <DataTable<Token>
             rowKey="id"
             dataSource={list}
             pagination={false}
-            scroll={{ x: "max-content" }}
             locale={{ emptyText: <EmptyState title={words.noTokens} /> }}
             columns={[
               { title: words.col.name, dataIndex: "name" },
