@@ -81,7 +81,7 @@ def find_parent(places: Places) -> int | None:
 def _manage(places: Places, options: argparse.Namespace) -> int:
     make_places(places)
     command = [PYTHON, str(ROOT / "manage.py"), *options.arguments]
-    return subprocess.run(command, env=places.studio_env(), check=False).returncode
+    return subprocess.run(command, env=places.command_env(), check=False).returncode
 
 
 def _demo(places: Places, options: argparse.Namespace) -> int:

@@ -205,6 +205,12 @@ structlog.configure(
     logger_factory=structlog.stdlib.LoggerFactory(),
     cache_logger_on_first_use=True,
 )
+_LOG_TO = env.text("STUDIO_LOG_TO", "")
+_HANDLER = (
+    {"class": "logging.handlers.WatchedFileHandler", "filename": _LOG_TO, "delay": True}
+    if _LOG_TO
+    else {"class": "logging.StreamHandler"}
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -224,8 +230,8 @@ LOGGING = {
             ],
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json"}},
-    "root": {"handlers": ["console"], "level": env.text("STUDIO_LOG_LEVEL", "INFO")},
+    "handlers": {"out": {**_HANDLER, "formatter": "json"}},
+    "root": {"handlers": ["out"], "level": env.text("STUDIO_LOG_LEVEL", "INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},
         "uvicorn.access": {"level": "WARNING"},

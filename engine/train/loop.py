@@ -70,14 +70,19 @@ class Training:
         """Return the steps of an epoch."""
         return plan_epoch(self.lengths, self.budget, seed=self.spec.seed, epoch=epoch)
 
-    def steps_from(self, first: int) -> Iterator[tuple[int, int, Step]]:
-        """Yield step number, epoch and micro-batches, from step `first` on."""
-        numbered = ((epoch, step) for epoch in itertools.count() for step in self.plan(epoch))
-        for number, (epoch, step) in enumerate(numbered):
+    def steps_from(self, first: int) -> Iterator[tuple[int, float, Step]]:
+        """Yield step number, epochs seen once it is done, and micro-batches, from `first` on."""
+        for number, (epochs, step) in enumerate(self._all_steps()):
             if number >= self.num_steps:
                 return
             if number >= first:
-                yield number, epoch, step
+                yield number, epochs, step
+
+    def _all_steps(self) -> Iterator[tuple[float, Step]]:
+        for epoch in itertools.count():
+            plan = self.plan(epoch)
+            for index, step in enumerate(plan, start=1):
+                yield epoch + index / len(plan), step
 
     def digest(self) -> str:
         """Name data and settings: a checkpoint goes on only under the same."""
@@ -99,8 +104,8 @@ def train_loop(training: Training) -> dict[str, float]:
     training.at = _begin(training)
     meter = _Meter(training, training.at.step)
     try:
-        for number, epoch, step in training.steps_from(training.at.step):
-            meter.report(epoch, _step(training, number, step))
+        for number, epochs, step in training.steps_from(training.at.step):
+            meter.report(epochs, _step(training, number, step))
             _measure_and_keep(training, meter)
     finally:
         # A stop, and a fault as well, keeps what was learnt: a retry can go on from there.
@@ -240,7 +245,7 @@ class _Meter:
         self._first = first
         self._begun = self._last = time.monotonic()
 
-    def report(self, epoch: int, values: dict[str, float]) -> None:
+    def report(self, epochs: float, values: dict[str, float]) -> None:
         """Emit one step's metrics and progress, and log one line."""
         step = self._training.at.step
         now = time.monotonic()
@@ -252,7 +257,7 @@ class _Meter:
             "tokens_per_s": speed,
             **values,
             "memory_bytes": float(_read_peak_bytes(self._training.device)),
-            "epoch": float(epoch),
+            "epoch": epochs,
         }
         self._training.final_metrics |= metrics
         self._training.emitter.metric(step, metrics)

@@ -64,5 +64,5 @@ def _run_client(places: Places) -> int:
 
 def _make_token(places: Places, *arguments: str) -> str:
     command = [PYTHON, str(ROOT / "manage.py"), "token", *arguments]
-    answer = subprocess.check_output(command, env=places.studio_env(), text=True)
+    answer = subprocess.check_output(command, env=places.command_env(), text=True)
     return answer.strip().splitlines()[-1].strip()

@@ -100,6 +100,10 @@ class Places:
         }
         return {**os.environ, **decided, **self._for_every_part()}
 
+    def command_env(self) -> dict[str, str]:
+        """Environment of a command that a person waits for: its records go to their own log."""
+        return self.studio_env() | {"STUDIO_LOG_TO": str(self.log_dir / "commands.log")}
+
     def node_env(self) -> dict[str, str]:
         """Environment of the node's parts: of the studio they know its address and their token."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STUDIO_", "DJANGO_"))}

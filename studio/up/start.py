@@ -105,7 +105,7 @@ async def _prepare(places: Places) -> None:
     process = await asyncio.create_subprocess_exec(
         *(PYTHON, "-m", "studio.up.prepare", *arguments),
         cwd=ROOT,
-        env=places.studio_env(),
+        env=places.command_env(),
         start_new_session=True,
         preexec_fn=die_with_parent,
     )

@@ -4,9 +4,7 @@ Also the command of the web container.
 """
 
 import argparse
-import sys
 
-import httpx
 import uvicorn
 
 
@@ -16,10 +14,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8600)
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--behind-proxy", action="store_true", help="believe X-Forwarded-*")
-    parser.add_argument("--check", action="store_true", help="ask a running one how it is")
     options = parser.parse_args()
-    if options.check:
-        sys.exit(check(options.port))
     uvicorn.run(
         "studio.asgi:application",
         host=options.host,
@@ -34,16 +29,6 @@ def main() -> None:
         # Live views and streams never end by themselves; their clients come back with a cursor.
         timeout_graceful_shutdown=3,
     )
-
-
-def check(port: int) -> int:
-    """Return 0 when the web process reaches its database and Redis; a node may be away."""
-    try:
-        parts = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=10).json()
-        return 0 if parts["database"]["ok"] and parts["redis"]["ok"] else 1
-    except (httpx.TransportError, ValueError, KeyError) as error:
-        print(f"athanor: no health from port {port}: {error!r}", file=sys.stderr)
-        return 1
 
 
 if __name__ == "__main__":
