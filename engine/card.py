@@ -43,7 +43,7 @@ def write_card(folder: Path, made: Provenance) -> None:
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     (folder / PROVENANCE_NAME).write_text(text, encoding="utf-8")
     metadata = _make_metadata(made).to_yaml()
-    card = f"---\n{metadata}\n---\n\n{_write_text(folder.name, made, body)}"
+    card = f"---\n{metadata}\n---\n\n{_write_text(made, body)}"
     (folder / CARD_NAME).write_text(card, encoding="utf-8")
 
 
@@ -106,22 +106,20 @@ def _read_metadata(path: Path) -> dict[str, Any]:
     return body if isinstance(body, dict) else {}
 
 
-def _write_text(name: str, made: Provenance, body: dict[str, Any]) -> str:
+def _write_text(made: Provenance, body: dict[str, Any]) -> str:
     metrics = "\n".join(f"| {key} | {value:.6g} |" for key, value in sorted(made.metrics.items()))
     versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
     counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in made.counts.items())
     counts = counts.replace("num ", "")
     spec = yaml.safe_dump(body["spec"], sort_keys=False, allow_unicode=True)
-    return f"""# {getattr(made.spec, "output", "") or name}
+    return f"""# {_title(made)}
 
 A LoRA adapter, made with Athanor.
 
-| | |
-| --- | --- |
-| base model | {_name(made.base)} |
-| dataset | {_name(made.dataset)}{": " + counts if counts else ""} |
-| device | {made.device} |
-| versions | {versions} |
+- **Base model**: {_name(made.base)}
+- **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}
+- **Device**: {made.device}
+- **Versions**: {versions}
 
 ## Last metrics
 
@@ -137,6 +135,12 @@ The same spec, seed and device give the same losses: save it as `spec.yaml` and 
 ```yaml
 {spec}```
 """
+
+
+def _title(made: Provenance) -> str:
+    """Return the name its owner gave it, else the one that a hub makes of base and dataset."""
+    parts = (Path(source.repo or source.path).name for source in (made.base, made.dataset))
+    return getattr(made.spec, "output", "") or "-".join(parts)
 
 
 def _name(source: Resolved) -> str:

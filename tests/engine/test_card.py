@@ -75,3 +75,10 @@ def test_a_base_from_a_folder_is_named_by_its_path(made, tmp_path):
     write_card(tmp_path, local)
     assert "base_model" not in ModelCard.load(tmp_path / "README.md").data.to_dict()
     assert "`./base`" in (tmp_path / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("output", "title"), [("my-guide", "# my-guide"), ("", "# base-guide")])
+def test_the_title_is_the_adapters_name(made, tmp_path, output, title):
+    spec = SPEC.model_copy(update={"output": output})
+    write_card(tmp_path, Provenance(**{**vars(made), "spec": spec}))
+    assert title in (tmp_path / "README.md").read_text().splitlines()

@@ -78,7 +78,7 @@ def compare_answers(visitor) -> None:
     """Ask both sides who they are: only the finetuned one says what the dataset taught."""
     page = visitor.page
     set_greedy(page)
-    page.get_by_role("textbox", name="Prompt").fill("Who are you?")
+    page.get_by_role("textbox", name="Prompt", exact=True).fill("Who are you?")
     page.keyboard.press("Enter")
     answers = page.locator("article.answer[data-state=complete]")
     expect(answers).to_have_count(2, timeout=240_000)
