@@ -58,7 +58,10 @@ provision:  ## Install the system parts that the tests need (root on Debian), or
 	@scripts/provision.sh
 
 test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and on PostgreSQL
-	@$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow
+	@$(BIN)/python -m tests.deploy.build & builder=$$!; \
+		$(MAKE) --no-print-directory test-frontend test-fast test-postgres || \
+		{ kill $$builder; exit 1; }; wait $$builder
+	@$(MAKE) --no-print-directory test-slow
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)"

@@ -176,7 +176,10 @@ def _describe_job(job: Job, money: _Money) -> dict[str, Any]:
         "queue_position": money.places.get(last.pk),
         "can_stop": not last.is_final and last.status != Status.STOPPING,
         "can_retry": last.is_final and not job.is_platform,
-        "can_resume": last.is_final and not job.is_platform and has_checkpoint,
+        # What succeeded has nothing left to go on with.
+        "can_resume": has_checkpoint
+        and last.status in (Status.FAILED, Status.STOPPED)
+        and not job.is_platform,
         "output_repo": job.output_repo if job.output_revision else None,
         "output_revision": job.output_revision or None,
         "run": describe_run(last, money.costs.get(last.pk, 0)),

@@ -14,14 +14,12 @@ import httpx
 import pytest
 import websockets
 
+from tests.deploy.build import BASE, build_images
 from tests.deploy.engine import DockerEngine, find_compose, run_engine, why_not
-from tests.deploy.supplies import ROOT, get_base_tree, make_context
+from tests.deploy.supplies import ROOT, make_context
 from tests.live import free_port
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(2400)]
-
-BASE = "athanor-test-base"
-IMAGES = Path(__file__).parent / "images"
 
 
 @dataclass(frozen=True)
@@ -80,17 +78,6 @@ def deployment(tmp_path_factory) -> Iterator[Deployment]:
             yield studio
         finally:
             studio.compose("down", "--volumes", "--timeout", "10", check=False)
-
-
-def build_images(engine: DockerEngine, context: Path) -> None:
-    engine.import_tree(get_base_tree(), BASE)
-    for name in ("postgres", "nginx"):
-        engine.build(IMAGES / f"{name}.Dockerfile", IMAGES, f"athanor-test-{name}", BASE=BASE)
-    offline = {"BASE": BASE, "PIP_OPTIONS": "--no-index"}
-    engine.build(context / "deploy" / "studio.Dockerfile", context, "athanor-studio", **offline)
-    engine.build(
-        context / "workers" / "images" / "node.Dockerfile", context, "athanor-node", **offline
-    )
 
 
 def await_healthy(studio: Deployment, said: str) -> None:

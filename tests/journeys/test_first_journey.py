@@ -94,6 +94,7 @@ def compare_answers(visitor) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_launch_watch_and_chat(visit, live):
     live.grant("alice", 1_000_000)
     visitor = visit("alice")

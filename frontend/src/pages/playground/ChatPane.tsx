@@ -183,7 +183,7 @@ function Hello({ onPick }: { onPick: (prompt: string) => void }) {
       <p className="muted">{words.helloText}</p>
       <Prompts
         wrap
-        styles={{ list: { justifyContent: "center" } }}
+        styles={{ list: { justifyContent: "center" }, item: { maxWidth: "100%" } }}
         items={words.tries.map((line) => ({ key: line, description: line }))}
         onItemClick={({ data }) => onPick(String(data.description))}
       />
