@@ -1,8 +1,8 @@
 """What the jobs' tests share: a hub with one model and one dataset, points, and a node."""
 
 import pytest
-from studio.points.services import grant_points
 
+from studio.points.services import grant_points
 from tests.factories import make_node
 from tests.studio.jobs.repos import make_dataset, make_model
 

@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from studio.points.selectors import get_balance, get_run_cost
-from studio.points.services import grant_points, hold_points
 
 from studio.jobs.billing import meter_runs
 from studio.jobs.metering import get_billable_s, get_cost_mpoints
 from studio.jobs.models import Run
 from studio.jobs.reaping import reap_runs
 from studio.jobs.services import stop_job
+from studio.points.selectors import get_balance, get_run_cost
+from studio.points.services import grant_points, hold_points
 from tests.factories import make_claimed_run, make_node
 from tests.studio.jobs.test_ingest import end, post, start
 
