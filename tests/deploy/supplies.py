@@ -50,12 +50,20 @@ def get_base_tree() -> Path:
 
 
 def _find_mirror() -> str:
-    """The mirror that this machine's apt uses."""
-    sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
-    text = "\n".join(path.read_text() for path in sources if path.is_file())
-    found = re.search(r"^(?:URIs:|deb(?: \[.*?\])?)\s+(\S+)", text, re.MULTILINE)
-    assert found, "apt names no mirror"
-    return found[1]
+    """The mirror that this machine's apt takes the suite from."""
+    folder = Path("/etc/apt")
+    for path in [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))]:
+        lines = path.read_text().splitlines() if path.is_file() else []
+        for line in lines:
+            found = re.match(r"deb\s+(?:\[.*?\]\s+)?(\S+)\s+(\S+)\s", f"{line} ")
+            if found and found[2] == SUITE:
+                return found[1]
+    for path in sorted((folder / "sources.list.d").glob("*.sources")):
+        for stanza in path.read_text().split("\n\n"):
+            fields = dict(re.findall(r"^([\w-]+):[ \t]*(.*)$", stanza, re.MULTILINE))
+            if SUITE in fields.get("Suites", "").split():
+                return fields["URIs"].split()[0]
+    raise AssertionError(f"apt names no mirror of {SUITE}")
 
 
 def get_wheels() -> Path:

@@ -9,12 +9,20 @@ import { PageHead } from "../../widgets/PageHead";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { LaunchFormView } from "./LaunchFormView";
 
+/** The repo of a kind where the hub has just one: nobody should have to pick it. */
+function useOnly(filter: { kind: "model" | "dataset"; role?: "base" }) {
+  const { data, isPending } = useQuery(queries.repos({ ...filter, page_size: 2 }));
+  return { isPending, id: data?.count === 1 ? (data.results[0]?.id ?? "") : "" };
+}
+
 export function LaunchPage() {
   const { text } = useWords();
   const [params] = useSearchParams();
   const from = params.get("from") ?? "";
   const info = useQuery(queries.specInfo("train"));
   const job = useQuery({ ...queries.job(from), enabled: from !== "" });
+  const model = useOnly({ kind: "model", role: "base" });
+  const dataset = useOnly({ kind: "dataset" });
   const error = info.error ?? job.error;
   if (error) {
     return (
@@ -23,7 +31,8 @@ export function LaunchPage() {
       </div>
     );
   }
-  if (!info.data || (from && !job.data)) return <PageSkeleton />;
+  const isWaiting = !info.data || (from && !job.data) || model.isPending || dataset.isPending;
+  if (isWaiting) return <PageSkeleton />;
   return (
     <div className="page">
       <PageHead title={text.launch.title} lead={text.launch.lead} />
@@ -31,8 +40,8 @@ export function LaunchPage() {
         key={params.toString()}
         info={info.data}
         from={job.data ?? null}
-        model={params.get("model") ?? ""}
-        dataset={params.get("dataset") ?? ""}
+        model={params.get("model") ?? model.id}
+        dataset={params.get("dataset") ?? dataset.id}
       />
     </div>
   );
