@@ -4,7 +4,7 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
@@ -120,7 +120,9 @@ async def _ask(request: HttpRequest, conversation_id: UUID) -> HttpResponseBase:
     user = await sign_in(request, scope="chat")
     wish: dict[str, Any] = read_input(shapes.TurnInput, JsonParser().parse(BytesIO(request.body)))
     asked = Ask(**wish)
-    turn = await sync_to_async(begin_turn)(by=user, conversation_id=conversation_id, ask=asked)
+    turn = await database_sync_to_async(begin_turn)(
+        by=user, conversation_id=conversation_id, ask=asked
+    )
     return StreamingHttpResponse(
         stream_turn(user, turn, asked), content_type="text/event-stream", headers=_STREAM_HEADERS
     )

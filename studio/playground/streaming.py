@@ -10,7 +10,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 
 import structlog
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from rest_framework.utils.encoders import JSONEncoder
 
 from studio.accounts.models import User
@@ -127,7 +127,7 @@ class _Side:
     async def _keep(self) -> dict[str, Any] | None:
         self._measure()
         with suppress(NotFound):  # the conversation was deleted meanwhile
-            message = await sync_to_async(keep_reply)(turn=self._turn, reply=self._reply)
+            message = await database_sync_to_async(keep_reply)(turn=self._turn, reply=self._reply)
             return show_message(message)
         return None
 

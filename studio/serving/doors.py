@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 from rest_framework.parsers import BaseParser
@@ -31,7 +31,7 @@ async def sign_in(request: HttpRequest, *, scope: str) -> User:
         NotSignedIn: neither is there, or it is no good.
         Forbidden: the token lacks the scope, or the session's request its CSRF token.
     """
-    return await sync_to_async(_sign_in)(request, scope)
+    return await database_sync_to_async(_sign_in)(request, scope)
 
 
 class _Unread(BaseParser):

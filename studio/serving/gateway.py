@@ -1,7 +1,8 @@
 """From a model's name to an answer: finds the model, has it served, and carries the stream.
 
-Async throughout, so that a thousand people who wait cost no thread. The `/v1` views and the
-playground are its two callers.
+Async throughout, and `database_sync_to_async` closes the connection after each question: a class
+that waits for a server, or reads its answers, holds no database connection meanwhile. The `/v1`
+views and the playground are its two callers.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import httpx
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 
 from studio.accounts.models import User
 from studio.core.errors import StudioError, Unavailable
@@ -22,6 +23,7 @@ from studio.serving.selectors import Wanted, find_model
 
 READY_WITHIN_S = 90.0
 _POLL_S = 0.25
+_SLOWEST_POLL_S = 1.0
 _NOTE_USE_EVERY_S = 60.0
 OnStart = Callable[[], None]
 _locks: "WeakValueDictionary[tuple[object, ...], asyncio.Lock]" = WeakValueDictionary()
@@ -122,12 +124,14 @@ async def open_answer(
         UpstreamRefusal: the server refuses the request.
     """
     model = str(body["model"])
-    wanted = await sync_to_async(find_model)(user, model)
+    wanted = await database_sync_to_async(find_model)(user, model)
     target = await _prepare(user, wanted, model, on_start)
     response = await _send(target, body, model)
     if response.status_code == 404 and target.is_adapter:  # it was restarted, or has unloaded it
         await response.aclose()
-        await sync_to_async(services.drop_adapter)(deployment=target.deployment, name=target.name)
+        await database_sync_to_async(services.drop_adapter)(
+            deployment=target.deployment, name=target.name
+        )
         target = await _prepare(user, wanted, model, on_start)
         response = await _send(target, body, model)
     if response.status_code != 200:
@@ -148,9 +152,9 @@ async def _prepare(user: User, wanted: Wanted, model: str, on_start: OnStart | N
 async def _await_ready(
     user: User, wanted: Wanted, model: str, on_start: OnStart | None
 ) -> Deployment:
-    ensure = sync_to_async(services.ensure_deployment)
+    ensure = database_sync_to_async(services.ensure_deployment)
     deployment = await ensure(commit=wanted.base, asked_by=user)
-    deadline = asyncio.get_running_loop().time() + READY_WITHIN_S
+    deadline, poll_s = asyncio.get_running_loop().time() + READY_WITHIN_S, _POLL_S
     if deployment.status != DeploymentStatus.READY and on_start:
         on_start()
     while deployment.status != DeploymentStatus.READY:
@@ -161,8 +165,9 @@ async def _await_ready(
         if asyncio.get_running_loop().time() > deadline:
             message = f"{model} is still starting: try again in a moment."
             raise Unavailable(message, code="model_starting", model=model)
-        await asyncio.sleep(_POLL_S)
-        deployment = await sync_to_async(Deployment.objects.get)(pk=deployment.pk)
+        await asyncio.sleep(poll_s)
+        poll_s = min(1.2 * poll_s, _SLOWEST_POLL_S)
+        deployment = await database_sync_to_async(Deployment.objects.get)(pk=deployment.pk)
     return deployment
 
 
@@ -173,7 +178,7 @@ async def _load_adapter(deployment: Deployment, ref: str, model: str) -> None:
     key = (asyncio.get_running_loop(), deployment.pk)
     lock = _locks.setdefault(key, asyncio.Lock())
     async with lock:
-        fresh = await sync_to_async(Deployment.objects.get)(pk=deployment.pk)
+        fresh = await database_sync_to_async(Deployment.objects.get)(pk=deployment.pk)
         if ref in fresh.adapters:
             return
         token = services.get_server_token(deployment.pk)
@@ -183,7 +188,7 @@ async def _load_adapter(deployment: Deployment, ref: str, model: str) -> None:
             raise _gone(model) from error
         if response.status_code != 200:
             raise await _read_refusal(response, model)
-        await sync_to_async(services.add_adapter)(deployment=deployment, name=ref)
+        await database_sync_to_async(services.add_adapter)(deployment=deployment, name=ref)
 
 
 async def _send(target: Target, body: dict[str, Any], model: str) -> httpx.Response:
@@ -211,7 +216,7 @@ async def _read_refusal(response: httpx.Response, model: str) -> StudioError:
 
 
 async def _mark_used(deployment: Deployment) -> None:
-    await sync_to_async(services.mark_used)(deployment=deployment)
+    await database_sync_to_async(services.mark_used)(deployment=deployment)
 
 
 def _gone(model: str) -> Unavailable:

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 import structlog
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -59,7 +59,7 @@ def gateway_view(method: str) -> Callable[[View], View]:
 async def list_all(request: HttpRequest) -> HttpResponseBase:
     """Answer the models that the caller may chat with."""
     user = await sign_in(request, scope=SCOPE)
-    models = await sync_to_async(list_models)(user)
+    models = await database_sync_to_async(list_models)(user)
     return JsonResponse({"object": "list", "data": [_show_model(repo) for repo in models]})
 
 
@@ -69,7 +69,7 @@ async def get_one(request: HttpRequest, model: str) -> HttpResponseBase:
     user = await sign_in(request, scope=SCOPE)
     namespace, _, name = model.partition("@")[0].partition("/")
     try:
-        repo = await sync_to_async(get_repo)(user, "model", namespace, name)
+        repo = await database_sync_to_async(get_repo)(user, "model", namespace, name)
     except NotFound as error:
         message = f"There is no model {model[:200]!r} that you may use."
         raise ModelNotServed(message, field="model") from error

@@ -1,11 +1,13 @@
 """The OpenAI-compatible gateway against a model server that is really served."""
 
+import gc
 import json
 import threading
 
 import httpx
 import openai
 import pytest
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from studio.hub.models import Repo
@@ -51,6 +53,24 @@ def test_a_word_is_passed_on_before_the_next_is_made(client_of, alice, server):
     with client_of(alice).stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as r:
         first = next(line for line in r.iter_lines() if line)
     assert json.loads(first.removeprefix("data: "))["choices"][0]["delta"]["content"] == "Be"
+
+
+def count_open_connections() -> int:
+    """The database connections of all threads of this process: the studio is served in one."""
+    found = [thing for thing in gc.get_objects() if isinstance(thing, BaseDatabaseWrapper)]
+    return sum(wrapper.connection is not None for wrapper in found)
+
+
+def test_an_answer_under_way_holds_no_database_connection(client_of, alice, server):
+    server.holds_after = 1
+    client = client_of(alice)
+    before = count_open_connections()
+    from asgiref.sync import sync_to_async
+    from studio.serving import doors
+    with client.stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as answer:
+        lines = answer.iter_lines()  # held: a generator that is dropped closes the answer
+        assert next(lines).startswith("data:")
+        assert count_open_connections() == before
 
 
 def test_a_reader_who_leaves_frees_the_server(client_of, alice, server):
