@@ -51,12 +51,21 @@ def test_a_token_without_the_scope_is_not_signed_in(alice):
     assert async_to_sync(open_socket)(authorization=f"Bearer {raw}") == 4401
 
 
-def test_another_sites_page_is_refused(alice, api, settings):
+@pytest.mark.parametrize(
+    ("origin", "answered"),
+    [
+        ("http://localhost:8600", "open"),
+        ("http://localhost:8601", "refused"),
+        ("https://evil.example", "refused"),
+        ("null", "refused"),
+    ],
+)
+def test_a_session_opens_it_only_from_its_own_pages(alice, api, settings, origin, answered):
     memory = "channels.layers.InMemoryChannelLayer"
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": memory}}
     cookie = api(alice).cookies.output(header="", sep=";").strip()
-    answer = async_to_sync(open_socket)(cookie=cookie, origin="https://evil.example")
-    assert answer == "refused"
+    host = "localhost:8600"
+    assert async_to_sync(open_socket)(cookie=cookie, origin=origin, host=host) == answered
 
 
 def test_a_disabled_persons_token_is_not_signed_in(alice):
