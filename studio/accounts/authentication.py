@@ -30,7 +30,10 @@ def read_bearer(header: bytes) -> str | None:
 
 
 def find_token(raw: str) -> PersonalToken | None:
-    """Return a living token of an active person, its use noted; None where there is none."""
+    """Return a living token of an active person, its use noted; None where there is none.
+
+    Without the scope `admin` its person has no role above member.
+    """
     token = (
         PersonalToken.objects.select_related("user")
         .filter(token_hash=hash_secret(raw), user__is_active=True)
@@ -38,6 +41,7 @@ def find_token(raw: str) -> PersonalToken | None:
     )
     if token is None or (token.expires_at and token.expires_at <= timezone.now()):
         return None
+    token.user.is_limited = not token.allows("admin")
     _note_use(token)
     return token
 

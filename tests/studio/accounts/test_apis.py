@@ -158,6 +158,16 @@ def test_an_operators_token_operates_only_with_admin(olga):
     assert by_token(olga, "read", "admin").get("/api/users/").status_code == 200
 
 
+def test_without_admin_an_operators_token_sees_and_stops_only_its_own(olga, alice):
+    job = make_job(owner=alice)
+    for scopes, status in ((["read", "write"], 404), (["read", "write", "admin"], 200)):
+        client = by_token(olga, *scopes)
+        assert client.get(f"/api/jobs/{job.pk}/").status_code == status
+        assert client.get("/api/points/statement/?user=alice").status_code == status
+        assert send(client, "post", f"/api/jobs/{job.pk}/stop/", {}).status_code == status
+    assert by_token(olga, "read").get("/api/me/").json()["role"] == "operator"
+
+
 def test_no_token_makes_tokens_or_passwords(alice):
     client = by_token(alice, "read", "write")
     wish = {"name": "wider", "scopes": ["write"]}
