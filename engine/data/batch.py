@@ -12,6 +12,8 @@ from torch import Tensor
 
 from engine.data.render import IGNORED, Rendered
 
+_MOST_COPIES = 2  # positions of a bucket to those of the row; samples that share none stay below it
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -22,8 +24,16 @@ class Layout:
 
     buckets: tuple[Tensor, ...]
     """Per bucket, N x L positions in the row: shared, own, and filling for short samples."""
+    kept: tuple[Tensor, ...]
+    """Per bucket, the places of its N x L that answer for a position: neither filling nor a second
+    copy of what is shared."""
     inverse_T: Tensor
-    """For each position of the row, its place in the buckets laid end to end."""
+    """For each position of the row, its place in the kept ones of all buckets, laid end to end."""
+
+    @property
+    def num_gathered(self) -> int:
+        """Positions of all buckets: what attention holds in one layer."""
+        return sum(bucket_NL.numel() for bucket_NL in self.buckets)
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,15 @@ def count_own(sample: Rendered, shared: tuple[int, ...]) -> int:
     return len(sample.ids) - (len(shared) if shares(sample, shared) else 0)
 
 
+def count_room(micro_tokens: int, shared: tuple[int, ...]) -> int:
+    """Count the own tokens that fit a row beside the shared ones, which every row holds once.
+
+    A short beginning goes on top, up to an eighth: a step of as many tokens as a micro-batch is not
+    cut in two for its sake.
+    """
+    return min(micro_tokens, micro_tokens + micro_tokens // 8 - len(shared))
+
+
 def collate(
     samples: Sequence[Rendered], device: torch.device, *, shared: tuple[int, ...] = ()
 ) -> Batch:
@@ -118,13 +137,13 @@ class Span:
 
 
 def make_layout(spans: Sequence[Span], device: torch.device) -> Layout:
-    """Group samples so that no bucket is more than half filling."""
+    """Group samples so that no bucket is more than half filling, nor large beside the row."""
     num_shared = max(span.num_shared for span in spans)
     ends = list(itertools.accumulate((span.num_own for span in spans), initial=num_shared))
     inverse = torch.empty(ends[-1], dtype=torch.long)
-    buckets = []
+    buckets, kept = [], []
     base = 0
-    for group in _group(spans):
+    for group in _group(spans, most=_MOST_COPIES * ends[-1]):
         skip = spans[group[0]].num_shared
         longest = max(spans[index].num_own for index in group)
         start_N1 = torch.tensor([[ends[index]] for index in group])
@@ -133,13 +152,14 @@ def make_layout(spans: Sequence[Span], device: torch.device) -> Layout:
         real_NL = offset_1L < length_N1
         own_NL = start_N1 + torch.where(real_NL, offset_1L, 0)
         shared_NK = torch.arange(skip).expand(len(group), skip)
-        buckets.append(torch.cat([shared_NK, own_NL], dim=1).to(device))
-        width = skip + longest
-        place_NL = base + torch.arange(len(group) * width).view(len(group), width)
-        inverse[:skip] = place_NL[0, :skip]  # the same in every sample: any will do
-        inverse[own_NL[real_NL]] = place_NL[:, skip:][real_NL]
-        base += len(group) * width
-    return Layout(buckets=tuple(buckets), inverse_T=inverse.to(device))
+        first_NK = (torch.arange(len(group)) == 0)[:, None].expand(len(group), skip)
+        bucket = torch.cat([shared_NK, own_NL], dim=1)
+        places = torch.cat([first_NK, real_NL], dim=1).flatten().nonzero()[:, 0]
+        inverse[bucket.flatten()[places]] = torch.arange(base, base + len(places))
+        base += len(places)
+        buckets.append(bucket.to(device))
+        kept.append(places.to(device))
+    return Layout(buckets=tuple(buckets), kept=tuple(kept), inverse_T=inverse.to(device))
 
 
 def _count_common(sample: Rendered, reference: Sequence[int]) -> int:
@@ -151,14 +171,16 @@ def _count_common(sample: Rendered, reference: Sequence[int]) -> int:
     return most
 
 
-def _group(spans: Sequence[Span]) -> list[list[int]]:
+def _group(spans: Sequence[Span], *, most: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for index in sorted(range(len(spans)), key=lambda i: (spans[i].num_shared, spans[i].num_own)):
         span = spans[index]
         first = spans[groups[-1][0]] if groups else None
+        length = span.num_own + span.num_shared
         is_close = first is not None and (
             span.num_shared == first.num_shared
-            and span.num_own + span.num_shared <= 2 * (first.num_own + first.num_shared)
+            and length <= 2 * (first.num_own + first.num_shared)
+            and length * (len(groups[-1]) + 1) <= most
         )
         if is_close:
             groups[-1].append(index)

@@ -14,7 +14,7 @@ Step = tuple[MicroBatch, ...]
 
 @dataclass(frozen=True)
 class Budget:
-    """Tokens in one optimizer step, and of these how many are in memory at once."""
+    """Samples' own tokens in one optimizer step, and of these how many are in memory at once."""
 
     step_tokens: int
     micro_tokens: int
@@ -23,8 +23,9 @@ class Budget:
 def plan_epoch(lengths: Sequence[int], budget: Budget, *, seed: int, epoch: int) -> list[Step]:
     """Put every sample into exactly one step; no micro-batch is over its budget.
 
-    Lengths are tokens, each at most `budget.micro_tokens`. Samples come in an order drawn from seed
-    and epoch; a step takes them while they fit, and is cut into micro-batches first-fit decreasing.
+    Lengths are tokens; a sample that is longer than a budget is alone in its step or micro-batch.
+    Samples come in an order drawn from seed and epoch; a step takes them while they fit, and is cut
+    into micro-batches first-fit decreasing.
     """
     order = list(range(len(lengths)))
     random.Random(f"{seed}/{epoch}").shuffle(order)

@@ -14,7 +14,7 @@ import torch
 from peft import PeftModel
 from peft.helpers import disable_input_dtype_casting
 
-from engine.data.batch import Batch, collate, count_own, find_shared
+from engine.data.batch import Batch, collate, count_own, count_room, find_shared
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
 from engine.data.render import Rendered
 from engine.emitter import Emitter, measure_folder
@@ -58,7 +58,7 @@ class Training:
         self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
             step_tokens=self.spec.tokens_per_step,
-            micro_tokens=self.spec.micro_batch_tokens,
+            micro_tokens=count_room(self.spec.micro_batch_tokens, self.shared),
         )
         per_epoch = len(self.plan(0))
         wanted = math.ceil(self.spec.num_epochs * per_epoch)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.data.batch import Span, collate, find_shared, make_layout
+from engine.data.batch import Span, collate, count_room, find_shared, make_layout
 from engine.data.render import IGNORED, Rendered, Renderer
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.tiny import make_model, make_tokenizer
@@ -65,6 +65,65 @@ def test_packing_changes_neither_loss_nor_gradient(share):
         torch.testing.assert_close(got.grad, want.grad, rtol=1e-4, atol=1e-5)
 
 
+def make_long_shared(num_samples, num_shared=60, num_own=4):
+    return [
+        Rendered(
+            ids=(*range(num_shared), *range(70 + n, 70 + n + num_own)),
+            labels=(IGNORED,) * num_shared + tuple(range(70 + n, 70 + n + num_own)),
+            row=n,
+        )
+        for n in range(num_samples)
+    ]
+
+
+def test_gathering_again_for_the_backward_pass_changes_nothing():
+    samples = make_long_shared(12)
+    packed, plain = make_trainable(PACKED), make_trainable("eager")
+    loss = _loss_sum(packed, collate(samples, CPU, shared=find_shared(samples)))
+    expected = loss_one_by_one(plain, samples)
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    loss.backward()
+    expected.backward()
+    for got, want in zip(list_trainable(packed), list_trainable(plain), strict=True):
+        torch.testing.assert_close(got.grad, want.grad, rtol=1e-4, atol=1e-5)
+
+
+def measure_kept_bytes(model, batch):
+    """Return what the forward pass keeps for the backward pass, weights aside."""
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor  # held: no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        _loss_sum(model, batch)
+    return sum(t.untyped_storage().nbytes() for at, t in kept.items() if at not in weights)
+
+
+def test_a_long_shared_beginning_does_not_multiply_what_is_kept():
+    model = make_trainable(PACKED)
+    samples = make_long_shared(20)
+    shared = collate(samples, CPU, shared=find_shared(samples))
+    assert shared.layout.num_gathered > 8 * shared.num_tokens
+    alone = collate(make_long_shared(1, num_own=shared.num_tokens - 60), CPU)
+    assert alone.num_tokens == shared.num_tokens
+    assert measure_kept_bytes(model, shared) < 1.25 * measure_kept_bytes(model, alone)
+
+
+@given(st.integers(64, 4096), st.integers(0, 4095))
+def test_a_row_with_its_shared_beginning_is_an_eighth_over_the_budget_at_most(micro, num_shared):
+    num_shared = min(num_shared, micro - 1)
+    room = count_room(micro, (0,) * num_shared)
+    assert 0 < room <= micro
+    assert room + num_shared <= micro * 9 / 8
+
+
+def test_a_short_shared_beginning_does_not_cut_a_step_in_two():
+    assert count_room(512, (0,) * 24) == 512
+
+
 def test_a_sample_does_not_see_its_neighbours():
     samples = make_samples()
     model = make_trainable(PACKED)
@@ -97,7 +156,8 @@ spans = st.lists(st.tuples(st.integers(1, 40), st.booleans()), min_size=1, max_s
 def test_a_layout_gathers_and_returns_every_position(cases, num_shared):
     made = [Span(num_own, num_shared if is_sharing else 0) for num_own, is_sharing in cases]
     layout = make_layout(made, CPU)
-    flat = torch.cat([bucket.reshape(-1) for bucket in layout.buckets])
+    pairs = zip(layout.buckets, layout.kept, strict=True)
+    flat = torch.cat([bucket.reshape(-1)[kept] for bucket, kept in pairs])
     total = max(span.num_shared for span in made) + sum(span.num_own for span in made)
     assert flat[layout.inverse_T].tolist() == list(range(total))
 
