@@ -13,6 +13,7 @@ from studio.jobs.models import Run, RunEvent
 from studio.jobs.stored import iterate_log
 
 _MOST_PAGE_BYTES = 4 * 2**20  # a page of a log with huge lines ends early
+_MOST_LINE_BYTES = 4 * 2**20  # of a longer line the rest is in the download only
 _MOST_SHOWN = 2000  # characters of a found line that are shown
 _PIECES_PER_READ = 64
 
@@ -39,12 +40,13 @@ def read_lines(run: Run, *, from_line: int, limit: int) -> LogPage:
     first = max(0, total + from_line) if from_line < 0 else min(from_line, total)
     lines: list[str] = []
     num_bytes = 0
-    for number, line in _iterate_lines(run, _find_piece(run, first)):
+    for number, line, num_cut in _iterate_lines(run, _find_piece(run, first)):
         if number < first:
             continue
         if len(lines) == limit or (lines and num_bytes > _MOST_PAGE_BYTES):
             break
-        lines.append(line.decode(errors="replace"))
+        text = line.decode(errors="replace")
+        lines.append(f"{text} [+{num_cut} bytes, in the download]" if num_cut else text)
         num_bytes += len(line)
     return LogPage(first, lines)
 
@@ -52,12 +54,13 @@ def read_lines(run: Run, *, from_line: int, limit: int) -> LogPage:
 def search_lines(run: Run, *, query: str, limit: int) -> tuple[int, list[LogMatch]]:
     """Count the lines that hold `query`, and return the first `limit` of them.
 
-    ASCII letters match in either case. Reads the whole log, a piece at a time.
+    ASCII letters match in either case. Reads the whole log, a piece at a time; of a line over
+    4 MiB only that much.
     """
     wanted = query.encode().lower()
     count = 0
     matches: list[LogMatch] = []
-    for number, line in _iterate_lines(run, 0):
+    for number, line, _ in _iterate_lines(run, 0):
         at = line.lower().find(wanted)
         if at < 0:
             continue
@@ -68,12 +71,17 @@ def search_lines(run: Run, *, query: str, limit: int) -> tuple[int, list[LogMatc
 
 
 async def stream_bytes(run: Run) -> AsyncIterator[bytes]:
-    """Yield the log's bytes as they were written."""
+    """Yield the log's bytes as they were written, `run.log_bytes` of them.
+
+    What is written meanwhile is left out: the answer's length was said before.
+    """
     read = database_sync_to_async(_read_pieces)
-    next_seq = 0
-    while pieces := await read(run, next_seq):
+    next_seq, num_left = 0, run.log_bytes
+    while num_left > 0 and (pieces := await read(run, next_seq)):
         for piece in pieces:
-            yield bytes(piece.data or b"")
+            data = bytes(piece.data or b"")[:num_left]
+            num_left -= len(data)
+            yield data
         next_seq = pieces[-1].seq + 1
 
 
@@ -89,26 +97,32 @@ def _find_piece(run: Run, line: int) -> int:
     return piece.seq if piece else 0
 
 
-def _iterate_lines(run: Run, from_seq: int) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, bytes) of each line from the piece on.
+def _iterate_lines(run: Run, from_seq: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield (number, bytes, how many bytes more it has) of each line from the piece on.
 
     Of a line that began in an earlier piece only the end is there.
     """
     number: int | None = None
-    open_parts: list[bytes] = []
+    line, num_cut = bytearray(), 0
     for piece in iterate_log(run, from_seq=from_seq):
         if number is None:
             number = piece.first_line or 0
-        *whole, rest = bytes(piece.data or b"").split(b"\n")
-        for line in whole:
-            open_parts.append(line)
-            yield number, b"".join(open_parts)
-            open_parts.clear()
+        *ends, rest = bytes(piece.data or b"").split(b"\n")
+        for part in ends:
+            num_cut += _append(line, part)
+            yield number, bytes(line), num_cut
+            line, num_cut = bytearray(), 0
             number += 1
-        if rest:
-            open_parts.append(rest)
-    if open_parts and number is not None:
-        yield number, b"".join(open_parts)
+        num_cut += _append(line, rest)
+    if line and number is not None:
+        yield number, bytes(line), num_cut
+
+
+def _append(line: bytearray, part: bytes) -> int:
+    """Lengthen a line as far as it may grow; return how many bytes found no room."""
+    room = _MOST_LINE_BYTES - len(line)
+    line += part[:room]
+    return max(0, len(part) - room)
 
 
 def _excerpt(line: bytes, at: int) -> str:

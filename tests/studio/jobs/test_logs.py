@@ -1,10 +1,12 @@
 """The log read back: by line, by word, as bytes, whatever the pieces it came in."""
 
 import pytest
+from asgiref.sync import async_to_sync
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from studio.jobs.logs import read_lines, search_lines
+from studio.jobs import logs
+from studio.jobs.logs import read_lines, search_lines, stream_bytes
 from studio.jobs.models import Run, RunEvent
 from tests.factories import make_claimed_run
 from tests.studio.jobs.test_ingest import post, say, start
@@ -56,6 +58,25 @@ def test_a_page_of_huge_lines_ends_early(alice):
     run = make_log(alice, *[b"x" * 65_535 + b"\n"] * 100)
     page = read_lines(run, from_line=0, limit=100)
     assert 1 <= len(page.lines) < 100
+
+
+def test_of_an_endless_line_the_page_holds_the_beginning(alice, monkeypatch):
+    monkeypatch.setattr(logs, "_MOST_LINE_BYTES", 6)
+    run = make_log(alice, b"10%\r20", b"%\r30%\r", b"40%\nshort\nnever end", b"s")
+    page = read_lines(run, from_line=0, limit=10)
+    said = "{} [+{} bytes, in the download]"
+    assert page.lines == [said.format("10%\r20", 9), "short", said.format("never ", 4)]
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_download_ends_where_it_was_said_to(alice):
+    run = make_log(alice, b"one\n", b"two\n")
+    post(run, say(3, b"said after the answer began\n"))
+
+    async def read_all() -> bytes:
+        return b"".join([part async for part in stream_bytes(run)])
+
+    assert async_to_sync(read_all)() == b"one\ntwo\n"
 
 
 def test_a_search_counts_lines_and_ignores_case(alice):
