@@ -143,12 +143,12 @@ def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | Non
         advice.refusals.append(_output_taken(output))
     advice.refusals.extend(_from_error(error) for error in pinned.errors)
     advice.resolved = pinned.resolved
-    if "dataset" in pinned.commits:
-        report = get_dataset_report(pinned.commits["dataset"])
-        advice.refusals.extend(_judge_dataset(report, spec.dataset))
-    if pinned.errors:
-        return None
     try:
+        if "dataset" in pinned.commits:
+            report = get_dataset_report(pinned.commits["dataset"])
+            advice.refusals.extend(_judge_dataset(report, spec.dataset))
+        if pinned.errors:
+            return None
         return _Inputs(
             get_model_shape(pinned.commits["model"]), get_data_facts(pinned.commits["dataset"])
         )

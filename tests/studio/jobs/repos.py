@@ -40,6 +40,12 @@ def make_dataset(repo_id: str, *, owner: User, num_bad: int = 0) -> Commit:
     return _push(owner, "dataset", repo_id, {"train.jsonl": "\n".join(rows).encode()})
 
 
+def make_unclear_dataset(repo_id: str, *, owner: User) -> Commit:
+    """Push two files of rows, of which nobody can say which is meant."""
+    rows = json.dumps(_make_row(0)).encode()
+    return _push(owner, "dataset", repo_id, {"a.jsonl": rows, "b.jsonl": rows})
+
+
 def _make_row(index: int) -> dict[str, object]:
     question = f"Question {index}: what does the furnace say? " * 4
     answer = f"Answer {index}: it feeds itself and keeps its fire. " * 4

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from studio.jobs.models import Job, Run
 from studio.jobs.run_tokens import make_run_token
 from tests.factories import make_claimed_run, make_job, make_node, make_run
-from tests.studio.jobs.repos import make_dataset
+from tests.studio.jobs.repos import make_dataset, make_unclear_dataset
 from tests.studio.jobs.test_ingest import end, post, say, start
 
 pytestmark = pytest.mark.django_db
@@ -148,6 +148,14 @@ def test_operators_see_all_jobs_and_mine_narrows(api, alice, olga, adam):
     assert client.get("/api/jobs/").json()["count"] == 2
     assert client.get("/api/jobs/?mine=true").json()["count"] == 1
     assert client.get("/api/jobs/?kind=serve").json()["count"] == 1
+
+
+def test_an_estimate_for_a_dataset_without_one_clear_file_refuses_that_alone(api, alice, spec):
+    make_unclear_dataset("alice/unclear", owner=alice)
+    wish = {"spec": spec | {"dataset": "alice/unclear"}, "flavor": "cpu-1"}
+    answer = send(api(alice), "/api/jobs/estimate/", wish)
+    codes = [refusal["code"] for refusal in answer.json()["refusals"]]
+    assert (answer.status_code, codes) == (200, ["dataset_file_unclear"])
 
 
 def make_jobs(owner, node, count: int) -> None:
