@@ -70,7 +70,7 @@ class ConversationApi(APIView):
 
     @extend_schema(request=shapes.ConversationInput, responses=shapes.ConversationOutput)
     def patch(self, request: Request, conversation_id: UUID) -> Response:
-        wish = read_input(shapes.ConversationInput, request.data)
+        wish = read_input(shapes.ConversationInput, request.data, partial=True)
         conversation = get_conversation(get_caller(request), conversation_id)
         update_conversation(by=get_caller(request), conversation=conversation, **wish)
         return Response(show_conversation(conversation))

@@ -10,6 +10,9 @@ def test_a_conversation_is_made_renamed_listed_and_deleted(api, alice):
     assert made["settings"]["max_tokens"] == 512
     one = f"{URL}{made['id']}/"
     assert client.patch(one, {"title": "Kilns"}, format="json").json()["title"] == "Kilns"
+    for change in ({"system": "Be brief."}, {"temperature": 0.1}):
+        settings = client.patch(one, {"settings": change}, format="json").json()["settings"]
+    assert (settings["system"], settings["temperature"]) == ("Be brief.", 0.1)
     page = client.get(URL).json()
     assert [head["title"] for head in page["results"]] == ["Kilns"]
     assert "messages" not in page["results"][0]
