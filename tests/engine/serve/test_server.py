@@ -144,6 +144,7 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x", "name": "a"}]}, "messages[0].name"),
         ({"stream_options": {"x": 1}}, "stream_options.x"),
+        ({"stop": ["x"] * 17}, "stop"),
         ({"max_tokens": 10**6}, "messages"),
     ],
 )
@@ -160,7 +161,8 @@ def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):
 
 def test_settings_that_ask_for_nothing_are_taken(http, base):
     neutral = {"n": 1, "frequency_penalty": 0, "logprobs": False, "tools": None, "user": "alice"}
-    body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2} | neutral
+    stop = "a text of more than sixteen characters"
+    body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2, "stop": stop} | neutral
     assert http.post("/v1/chat/completions", json=body).status_code == 200
 
 
