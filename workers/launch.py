@@ -100,6 +100,8 @@ def _find_checkpoint(node: NodeDir, order: RunOrder) -> Path | None:
         return None
     earlier = node.find_run(order.resume_run_id)
     checkpoint = earlier.find_last_checkpoint() if earlier else None
-    if checkpoint is None:
-        log.warning("no_checkpoint_kept", run_id=order.run_id, earlier=order.resume_run_id)
-    return checkpoint
+    if checkpoint is not None:
+        return checkpoint
+    log.warning("no_checkpoint_kept", run_id=order.run_id, earlier=order.resume_run_id)
+    # Who resumes does not want to pay for all of it again: the engine says that it is gone.
+    return node.runs / order.resume_run_id / "checkpoints" / "last"

@@ -81,8 +81,12 @@ def load_checkpoint(
     """Put model, optimizer and random state back as they were.
 
     Raises:
-        EngineError: bad_spec, when the checkpoint is of other data or another spec, or not whole.
+        EngineError: bad_spec, when the checkpoint is of other data or another spec, not whole, or
+            not there.
     """
+    if not folder.exists():
+        message = "The checkpoint to resume from is not on this node: retry the job from the start."
+        raise EngineError(Reason.BAD_SPEC, message)
     try:
         at = Progressed(**json.loads((folder / "progress.json").read_text()))
         state = load_file(folder / _ADAPTER)

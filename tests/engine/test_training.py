@@ -172,6 +172,14 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
         train_loop(other)
 
 
+def test_a_checkpoint_that_is_gone_is_refused(tmp_path):
+    training = make_training(tmp_path, resume_from=tmp_path / "swept" / "checkpoints" / "last")
+    with pytest.raises(EngineError, match="to resume from is not on this node") as caught:
+        train_loop(training)
+    assert caught.value.reason is Reason.BAD_SPEC
+    assert list_checkpoints(tmp_path) == []
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
 def test_the_rate_rises_to_its_peak_and_never_over_it(schedule):
     rates = [

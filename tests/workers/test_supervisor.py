@@ -386,6 +386,15 @@ async def test_a_resumed_run_gets_the_newest_checkpoint_of_the_earlier_one(
     assert Path(placement["resume_from"]) == earlier.path / "checkpoints" / "step-40"
 
 
+async def test_a_run_resumed_where_no_checkpoint_is_kept_does_not_start_from_nothing(
+    place_node: Node, make_order: MakeOrder
+) -> None:
+    later = place(place_node.dir, place_node.config, make_order(resume_run_id="swept"))
+    placement = json.loads((later.path / "placement.json").read_text())
+    assert placement["resume_from"] is not None
+    assert not Path(placement["resume_from"]).exists()
+
+
 async def test_a_heartbeat_says_what_the_node_has(place_node: Node, studio: StudioDouble) -> None:
     async with place_node.supervise():
         await until("a heartbeat", lambda: studio.heartbeats)
