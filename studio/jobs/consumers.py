@@ -6,14 +6,15 @@ The sockets do not lean on Redis: they open, and read at each poll, while it is 
 
 import asyncio
 import json
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 from urllib.parse import parse_qs
 
 import structlog
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from channels.layers import get_channel_layer
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError
 from redis.exceptions import RedisError
 from rest_framework.utils.encoders import JSONEncoder
 
@@ -26,10 +27,14 @@ from studio.jobs.serializers import JobOutput
 from studio.jobs.wakes import run_group, user_group
 
 log = structlog.get_logger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NOT_SIGNED_IN = 4401
 NOT_FOUND = 4404
 POLL_S = 2.0
+RECHECK_S = 10.0
+_FAILED = 1011  # RFC 6455, section 7.4.1
 _RETRY_S = 1.0
 _MOST_EVENTS = 500
 
@@ -38,10 +43,20 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
     """A socket that works whenever it is woken, and every 2 s without."""
 
     channel_layer_alias = ""  # the wakes below are listened to by hand: Redis may be away
+    _tasks: tuple[asyncio.Task[None], ...] = ()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Live as long as the socket, and leave nothing running however it ends."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def connect(self) -> None:
         self.user: User = self.scope["user"]
-        self._tasks: list[asyncio.Task[None]] = []
+        self._asked_at = asyncio.get_running_loop().time()
         self._is_woken = asyncio.Event()
         self._heard: list[dict[str, Any]] = []
         await self.accept()  # a browser learns a close code only of a socket that was open
@@ -53,12 +68,10 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
         except NotFound:
             await self.close(NOT_FOUND)
             return
-        self._tasks = [asyncio.create_task(self._listen(group)), asyncio.create_task(self._work())]
+        self._tasks = (asyncio.create_task(self._listen(group)), asyncio.create_task(self._work()))
 
-    async def disconnect(self, code: int) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Pass over whatever a page says: these sockets only speak."""
 
     async def open(self) -> str:
         """Check that the caller may watch, and name the group whose wakes to hear."""
@@ -92,18 +105,40 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
                     await _leave(layer, group, channel)
 
     async def _work(self) -> None:
-        while True:
+        code = None
+        while code is None:
             heard, self._heard = self._heard, []
             self._is_woken.clear()
-            try:
-                await self.work(heard)
-            except NotFound:
-                await self.close(NOT_FOUND)
-                return
-            except DatabaseError as error:  # away for a moment: the next poll reads on
-                log.warning("live.unread", error=str(error))
-            if not self._heard:  # else woken meanwhile
+            code = await self._work_once(heard)
+            if code is None and not self._heard:  # else woken meanwhile
                 await self._rest()
+        await self.close(code)
+
+    async def _work_once(self, heard: list[dict[str, Any]]) -> int | None:
+        """Return the code to close with, if this was the last time."""
+        try:
+            if not await self._is_welcome():
+                return NOT_SIGNED_IN
+            await self.work(heard)
+        except NotFound:
+            return NOT_FOUND
+        except (
+            DatabaseError,
+            InterfaceError,
+        ) as error:  # away: the next poll reads on
+            log.warning("live.unread", error=str(error))
+        except Exception:  # the outermost frame: a page whose socket closes comes back by itself
+            log.exception("live.failed")
+            return _FAILED
+        return None
+
+    async def _is_welcome(self) -> bool:
+        """Ask again, every 10 s, who is there: rights end while sockets are open."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._asked_at + RECHECK_S:
+            self.user = await self.scope["look_again"]()
+            self._asked_at = now
+        return bool(self.user.is_authenticated and self.user.is_active)
 
     async def _rest(self) -> None:
         try:
@@ -111,6 +146,11 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
                 await self._is_woken.wait()
         except TimeoutError:
             pass
+
+
+def _database_call(read: Callable[P, T]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Read in a thread of a pool: outside a request all sockets would wait for one thread."""
+    return database_sync_to_async(read, thread_sensitive=False)
 
 
 class RunConsumer(WokenConsumer):
@@ -122,21 +162,21 @@ class RunConsumer(WokenConsumer):
         self._next_seq = int(after) if after.isdecimal() and len(after) < 19 else 0
         self._sent_job: dict[str, Any] | None = None
         self._run_id = self.scope["url_route"]["kwargs"]["run_id"]
-        await database_sync_to_async(get_run)(self.user, self._run_id)
+        await _database_call(get_run)(self.user, self._run_id)
         return run_group(self._run_id)
 
     async def work(self, heard: list[dict[str, Any]]) -> None:
         if not heard or any(wake.get("is_moved") for wake in heard):
             await self._send_job()
         while True:
-            events, next_seq = await database_sync_to_async(self._read_events)()
+            events, next_seq = await _database_call(self._read_events)()
             if not events:
                 return
             await self.send_json({"type": "events", "events": events, "next_seq": next_seq})
             self._next_seq = next_seq
 
     async def _send_job(self) -> None:
-        job = await database_sync_to_async(self._read_job)()
+        job = await _database_call(self._read_job)()
         if job != self._sent_job:
             await self.send_json({"type": "job", "job": job})
             self._sent_job = job

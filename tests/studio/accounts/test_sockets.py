@@ -6,14 +6,14 @@ from asgiref.testing import ApplicationCommunicator
 
 from studio.accounts.services import create_personal_token
 from studio.asgi import application
+from studio.jobs import consumers
 
 TIMEOUT_S = 10
 
 pytestmark = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 
-async def open_socket(**headers):
-    """Return `open`, or the code with which it is closed once it was; `refused` before."""
+def make_socket(**headers):
     scope = {
         "type": "websocket",
         "path": "/ws/me/",
@@ -21,7 +21,12 @@ async def open_socket(**headers):
         "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
         "subprotocols": [],
     }
-    socket = ApplicationCommunicator(application, scope)
+    return ApplicationCommunicator(application, scope)
+
+
+async def open_socket(**headers):
+    """Return `open`, or the code with which it is closed once it was; `refused` before."""
+    socket = make_socket(**headers)
     await socket.send_input({"type": "websocket.connect"})
     answer = await socket.receive_output(TIMEOUT_S)
     if answer["type"] == "websocket.close":
@@ -66,6 +71,24 @@ def test_a_session_opens_it_only_from_its_own_pages(alice, api, settings, origin
     cookie = api(alice).cookies.output(header="", sep=";").strip()
     host = "localhost:8600"
     assert async_to_sync(open_socket)(cookie=cookie, origin=origin, host=host) == answered
+
+
+def test_who_signs_out_is_shown_out_of_open_sockets(alice, api, settings, monkeypatch):
+    memory = "channels.layers.InMemoryChannelLayer"
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": memory}}
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.0)
+    browser = api(alice)
+    cookie = browser.cookies.output(header="", sep=";").strip()
+    host = {"origin": "http://localhost:8600", "host": "localhost:8600"}
+
+    async def open_and_sign_out():
+        socket = make_socket(cookie=cookie, **host)
+        await socket.send_input({"type": "websocket.connect"})
+        assert (await socket.receive_output(TIMEOUT_S))["type"] == "websocket.accept"
+        await sync_to_async(browser.logout)()
+        return (await socket.receive_output(TIMEOUT_S))["code"]
+
+    assert async_to_sync(open_and_sign_out)() == 4401
 
 
 def test_a_disabled_persons_token_is_not_signed_in(alice):

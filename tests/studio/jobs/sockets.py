@@ -1,15 +1,22 @@
 """A WebSocket client inside the process. Channels' own needs daphne, which nothing here uses."""
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from channels.routing import URLRouter
 
 from studio.routing import websocket_urlpatterns
 
 TIMEOUT_S = 10
+
+
+def _look_again(user: Any) -> Any:
+    user.refresh_from_db()
+    return user
 
 
 class Socket(ApplicationCommunicator):
@@ -24,6 +31,7 @@ class Socket(ApplicationCommunicator):
             "headers": [],
             "subprotocols": [],
             "user": user,
+            "look_again": sync_to_async(partial(_look_again, user)),
         }
         super().__init__(URLRouter(websocket_urlpatterns), scope)
 

@@ -7,6 +7,7 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import AnonymousUser
 
+from studio.accounts.models import User
 from studio.jobs import consumers
 from studio.jobs.models import Run
 from studio.jobs.services import stop_job
@@ -139,6 +140,39 @@ async def test_nobody_is_closed_4401(alice):
     run = await sync_to_async(make_claimed_run)(alice)
     assert await closed_with(Socket(AnonymousUser(), f"/ws/runs/{run.pk}/")) == 4401
     assert await closed_with(Socket(AnonymousUser(), "/ws/me/")) == 4401
+
+
+@pytest.mark.parametrize("frame", [{"text": "no json"}, {"text": "{}"}, {"bytes": b"\0"}])
+async def test_what_a_page_says_is_passed_over(alice, frame):
+    run = await sync_to_async(make_claimed_run)(alice)
+    socket = Socket(alice, f"/ws/runs/{run.pk}/")
+    await socket.connect()
+    await socket.send_input({"type": "websocket.receive", **frame})
+    await tell(run, start())
+    assert len(await socket.receive_events(1)) == 1
+    await socket.disconnect()
+
+
+async def test_a_socket_that_fails_leaves_nothing_running(alice, monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("a defect")
+
+    run = await sync_to_async(make_claimed_run)(alice)
+    monkeypatch.setattr(consumers, "describe_job", fail)
+    before = asyncio.all_tasks()
+    socket = Socket(alice, f"/ws/runs/{run.pk}/")
+    assert await closed_with(socket) == 1011
+    await socket.disconnect()
+    assert asyncio.all_tasks() == before
+
+
+async def test_who_is_disabled_is_shown_out(alice, monkeypatch):
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.0)
+    run = await sync_to_async(make_claimed_run)(alice)
+    socket = Socket(alice, f"/ws/runs/{run.pk}/")
+    await socket.connect()
+    await sync_to_async(User.objects.filter(pk=alice.pk).update)(is_active=False)
+    assert await socket.receive_close() == 4401
 
 
 async def test_my_pages_hear_that_my_jobs_changed(alice, bob, no_poll):
