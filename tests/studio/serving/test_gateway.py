@@ -65,8 +65,6 @@ def test_an_answer_under_way_holds_no_database_connection(client_of, alice, serv
     server.holds_after = 1
     client = client_of(alice)
     before = count_open_connections()
-    from asgiref.sync import sync_to_async
-    from studio.serving import doors
     with client.stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as answer:
         lines = answer.iter_lines()  # held: a generator that is dropped closes the answer
         assert next(lines).startswith("data:")
