@@ -1,12 +1,13 @@
 """The reporter: carries each run's events up, in order, until the studio has all; stop wishes down.
 
-Its memory is the studio's `next_seq`: after any crash it asks once and goes on from there. It
-starts and ends nothing: a wish to stop goes into the run's folder, where the supervisor finds it.
+Its memory is the studio's `next_seq`: after any crash it asks once and goes on from there. A wish
+to stop goes into the run's folder, where the supervisor finds it: the reporter itself ends a run
+only where that folder takes no file.
 """
 
 import asyncio
+import signal
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -26,6 +27,7 @@ SCAN_EVERY_S = 0.1
 PROOF_EVERY_S = 1.0
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MOST_S = 2.0
+DISK_AGAIN_S = 5.0
 REFUSED_AGAIN_S = 5.0
 REFUSED_LIMIT_S = (
     600.0  # a studio restored from backup has ten minutes before unknown runs are ended
@@ -38,13 +40,14 @@ class RunReporter:
     """Reports one run."""
 
     def __init__(
-        self, run: RunDir, order: RunOrder, client: StudioClient, is_alive: Callable[[], bool]
+        self, run: RunDir, order: RunOrder, client: StudioClient, runtime: Runtime
     ) -> None:
-        """Take the run, and how to tell whether it lives."""
+        """Take the run, and what tells whether it lives."""
         self._run = run
         self._token = order.run_token
         self._client = client
-        self._is_alive = is_alive
+        self._runtime = runtime
+        self._was_terminated = False
         self._follower = Follower(run.events_path)
         self._batch_limit: int | None = 0  # the first batch is empty: it asks where to begin
         self._as_log_seq: int | None = None
@@ -53,6 +56,14 @@ class RunReporter:
 
     async def run(self) -> None:
         """Report until the studio has the final event, or will never take it."""
+        while True:
+            try:
+                return await self._report()
+            except OSError as error:  # of this run's folder: a full disk, say
+                log.error("report_failed", run_id=self._run.run_id, error=str(error))
+                await asyncio.sleep(DISK_AGAIN_S)
+
+    async def _report(self) -> None:
         posted = 0.0
         while True:
             lines = self._next_lines()
@@ -89,13 +100,26 @@ class RunReporter:
 
     def _accept(self, answer: EventsAnswer, lines: list[Line]) -> bool:
         self._refused_since = self._batch_limit = None
-        if answer.stop is not None and self._run.wish_stop(answer.stop):
-            log.info("stop_wished", run_id=self._run.run_id, reason=answer.stop.reason.value)
+        if answer.stop is not None:
+            self._pass_on(answer.stop)
         if lines and answer.next_seq == lines[-1].seq + 1:
             self._follower.pass_line(lines[-1])
         elif not self._follower.seek(answer.next_seq):
             log.error("studio_is_ahead", run_id=self._run.run_id, next_seq=answer.next_seq)
         return self._mark_if_done(answer.next_seq)
+
+    def _pass_on(self, wish: StopWish) -> None:
+        try:
+            if self._run.wish_stop(wish):
+                log.info("stop_wished", run_id=self._run.run_id, reason=wish.reason.value)
+        except OSError as error:  # a full disk, and this run may be what fills it: end it unwritten
+            log.error("stop_not_written", run_id=self._run.run_id, error=str(error))
+            if not self._was_terminated:
+                self._was_terminated = True
+                self._runtime.signal(self._run, signal.SIGTERM)
+
+    def _is_alive(self) -> bool:
+        return self._runtime.look(self._run) is not Life.GONE
 
     def _mark_if_done(self, next_seq: int) -> bool:
         is_final = self._run.is_final()  # first: what is final grows no more
@@ -156,7 +180,7 @@ class Reporter:
                 self._tasks = {id_: task for id_, task in self._tasks.items() if not task.done()}
                 for run in self._node.list_active():
                     if run.run_id not in self._tasks and (order := self._find_order(run)):
-                        work = RunReporter(run, order, self._client, self._make_is_alive(run)).run()
+                        work = RunReporter(run, order, self._client, self._runtime).run()
                         self._tasks[run.run_id] = group.create_task(work)
                 await asyncio.sleep(SCAN_EVERY_S)
 
@@ -165,6 +189,3 @@ class Reporter:
         if run.read_launch_time() is None or run.is_reported():
             return None
         return run.read_order()
-
-    def _make_is_alive(self, run: RunDir) -> Callable[[], bool]:
-        return lambda: self._runtime.look(run) is not Life.GONE

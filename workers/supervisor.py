@@ -72,7 +72,7 @@ class Supervisor:
                 self._begin(path.stem, self._take_order(path.stem))
         for run in self.node.list_active():
             if run.run_id not in self._busy:
-                self._care(run)
+                self._try_care(run)
 
     def _begin(self, run_id: str, work: Coroutine[Any, Any, None]) -> None:
         self._busy[run_id] = asyncio.create_task(work, name=run_id)
@@ -122,6 +122,13 @@ class Supervisor:
             stop=run.read_stop(),
             terminated_s=None if terminated is None else time.monotonic() - terminated,
         )
+
+    def _try_care(self, run: RunDir) -> None:
+        try:
+            self._care(run)
+        except (OSError, ValueError):  # of this run's folder: a full disk, a file that is none
+            log.exception("care_failed", run_id=run.run_id)
+            self._begin(run.run_id, asyncio.sleep(RETRY_S))
 
     def _care(self, run: RunDir) -> None:
         view = self.view(run)
@@ -187,6 +194,9 @@ class Supervisor:
         usage = shutil.disk_usage(self.node.path)
         keep_s = KEEP_FULL_S if usage.used / usage.total > FULL_SHARE else KEEP_S
         for run in self.node.list_shelved():
-            if time.time() - run.path.stat().st_mtime > keep_s:
-                shutil.rmtree(run.path)
-                log.info("run_swept", run_id=run.run_id)
+            try:
+                if time.time() - run.path.stat().st_mtime > keep_s:
+                    shutil.rmtree(run.path)
+                    log.info("run_swept", run_id=run.run_id)
+            except OSError as error:  # removed in this moment, or not removable: the others are
+                log.error("sweep_failed", run_id=run.run_id, error=str(error))

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import json
 import random
+import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -189,6 +191,55 @@ async def test_a_stop_in_an_answer_reaches_the_run_folder_and_the_first_one_stan
     wish = run.read_stop()
     assert wish is not None
     assert (wish.reason, wish.message) == (Reason.POINTS_EXHAUSTED, "No points are left.")
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, method: str, full: RunDir) -> list[object]:
+    """Let a write into one run's folder fail for as long as the returned list holds anything."""
+    real, is_full = getattr(RunDir, method), [True]
+
+    def write_or_fail(run: RunDir, value: object) -> object:
+        if is_full and run == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(run, value)
+
+    monkeypatch.setattr(RunDir, method, write_or_fail)
+    return is_full
+
+
+async def test_a_run_whose_folder_takes_no_file_is_reported_later_and_holds_up_no_other(
+    node: NodeDir,
+    client: StudioClient,
+    studio: StudioDouble,
+    make_run: Callable[[], RunDir],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reporter_module, "DISK_AGAIN_S", 0.01)
+    full, other = make_run(), make_run()
+    is_full = fill_disk(monkeypatch, "mark_reported", full)
+    write(full, make_end(0))
+    async with report(node, client):
+        await until("its events", lambda: studio.is_final(full.run_id))
+        write(other, make_end(0))
+        await until("the other's mark", other.is_reported)
+        is_full.clear()
+        await until("the mark", full.is_reported)
+
+
+async def test_a_stop_that_cannot_be_written_ends_the_run_all_the_same(
+    node: NodeDir,
+    client: StudioClient,
+    studio: StudioDouble,
+    make_run: Callable[[], RunDir],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = make_run()
+    fill_disk(monkeypatch, "wish_stop", run)
+    sent: list[tuple[RunDir, signal.Signals]] = []
+    monkeypatch.setattr(ProcessRuntime, "signal", lambda _, run, signum: sent.append((run, signum)))
+    studio.stop = {"reason": "stopped_by_owner", "message": ""}
+    async with report(node, client):
+        await until("two answers", lambda: studio.proofs.get(run.run_id, 0) > 2)
+    assert sent == [(run, signal.SIGTERM)]
 
 
 async def test_an_event_the_studio_cannot_read_arrives_as_log_and_the_rest_as_it_is(

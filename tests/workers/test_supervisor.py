@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -358,6 +359,38 @@ async def test_a_reported_run_is_shelved_and_keeps_its_folder(
         place_node.run(order).mark_reported(3)
         await until("the shelf", lambda: not place_node.dir.list_active())
     assert place_node.run(order).is_final()
+
+
+async def test_a_run_with_an_odd_file_holds_up_no_other(
+    place_node: Node, make_order: MakeOrder
+) -> None:
+    odd, other = make_order(), make_order()
+    run = place(place_node.dir, place_node.config, odd)
+    run.mark_launch("process")
+    (run.path / "stop.json").write_text('{"reason": "a whim"}')
+    place_node.dir.spool_order(other)
+    async with place_node.supervise():
+        await until("the end", place_node.run(other).is_final)
+
+
+async def test_what_cannot_be_swept_keeps_nothing_else(
+    place_node: Node, make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = [place(place_node.dir, place_node.config, make_order()) for _ in range(3)]
+    stuck, real = runs[1], shutil.rmtree
+    for run in runs:
+        place_node.dir.shelve_run(run)
+        os.utime(run.path, (1.0, 1.0))
+
+    def remove(path: Path) -> None:
+        if path == stuck.path:
+            raise PermissionError(path)
+        real(path)
+
+    supervisor = Supervisor(place_node.config, place_node.runtime(), place_node.client)
+    monkeypatch.setattr(shutil, "rmtree", remove)
+    supervisor.sweep()
+    assert [run.path.exists() for run in runs] == [False, True, False]
 
 
 async def test_only_what_was_reported_long_ago_is_swept(
