@@ -114,12 +114,15 @@ class Parent:
         delay_s = _FIRST_DELAY_S
         while not self._stopping:
             begun = time.monotonic()
-            code = await self._run_once(part, log)
+            try:
+                ending = _describe(await self._run_once(part, log))
+            except OSError as error:  # no process to be had, say: there may be one later
+                ending = str(error)
             if self._stopping:
                 break
             if time.monotonic() - begun > _STEADY_AFTER_S:
                 delay_s = _FIRST_DELAY_S
-            self.say(f"{part.name} ended ({_describe(code)}); starting it again")
+            self.say(f"{part.name} ended ({ending}); starting it again")
             await self._pause(delay_s)
             delay_s = min(delay_s * 2, _LONGEST_DELAY_S)
 
@@ -180,8 +183,13 @@ class Parent:
         else:
             self._pids[name] = pid
         draft = self._places.pids_file.with_suffix(".new")
-        draft.write_text(json.dumps(self._pids))
-        os.replace(draft, self._places.pids_file)
+        try:
+            draft.write_text(json.dumps(self._pids))
+            os.replace(draft, self._places.pids_file)
+        except (
+            OSError
+        ) as error:  # a full disk: the file only helps to tidy up after a killed parent
+            self.say(f"{self._places.pids_file} was not written ({error})")
 
     def say(self, text: str) -> None:
         """Tell the person at the terminal."""

@@ -162,6 +162,34 @@ def test_output_lands_in_a_log_of_the_part(places):
     assert log.read_text().splitlines()[2] == "\ufffd no newlineawake"
 
 
+def test_a_part_is_kept_alive_where_its_pid_cannot_be_written(places):
+    places.pids_file.with_suffix(".new").mkdir()
+    log = places.log_dir / "short.log"
+    part = Part("short", (sys.executable, "-c", "print('again')"), dict(os.environ))
+
+    run_for_a_while(
+        places, [part], until_true=lambda: log.exists() and log.read_text().count("again") > 1
+    )
+
+    assert log.read_text().count("again") > 1
+
+
+def test_a_part_that_cannot_be_started_is_tried_again(places, tmp_path):
+    program, log = tmp_path / "program", places.log_dir / "late.log"
+
+    def install_and_look() -> bool:
+        if log.exists() and not program.exists():  # the first try has failed or is about to
+            program.write_text("#!/bin/sh\necho came up\n")
+            program.chmod(0o700)
+        return log.exists() and "came up" in log.read_text()
+
+    run_for_a_while(
+        places, [Part("late", (str(program),), dict(os.environ))], until_true=install_and_look
+    )
+
+    assert "came up" in log.read_text()
+
+
 def test_redis_stops_after_the_parts_that_use_it(places, tmp_path):
     order = tmp_path / "order"
     source = (
