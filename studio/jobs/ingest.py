@@ -57,7 +57,7 @@ def claim_run(*, run: Run, placement_number: int) -> Claim:
     run = _lock(run)
     if run.is_final or run.status == Status.STOPPING:
         return Claim(start=False, reason=f"The run is {run.status}.")
-    if placement_number != run.placement_number:
+    if placement_number != run.placement_number or run.node_id is None:
         return Claim(start=False, reason=_ELSEWHERE)
     if run.next_seq:
         return Claim(start=False, reason="The run has started already.")

@@ -231,6 +231,8 @@ def _say_why(run: Run, online: dict[int, Node]) -> None:
     else:
         message = "All nodes are busy: the run waits for its turn."
     if run.message != message or run.node_id is not None:
+        if run.node_id is not None:
+            run.placement_number += 1  # an order that is still on its way starts nothing
         run.message, run.node, run.device_indexes = message, None, []
         run.save()
         wake_run_viewers(run, is_moved=True)

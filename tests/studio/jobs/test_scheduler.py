@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from studio.celery import app as studio_app
 from studio.compute.models import Node
+from studio.jobs.ingest import claim_run
 from studio.jobs.models import Run
 from studio.jobs.run_tokens import BadRunToken, make_run_token, read_run_token
 from studio.jobs.scheduler import list_queue, make_order, place_runs, send_orders
@@ -135,6 +136,23 @@ def test_a_run_leaves_a_node_that_went_away_before_it_claimed(alice):
     assert placed(run) == ["lab-2"]
     with pytest.raises(BadRunToken):
         read_run_token(old_token)
+
+
+def test_a_node_that_lost_its_run_and_comes_back_starts_nothing(alice):
+    node = make_node("lab-1")
+    run = make_job(owner=alice).current_run
+    place_runs()
+    old = Run.objects.get(pk=run.pk)
+    Node.objects.filter(pk=node.pk).update(last_seen_at=timezone.now() - timedelta(minutes=1))
+    place_runs()
+    assert placed(run) == [None]
+    assert not claim_run(run=run, placement_number=old.placement_number).start
+    assert not claim_run(run=run, placement_number=run.placement_number).start
+    Node.objects.filter(pk=node.pk).update(last_seen_at=timezone.now())
+    place_runs()
+    assert placed(run) == ["lab-1"]
+    assert not claim_run(run=run, placement_number=old.placement_number).start
+    assert claim_run(run=run, placement_number=run.placement_number).start
 
 
 def test_a_run_leaves_a_node_that_does_not_answer_where_there_is_another(alice):
