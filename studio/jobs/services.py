@@ -14,7 +14,7 @@ from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
 from studio.core import audit
-from studio.core.errors import BadInput, Conflict, NotFound
+from studio.core.errors import BadInput, Conflict, NotFound, StudioError
 from studio.jobs.advisor import Advice, advise
 from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
 from studio.jobs.kicks import kick_scheduler
@@ -76,7 +76,12 @@ def submit_job(
     body_hash = _hash_body(spec, flavor_name, name)
     if job := _find_by_key(owner, key, body_hash):
         return job, False
-    launch = (_plan_own if is_platform else _plan)(owner, spec, flavor_name)
+    try:
+        launch = (_plan_own if is_platform else _plan)(owner, spec, flavor_name)
+    except StudioError:  # perhaps only because the same launch has taken the points meanwhile
+        if job := _find_by_key(owner, key, body_hash):
+            return job, False
+        raise
     try:
         with transaction.atomic():
             job = _make_job(owner, launch, name)
@@ -253,8 +258,12 @@ def _check_may_stop(by: User | None, job: Job) -> None:
 
 
 def _lock_current_run(job: Job) -> Run:
+    """Lock the newest run; while one waits for the lock, a retry may make a newer one."""
     locked = Run.objects.select_for_update(of=("self",)).select_related("job__owner", "job__flavor")
-    return locked.filter(job=job).order_by("-index")[:1].get()
+    while True:
+        run = locked.filter(job=job).order_by("-index")[:1].get()
+        if not job.runs.filter(index__gt=run.index).exists():
+            return run
 
 
 def _say_stop(reason: Reason) -> str:

@@ -226,6 +226,25 @@ def test_fifty_launches_with_points_for_one_make_one(alice, adam, spec):
 
 
 @pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_retries_sent_at_once_make_one_run_and_a_stop_finds_it(alice, adam, spec):
+    grant_points(by=adam, to=alice, mpoints=10_000_000, note="", key="many")
+    job = submit(alice, spec)
+    stop_job(by=alice, job=job)
+    outcomes = run_at_once(8, lambda: retry_job(by=alice, job=job, resume=False))
+    assert sorted(outcomes) == ["made"] + ["not_ended"] * 7
+    assert stop_job(by=alice, job=job).current_run.index == 2
+    assert set(job.runs.values_list("status", flat=True)) == {"stopped"}
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_launch_sent_again_is_answered_though_it_took_the_last_points(alice, adam, spec):
+    hold = advise(alice, spec, "cpu-1").hold_mpoints
+    grant_points(by=adam, to=alice, mpoints=int(hold * 1.5), note="", key="one")
+    assert run_at_once(10, lambda: submit(alice, spec, key="k")) == ["made"] * 10
+    assert Job.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
 def test_one_key_sent_twenty_times_at_once_makes_one_job(alice, adam, spec):
     grant_points(by=adam, to=alice, mpoints=10_000_000, note="", key="many")
     outcomes = run_at_once(20, lambda: submit(alice, spec, key="k"))
