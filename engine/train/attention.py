@@ -14,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
 from engine.data.batch import Layout
+from engine.errors import EngineError
+from engine.status import Reason
 
 PACKED = "athanor_packed"
 # Gathered positions for one of the row. Behind a long shared beginning there are many times more,
@@ -32,6 +34,9 @@ def attend_packed(
     dropout: float = 0.0,
     scaling: float | None = None,
     layout: Layout | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **ignored: Any,
 ) -> tuple[Tensor, None]:
     """Attend within each sample, causally; return 1 x T x H x D.
@@ -40,7 +45,19 @@ def attend_packed(
     Filling lies behind a sample's own tokens, where causality hides it. What is kept for the
     backward pass is bounded by the row, however often its beginning is shared. Without a layout
     the row is one sample.
+
+    Raises:
+        EngineError: bad_model, for attention that does more: caps its scores, has sinks, or looks
+            back over a window that is shorter than a sample.
     """
+    if softcap is not None or s_aux is not None:
+        raise _refuse("caps its scores" if softcap is not None else "has sinks")
+    longest = max((b.shape[1] for b in layout.buckets), default=0) if layout else key_BKTD.shape[2]
+    if sliding_window is not None and longest > sliding_window:
+        raise _refuse(
+            f"sees {sliding_window} tokens and the longest sample has {longest}",
+            mend="lower max_length, or ",
+        )
     if layout is None:
         is_causal = query_BHTD.shape[2] > 1  # one token behind a cache sees all of it
         out = F.scaled_dot_product_attention(
@@ -86,6 +103,11 @@ def _attend_bucket(
         enable_gqa=True,
     )
     return out_NHLD.transpose(1, 2).flatten(0, 1).index_select(0, places)
+
+
+def _refuse(what: str, *, mend: str = "") -> EngineError:
+    message = f"model: its attention {what}, which this trainer does not do: {mend}"
+    return EngineError(Reason.BAD_MODEL, f"{message}pick another base model.")
 
 
 AttentionInterface.register(PACKED, attend_packed)

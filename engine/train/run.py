@@ -20,6 +20,7 @@ from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.attention import PACKED
 from engine.train.checkpoint import save_adapter
+from engine.train.likeness import check_likeness
 from engine.train.loop import Training, train_loop
 from engine.train.sample import answer_greedily
 
@@ -51,6 +52,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     data = _prepare(data_at.path, renderer, emitter)
     print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
     base = load_base(base_at.path, precision=spec.precision, device=device, attention=PACKED)
+    check_likeness(base, data.samples, device)
     model = add_adapter(base, spec.lora, seed=spec.seed)
     model.print_trainable_parameters()
 
