@@ -41,9 +41,10 @@ def save_checkpoint(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     save_adapter(model, draft)
-    torch.save(
-        {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}, draft / "trainer.pt"
-    )
+    kept = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
+    if model.device.type == "cuda":  # dropout there draws from the device's own generator
+        kept["device_rng"] = torch.cuda.get_rng_state(model.device)
+    torch.save(kept, draft / "trainer.pt")
     (draft / "progress.json").write_text(json.dumps(asdict(at)))
     for path in draft.iterdir():
         _sync(path)
@@ -98,6 +99,8 @@ def load_checkpoint(
     set_peft_model_state_dict(model, state)
     optimizer.load_state_dict(saved["optimizer"])
     torch.set_rng_state(saved["rng"])
+    if model.device.type == "cuda" and "device_rng" in saved:  # none where a CPU wrote it
+        torch.cuda.set_rng_state(saved["device_rng"], model.device)
     return at
 
 

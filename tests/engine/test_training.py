@@ -40,7 +40,7 @@ def make_spec(**changes):
     return TrainSpec.model_validate({**wanted, **changes})
 
 
-def make_training(run_dir, spec=None, *, events=None, gate=None, resume_from=None):
+def make_training(run_dir, spec=None, *, events=None, gate=None, resume_from=None, device="cpu"):
     spec = spec or make_spec()
     torch.manual_seed(spec.seed)
     renderer = Renderer(make_tokenizer(), max_length=spec.max_length)
@@ -54,9 +54,9 @@ def make_training(run_dir, spec=None, *, events=None, gate=None, resume_from=Non
     base.requires_grad_(False)
     return Training(
         spec=spec,
-        model=add_adapter(base, spec.lora, seed=spec.seed),
+        model=add_adapter(base.to(device), spec.lora, seed=spec.seed),
         samples=[renderer.render(talk, row=row) for row, talk in enumerate(talks)],
-        device=torch.device("cpu"),
+        device=torch.device(device),
         run_dir=run_dir,
         emitter=Emitter(events.append if events is not None else None),
         gate=gate or StopGate(),
@@ -82,13 +82,21 @@ def test_it_learns_what_it_is_shown(tmp_path):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path):
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+
+@pytest.mark.parametrize(
+    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])]
+)
+def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, device):
     whole_events, rest_events = [], []
-    whole = make_training(tmp_path / "whole", events=whole_events)
+    whole = make_training(tmp_path / "whole", events=whole_events, device=device)
     train_loop(whole)
     checkpoint = list_checkpoints(tmp_path / "whole")[0]
     first = int(checkpoint.name.removeprefix("step-"))
-    rest = make_training(tmp_path / "rest", events=rest_events, resume_from=checkpoint)
+    rest = make_training(
+        tmp_path / "rest", events=rest_events, resume_from=checkpoint, device=device
+    )
     train_loop(rest)
     expected = {step: loss for step, loss in get_losses(whole_events).items() if step > first}
     assert expected
