@@ -4,18 +4,40 @@ import codecs
 import json
 import math
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, Protocol
 
 from rest_framework import serializers
 from rest_framework.parsers import BaseParser
 
-from studio.core.errors import BadInput
+from studio.core.errors import BadInput, TooBig
+
+MOST_BODY_BYTES = 16 * 2**20
 
 
 class BadJson(BadInput):
     """The body is not JSON that can be kept."""
 
     code = "bad_json"
+
+
+class Readable(Protocol):
+    """A file, or a request, which reads like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return that many bytes, or fewer at the end."""
+        ...
+
+
+def read_body(stream: Readable, most_bytes: int = MOST_BODY_BYTES) -> bytes:
+    """Return a request's body, of which no more than that is ever in memory.
+
+    Raises:
+        TooBig: it is longer.
+    """
+    body = stream.read(most_bytes + 1)
+    if len(body) > most_bytes:
+        raise TooBig(f"The body has more than {most_bytes} bytes: send less at once.")
+    return body
 
 
 class JsonParser(BaseParser):
@@ -25,7 +47,7 @@ class JsonParser(BaseParser):
 
     def parse(
         self,
-        stream: IO[bytes],
+        stream: Readable,
         media_type: str | None = None,
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
@@ -33,8 +55,9 @@ class JsonParser(BaseParser):
 
         Raises:
             BadJson: it is not JSON in UTF-8, nests too deep, or holds text that cannot be kept.
+            TooBig: it has more than 16 MiB.
         """
-        body = stream.read().removeprefix(codecs.BOM_UTF8)
+        body = read_body(stream).removeprefix(codecs.BOM_UTF8)
         try:
             value = json.loads(body.decode(), parse_float=_read_float, parse_constant=_read_float)
         except UnicodeDecodeError as error:

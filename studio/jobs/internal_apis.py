@@ -10,12 +10,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from engine.events import Event
-from studio.core.errors import BadInput, NotFound, TooBig
+from studio.core.errors import BadInput, NotFound
+from studio.core.inputs import read_body
 from studio.jobs.models import Run
 from studio.jobs.run_tokens import BadRunToken, read_any_run_token
 from studio.jobs.services import Post, claim_run, ingest_events
-
-_MOST_BYTES = 16 * 2**20
 
 
 class EventsInput(BaseModel):
@@ -68,7 +67,7 @@ class RunPostApi(RunDoor):
         run, placement_number = self.get_caller(request, run_id)
         if placement_number != run.placement_number:
             raise BadRunToken("This run was given to another node.")
-        given = read_events_input(request.body)
+        given = read_events_input(read_body(request._request))
         post = Post(now=given.now, alive=given.alive, events=given.events)
         receipt = ingest_events(run=run, post=post)
         stop = receipt.stop and {"reason": receipt.stop[0], "message": receipt.stop[1]}
@@ -79,11 +78,8 @@ def read_events_input(body: bytes) -> EventsInput:
     """Read a reporter's post.
 
     Raises:
-        TooBig: more than 16 MiB.
         BadInput: malformed; the sentence names the field, and the event's seq where it has one.
     """
-    if len(body) > _MOST_BYTES:
-        raise TooBig(f"A batch of {len(body)} bytes is too big: send at most {_MOST_BYTES}.")
     try:
         return EventsInput.model_validate_json(body)
     except ValidationError as error:

@@ -1,6 +1,5 @@
 """Conversations at the dashboard's API, and the stream of a turn."""
 
-from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -118,7 +117,7 @@ ask.cls, ask.initkwargs = TurnSchema, {}  # type: ignore[attr-defined]  # read b
 
 async def _ask(request: HttpRequest, conversation_id: UUID) -> HttpResponseBase:
     user = await sign_in(request, scope="chat")
-    wish: dict[str, Any] = read_input(shapes.TurnInput, JsonParser().parse(BytesIO(request.body)))
+    wish: dict[str, Any] = read_input(shapes.TurnInput, JsonParser().parse(request))
     asked = Ask(**wish)
     turn = await database_sync_to_async(begin_turn)(
         by=user, conversation_id=conversation_id, ask=asked

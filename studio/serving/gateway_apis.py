@@ -12,7 +12,8 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from studio.core.errors import BadInput, NotFound, StudioError, TooBig
+from studio.core.errors import BadInput, NotFound, StudioError
+from studio.core.inputs import JsonParser
 from studio.hub.models import Repo, Role
 from studio.hub.selectors import get_repo
 from studio.serving.doors import sign_in
@@ -21,7 +22,6 @@ from studio.serving.selectors import ModelNotServed, list_models
 
 log = structlog.get_logger(__name__)
 SCOPE = "chat"
-_MAX_BODY_BYTES = 8 * 2**20
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -106,13 +106,7 @@ async def _relay(answer: Answer) -> AsyncIterator[bytes]:
 
 
 def _read_body(request: HttpRequest) -> dict[str, Any]:
-    length = request.headers.get("Content-Length", "")
-    if length.isdigit() and int(length) > _MAX_BODY_BYTES:
-        raise TooBig(f"The request has more than {_MAX_BODY_BYTES} bytes: send less.")
-    try:
-        body = json.loads(request.body)
-    except (ValueError, RecursionError) as error:
-        raise BadInput("The body is not JSON: send a JSON object.", code="bad_json") from error
+    body = JsonParser().parse(request)
     if not isinstance(body, dict):
         raise BadInput("The body is not an object: send a JSON object.", code="bad_json")
     if not isinstance(body.get("model"), str) or not body["model"]:

@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from studio.core.inputs import MOST_BODY_BYTES
+
 pytestmark = pytest.mark.django_db
 SHAPE = {"code", "message", "field", "params"}
 
@@ -34,6 +36,11 @@ def test_a_body_that_cannot_be_kept_gets_one_sentence(api, alice, body, word):
     assert answer.json()["code"] == "bad_json"
     assert word in answer.json()["message"]
     assert "Traceback" not in answer.json()["message"]
+
+
+def test_a_body_is_not_read_beyond_the_most(api, alice):
+    answer = send(api(alice), b'{"theme": "' + b"x" * MOST_BODY_BYTES + b'"}')
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_big")
 
 
 @pytest.mark.parametrize("body", [b"[]", b"5", b"null", b'"x"'])

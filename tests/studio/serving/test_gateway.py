@@ -192,6 +192,9 @@ def test_a_token_without_the_scope_does_not_chat(client_of, alice, server):
     [
         (b"{", "not JSON"),
         (b"[]", "not an object"),
+        (b'{"model": "a/b", "messages": [{"role": "user", "content": "\\ud83d"}]}', "surrogate"),
+        (b'{"model": "a/b\\u0000"}', "NUL"),
+        (b'{"model": "a/b", "temperature": NaN}', "NaN"),
         (b"{}", "model is missing"),
         (b'{"model": 3}', "model is missing"),
     ],
