@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from studio.accounts.models import User
 from studio.core import audit
-from studio.core.errors import BadInput, Conflict, Forbidden
+from studio.core.errors import BadInput, Conflict, Forbidden, NotFound
 from studio.hub.access import check_may_write
 from studio.hub.cards import Description, describe
 from studio.hub.errors import FileNotThere
@@ -25,6 +25,8 @@ from studio.hub.names import check_path, check_repo_name
 from studio.hub.reports import find_data_file, get_report
 from studio.hub.storage import get_store
 
+MAX_FILE_BYTES = 256 * 2**20
+"""The largest file that a commit may bring over the hub's protocol."""
 _MOST_FILES = 20_000
 _MOST_MESSAGE = 300
 _INSERT_ROWS = 500
@@ -139,8 +141,7 @@ def commit_files(*, by: User, repo: Repo, changes: Changes, words: Words) -> Com
             if path.endswith(".jsonl"):
                 get_report(blob)
     with transaction.atomic():
-        # The head is read after the lock is ours: joined, it could be that of before the wait.
-        repo = Repo.objects.select_for_update(of=("self",)).get(pk=repo.pk)
+        repo = _lock_repo(repo)
         _check_parent(repo, words)
         before = _read_manifest(repo.head)
         after = _apply(before, changes)
@@ -162,7 +163,7 @@ def update_repo(
         NotFound, Forbidden: the caller may not write here.
     """
     check_may_write(by, repo)
-    repo = Repo.objects.select_for_update(of=("self",)).get(pk=repo.pk)
+    repo = _lock_repo(repo)
     repo.visibility = repo.visibility if visibility is None else visibility
     repo.summary = repo.summary if summary is None else summary
     repo.full_clean(validate_constraints=False)
@@ -179,9 +180,22 @@ def delete_repo(*, by: User, repo: Repo) -> None:
         NotFound, Forbidden: the caller may not write here.
     """
     check_may_write(by, repo)
-    Repo.objects.filter(pk=repo.pk).update(head=None)
-    Repo.objects.get(pk=repo.pk).delete()
+    repo = _lock_repo(repo)
+    repo.head = None
+    repo.save(update_fields=["head"])
+    repo.delete()
     audit.record("repo.deleted", actor=by, subject=repo.repo_id, kind=repo.kind)
+
+
+def _lock_repo(repo: Repo) -> Repo:
+    """Lock a repo and read it again; it may have been deleted meanwhile.
+
+    Its head is not joined: that could be the head of before the wait for the lock.
+    """
+    locked = Repo.objects.select_for_update(of=("self",)).filter(pk=repo.pk).first()
+    if locked is None:
+        raise NotFound
+    return locked
 
 
 def _check_parent(repo: Repo, words: Words) -> None:

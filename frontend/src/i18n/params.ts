@@ -8,4 +8,5 @@ export function n(value: unknown, divisor = 1): string {
   return new Intl.NumberFormat("en", { maximumFractionDigits: 2 }).format(value / divisor);
 }
 
+export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;

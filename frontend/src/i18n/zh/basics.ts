@@ -1,5 +1,5 @@
 import type { basics as en } from "../en/basics";
-import { GIB, n } from "../params";
+import { GIB, MIB, n } from "../params";
 
 export const basics: typeof en = {
   app: "Athanor",
@@ -51,8 +51,13 @@ export const basics: typeof en = {
     dataset_bad_rows: (p) =>
       `数据集 ${n(p.num_rows)} 行中有 ${n(p.num_bad)} 个坏行，第一个在第 ${n(p.line)} 行。`,
     dataset_empty: () => "数据集里没有可以学习的行，请换一个或重新上传。",
+    adapter_too_large: (p) =>
+      `适配器将有 ${n(p.needed_bytes, MIB)} MiB，而仓库最多接收 ${n(p.most_bytes, MIB)} MiB。` +
+      `请把秩降到 ${n(p.rank)}，或少选几个模块。`,
     no_node_online: () => "当前没有节点在线，任务会排队等待。",
     flavor_unavailable: () => "在线节点都容纳不下这个规格，请换一个。",
+    output_taken: (p) => `${n(p.repo)} 是一个基座模型，请给适配器换一个名称。`,
+    dataset_file_unclear: (p) => `${n(p.dataset)} 里分不清哪一个 .jsonl 文件是训练数据。`,
     unknown_flavor: (p) => `没有名为 ${n(p.name)} 的规格，请另选一个。`,
     kind_not_offered: () => "这里只能发起 train 类型的任务。",
     idempotency_conflict: () => "这次提交与之前的内容冲突，请刷新页面后重试。",
