@@ -4,8 +4,6 @@ import json
 import math
 from typing import Any, BinaryIO
 
-from pydantic import ValidationError
-
 from engine.specs.estimate import ModelShape
 from studio.core.errors import BadInput
 from studio.hub.cards import ADAPTER_CONFIG, CONFIG, MAX_TEXT_BYTES, read_json
@@ -13,6 +11,7 @@ from studio.hub.models import Blob, Commit
 from studio.hub.storage import get_store
 
 _MAX_HEADER_BYTES = 64 * 2**20
+_MOST_PARAMS = 10**14
 _BYTES_PER_PARAM = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
@@ -93,9 +92,11 @@ def _read_shape(commit: Commit) -> ModelShape:
         )
     try:
         num_params = sum(_count_in(blob) for blob in weights)
+        if not 0 < num_params < _MOST_PARAMS:
+            raise ValueError("its safetensors headers name no weights that could be there")
         config = read_json(read_text(files[CONFIG]))
         return ModelShape.from_config(config, num_params=num_params)
-    except (ValueError, TypeError, ValidationError, ZeroDivisionError) as error:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
         raise _refusal(f"{repo_id} cannot be used: {error}", "model_unknown") from error
 
 

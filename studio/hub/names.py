@@ -48,8 +48,9 @@ def check_path(path: str, *, field: str = "path") -> str:
     """
     wrong = _find_wrong(path)
     if wrong:
-        message = f"{field}: {path[:120]!r} cannot be a file's path: {wrong}."
-        raise BadInput(message, field=field, code="bad_path", path=path[:120])
+        shown = path[:120].encode("utf-8", "replace").decode()
+        message = f"{field}: {shown!r} cannot be a file's path: {wrong}."
+        raise BadInput(message, field=field, code="bad_path", path=shown)
     return path
 
 

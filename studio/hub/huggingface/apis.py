@@ -111,7 +111,10 @@ class PathsInfoApi(HubApi):
         commit = self.find_commit(kind, namespace, name, revision)
         data = _body(request)
         paths = data.getlist("paths") if isinstance(data, QueryDict) else data.get("paths", [])
-        wanted = [str(path).strip("/") for path in ([paths] if isinstance(paths, str) else paths)]
+        paths = [paths] if isinstance(paths, str) else paths
+        if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+            raise BadInput("paths: give a list of texts.", field="paths", code="bad_paths")
+        wanted = [path.strip("/") for path in paths]
         return Response(show_paths(list_files(commit), wanted))
 
 

@@ -51,7 +51,8 @@ class HubApi(APIView):
         if code:
             response.headers["X-Error-Code"] = code
         if isinstance(exc, StudioError | APIException):
-            response.headers["X-Error-Message"] = message.encode("ascii", "replace").decode()
+            one_line = " ".join(message.split())
+            response.headers["X-Error-Message"] = one_line.encode("ascii", "replace").decode()
         return response
 
     def reader(self) -> Reader:

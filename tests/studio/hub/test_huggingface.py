@@ -77,14 +77,71 @@ def test_a_file_of_20_mib_goes_the_regular_way_both_ways(client_of, alice, tmp_p
     assert Path(got).read_bytes() == content
 
 
-def test_a_file_over_64_mib_is_refused_in_one_sentence(client_of, alice, tmp_path):
+def test_a_file_over_256_mib_is_refused_in_one_sentence(client_of, alice, tmp_path):
     api = client_of(alice)
     api.create_repo("alice/wide")
     big = tmp_path / "model.safetensors"
     with big.open("wb") as file:
-        file.truncate(64 * 2**20 + 1)
-    with pytest.raises(HfHubHTTPError, match="64 MiB at most: save the model in smaller shards"):
+        file.truncate(256 * 2**20 + 1)
+    with pytest.raises(HfHubHTTPError, match="256 MiB at most: save the model in smaller shards"):
         api.upload_file(path_or_fileobj=big, path_in_repo=big.name, repo_id="alice/wide")
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"key": "deletedFile", "value": {"path": "a\\nb"}}', "control character"),
+        ('{"key": "lfsFile", "value": {"path": "a\\ud83d"}}', "control character"),
+        (
+            '{"key": "file", "value": {"path": "a", "content": "QQ=", "encoding": "base64"}}',
+            "base64",
+        ),
+        ('{"key": "file", "value": {"path": "a", "content": 5}}', "content is missing"),
+        ('{"key": "file", "value": {"path": "../a", "content": ""}}', "cannot be a file's path"),
+    ],
+)
+def test_a_commit_line_that_is_none_gets_one_sentence(client_of, alice, hub, line, said):
+    api = client_of(alice)
+    api.create_repo("alice/tiny")
+    answer = httpx.post(
+        f"{hub}/api/models/alice/tiny/commit/main",
+        content='{"key": "header", "value": {"summary": "s"}}\n' + line,
+        headers={"Authorization": f"Bearer {api.token}"},
+    )
+    assert answer.status_code == 400
+    assert said in answer.headers["X-Error-Message"]
+
+
+def test_files_come_as_text_too_and_with_content_before_or_after(client_of, alice, hub):
+    api = client_of(alice)
+    api.create_repo("alice/tiny")
+    lines = [
+        '{"key": "header", "value": {"summary": "s"}}',
+        '{"key": "file", "value": {"path": "a", "content": "abcd"}}',
+        '{"key": "file", "value": {"encoding": "base64", "content": "YWJjZA==", "path": "b"}}',
+        '{"key": "file", "value": {"path": "c", "content": "", "encoding": "base64"}}',
+        '{"key": "file", "value": {"path": "d", "content": "\\"content\\": \\"x\\""}}',
+    ]
+    headers = {"Authorization": f"Bearer {api.token}"}
+    url = f"{hub}/api/models/alice/tiny/commit/main"
+    assert httpx.post(url, content="\n".join(lines), headers=headers).status_code == 200
+    got = {
+        path: httpx.get(f"{hub}/alice/tiny/resolve/main/{path}", headers=headers).text
+        for path in "abcd"
+    }
+    assert got == {"a": "abcd", "b": "abcd", "c": "", "d": '"content": "x"'}
+
+
+@pytest.mark.parametrize("paths", [5, None, [1], {"a": 1}])
+def test_paths_that_are_no_texts_are_refused(client_of, alice, folder, hub, paths):
+    api = client_of(alice)
+    push(api, folder)
+    answer = httpx.post(
+        f"{hub}/api/models/alice/tiny/paths-info/main",
+        json={"paths": paths},
+        headers={"Authorization": f"Bearer {api.token}"},
+    )
+    assert (answer.status_code, answer.json()["field"]) == (400, "paths")
 
 
 def test_what_is_unchanged_is_not_sent_again(client_of, alice, folder):

@@ -1,6 +1,7 @@
 """Commits, imports and sweeps, below the API."""
 
 from datetime import timedelta
+from functools import partial
 from io import BytesIO, StringIO
 
 import pytest
@@ -13,7 +14,7 @@ from studio.core.errors import BadInput, Conflict, Forbidden, NotFound
 from studio.hub.cards import read_card
 from studio.hub.downloads import RangeNotThere, Span, read_range
 from studio.hub.errors import FileNotThere, RevisionNotThere
-from studio.hub.model_facts import count_params
+from studio.hub.model_facts import count_params, read_shape
 from studio.hub.models import Blob, BlobReport, Commit, Repo
 from studio.hub.names import check_path
 from studio.hub.reports import check_file, iter_rows
@@ -23,7 +24,7 @@ from studio.hub.selectors import (
     get_model_shape,
     resolve_revision,
 )
-from studio.hub.services import Changes, Words, commit_files
+from studio.hub.services import Changes, Words, commit_files, delete_repo, update_repo
 from studio.hub.storage import get_store
 from studio.hub.sweeping import sweep_blobs
 from tests.studio.hub.made import make_row, push, store
@@ -112,6 +113,33 @@ def test_params_are_counted_from_the_header_alone():
     content = make_safetensors({"a": [3, 4], "b": [5], "c": []})
     header_end = content.index(b"}}") + 40
     assert count_params(BytesIO(content[:header_end])) == 12 + 5 + 1
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '{"a": {"shape": [1' + "0" * 400 + "]}}",
+        '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"a": {"shape": [0]}}',
+    ],
+)
+@pytest.mark.django_db
+def test_a_header_of_no_possible_weights_makes_no_model(alice, header):
+    weights = len(header).to_bytes(8, "little") + header.encode()
+    files = {**MODEL_FILES, "model.safetensors": weights}
+    commit = push(alice, "alice/odd", files, kind="model")
+    with pytest.raises(BadInput, match="alice/odd cannot be used"):
+        read_shape(commit)
+
+
+@pytest.mark.django_db
+def test_a_repo_that_went_meanwhile_is_not_found(alice):
+    commit = push(alice, "alice/odd", {"a.txt": b"a"})
+    gone = Repo.objects.get(pk=commit.repo_id)
+    delete_repo(by=alice, repo=commit.repo)
+    for work in (delete_repo, partial(update_repo, summary="x")):
+        with pytest.raises(NotFound):
+            work(by=alice, repo=gone)
 
 
 @pytest.mark.parametrize(
