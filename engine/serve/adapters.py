@@ -37,6 +37,11 @@ class AdapterFiles:
     config: LoraConfig
     weights: dict[str, Tensor]
 
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes beside the base, in float32."""
+        return sum(4 * weight.numel() for weight in self.weights.values())
+
 
 def read_adapter(folder: Path) -> AdapterFiles:
     """Read a peft folder.

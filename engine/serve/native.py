@@ -83,9 +83,13 @@ class NativeBackend:
         self._fetch_adapter = fetch_adapter
         self._tokenizer_lock = threading.Lock()  # a fast tokenizer takes one encoder at a time
         self._change_lock = threading.Lock()  # one adapter comes or goes at a time
-        self._names = threading.Condition()  # guards the four below
-        self._keys: dict[str, str] = {}  # adapter's name -> its key in the rack, never used again
+        self._kept = frozenset(spec.adapters)  # what the spec asks for is never unloaded
+        self._adapter_memory_bytes = spec.adapter_memory_bytes
+        self._names = threading.Condition()  # guards the five below
+        # Adapter's name -> its key in the rack, never used again. Least recently asked first.
+        self._keys: dict[str, str] = {}
         self._refs: dict[str, str] = {}
+        self._sizes: dict[str, int] = {}
         self._in_flight: Counter[str | None] = Counter()
         self._num_keys = 0
         self._scheduler = Scheduler(AdapterRack(model), max_waiting=spec.max_waiting)
@@ -112,6 +116,8 @@ class NativeBackend:
             ticket = Ticket(answer, key, on_piece, lambda: self._leave(key))
             self._scheduler.enter(ticket)
             self._in_flight[key] += 1
+            if key is not None:
+                self._keys[request.model] = self._keys.pop(request.model)
         return ticket
 
     def load_adapter(self, name: str, ref: str) -> None:
@@ -133,20 +139,16 @@ class NativeBackend:
                 self._num_keys += 1
                 key = f"adapter{self._num_keys}"  # peft takes no dots or slashes
             files = read_adapter(self._fetch_adapter(ref))
+            self._make_room(files.size_bytes)
             self._scheduler.between_turns(lambda rack: rack.add(key, files))
             with self._names:
                 self._keys[name], self._refs[name] = key, ref
+                self._sizes[name] = files.size_bytes
 
     def unload_adapter(self, name: str) -> None:
         """Take a name away; see `Backend.unload_adapter`."""
         with self._change_lock:
-            with self._names:
-                if name not in self._keys:
-                    raise ModelUnknown(name, field="lora_name")
-                key = self._keys.pop(name)
-                del self._refs[name]
-                self._names.wait_for(lambda: not self._in_flight[key])
-            self._scheduler.between_turns(lambda rack: rack.remove(key))
+            self._take_away(name)
 
     def is_healthy(self) -> bool:
         """Say whether it still makes tokens."""
@@ -155,6 +157,26 @@ class NativeBackend:
     def close(self) -> None:
         """Abort everything and end the decoding thread."""
         self._scheduler.close()
+
+    def _make_room(self, size_bytes: int) -> None:
+        """Unload what was asked least recently until so many bytes more fit, or nothing is left."""
+        while True:
+            with self._names:
+                held_bytes = sum(self._sizes.values())
+                oldest = next((name for name in self._keys if name not in self._kept), None)
+            if oldest is None or held_bytes + size_bytes <= self._adapter_memory_bytes:
+                return
+            self._take_away(oldest)
+
+    def _take_away(self, name: str) -> None:
+        """Refuse who comes from now on, wait for who is there, and drop the weights."""
+        with self._names:
+            if name not in self._keys:
+                raise ModelUnknown(name, field="lora_name")
+            key = self._keys.pop(name)
+            del self._refs[name], self._sizes[name]
+            self._names.wait_for(lambda: not self._in_flight[key])
+        self._scheduler.between_turns(lambda rack: rack.remove(key))
 
     def _render(self, messages: Sequence[dict[str, str]]) -> list[int]:
         try:

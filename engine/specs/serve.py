@@ -39,3 +39,10 @@ class ServeSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """Requests that may wait; one more is told to come back later."""
+    adapter_memory_bytes: int = Field(
+        default=2**30,
+        ge=0,
+        title="Memory for adapters",
+        json_schema_extra={"part": "how", "unit": "bytes", "advanced": True},
+    )
+    """All adapters together; beyond it the one that was asked least recently is unloaded."""

@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 from engine.errors import EngineError
 from engine.models.load import load_base, load_tokenizer
 from engine.serve import decoding
+from engine.serve.adapters import read_adapter
 from engine.serve.backend import ChatRequest, ModelUnknown, RequestRefused, Sampling
 from engine.serve.native import find_end_ids
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
@@ -150,6 +151,26 @@ def test_a_taken_name_is_refused(base, red, blue, backend):
     for name in (str(red), str(base)):
         with pytest.raises(RequestRefused, match="unload it first"):
             backend.load_adapter(name, str(blue))
+
+
+def test_the_adapter_asked_least_recently_makes_room_for_another(base, red):
+    with open_backend(base, adapter_memory_bytes=2 * read_adapter(red).size_bytes) as backend:
+        backend.load_adapter("one", str(red))
+        backend.load_adapter("two", str(red))
+        ask(backend, "one", LONG)
+        backend.load_adapter("three", str(red))
+        assert [model.name for model in backend.list_models()] == [str(base), "one", "three"]
+        with pytest.raises(ModelUnknown):
+            ask(backend, "two", LONG)
+        backend.load_adapter("two", str(red))
+        assert ask(backend, "two", LONG) == ask(backend, "three", LONG)
+
+
+def test_an_adapter_of_the_spec_stays_and_one_that_never_fits_is_alone(base, red, blue):
+    with open_backend(base, adapters=(str(red),), adapter_memory_bytes=0) as backend:
+        for name in ("one", "two"):
+            backend.load_adapter(name, str(blue))
+            assert {model.name for model in backend.list_models()} == {str(base), str(red), name}
 
 
 def test_an_adapter_that_cannot_be_loaded_takes_no_name(tmp_path, base, backend):

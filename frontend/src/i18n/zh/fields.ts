@@ -37,6 +37,10 @@ export const fields: Record<string, { title: string; help: string }> = {
   sample_prompts: { title: "样例提示", help: "每次评估时让模型作答，看着它学习。" },
   adapters: { title: "适配器", help: "启动时加载；运行中还可以再加。" },
   max_context: { title: "最长上下文", help: "提示和回答合计的长度；更长的请求会被拒绝。" },
+  adapter_memory_bytes: {
+    title: "适配器内存",
+    help: "所有适配器合计；超出后卸下最久没有被提问的那个。",
+  },
   max_waiting: { title: "最长队列", help: "可以等待的请求数；再多就请对方稍后再来。" },
 };
 
