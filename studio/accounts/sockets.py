@@ -5,11 +5,13 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
-from channels.auth import AuthMiddlewareStack, get_user
+from channels.auth import AuthMiddlewareStack
 from channels.db import database_sync_to_async
 from channels.security.websocket import AllowedHostsOriginValidator, WebsocketDenier
 from django.conf import settings
+from django.contrib.auth import get_user
 from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest
 
 from studio.accounts.authentication import find_token, read_bearer
 from studio.accounts.models import User
@@ -66,7 +68,8 @@ def _find_reader(raw: str) -> User | AnonymousUser:
     return token.user if token and token.allows("read") else AnonymousUser()
 
 
-async def _find_session_user(key: str | None) -> User | AnonymousUser:
-    store = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    user: User | AnonymousUser = await get_user({"session": store})
-    return user
+@_in_a_pool
+def _find_session_user(key: str | None) -> User | AnonymousUser:
+    request = HttpRequest()
+    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
+    return get_user(request)

@@ -1,5 +1,8 @@
 """Who may open a WebSocket: tokens from anywhere, sessions only from our own pages."""
 
+import asyncio
+import threading
+
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from asgiref.testing import ApplicationCommunicator
@@ -80,13 +83,22 @@ def test_who_signs_out_is_shown_out_of_open_sockets(alice, api, settings, monkey
     browser = api(alice)
     cookie = browser.cookies.output(header="", sep=";").strip()
     host = {"origin": "http://localhost:8600", "host": "localhost:8600"}
+    is_out = threading.Event()
+
+    def sign_out_and_hold_the_shared_thread():
+        browser.logout()
+        is_out.wait(60)
 
     async def open_and_sign_out():
         socket = make_socket(cookie=cookie, **host)
         await socket.send_input({"type": "websocket.connect"})
         assert (await socket.receive_output(TIMEOUT_S))["type"] == "websocket.accept"
-        await sync_to_async(browser.logout)()
-        return (await socket.receive_output(TIMEOUT_S))["code"]
+        holding = asyncio.create_task(sync_to_async(sign_out_and_hold_the_shared_thread)())
+        try:
+            return (await socket.receive_output(TIMEOUT_S))["code"]
+        finally:
+            is_out.set()
+            await holding
 
     assert async_to_sync(open_and_sign_out)() == 4401
 
