@@ -5,6 +5,7 @@ The sockets do not lean on Redis: they open, and read at each poll, while it is 
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
@@ -112,7 +113,8 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
             code = await self._work_once(heard)
             if code is None and not self._heard:  # else woken meanwhile
                 await self._rest()
-        await self.close(code)
+        with contextlib.suppress(OSError):
+            await self.close(code)
 
     async def _work_once(self, heard: list[dict[str, Any]]) -> int | None:
         """Return the code to close with, if this was the last time."""
@@ -122,11 +124,10 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
             await self.work(heard)
         except NotFound:
             return NOT_FOUND
-        except (
-            DatabaseError,
-            InterfaceError,
-        ) as error:  # away: the next poll reads on
+        except (DatabaseError, InterfaceError) as error:  # away: the next poll reads on
             log.warning("live.unread", error=str(error))
+        except OSError:  # the page has left, and its disconnect is on the way
+            return _FAILED
         except Exception:  # the outermost frame: a page whose socket closes comes back by itself
             log.exception("live.failed")
             return _FAILED

@@ -1,17 +1,21 @@
 """The live page: everything after its cursor, in order, whatever becomes of the wakes."""
 
 import asyncio
+import threading
 
 import pytest
+import structlog
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import AnonymousUser
+from uvicorn.protocols.utils import ClientDisconnected
 
 from studio.accounts.models import User
 from studio.jobs import consumers
 from studio.jobs.models import Run
+from studio.jobs.selectors import describe_job
 from studio.jobs.services import stop_job
-from tests.factories import make_claimed_run
+from tests.factories import make_claimed_run, make_job
 from tests.studio.jobs.sockets import Socket
 from tests.studio.jobs.test_ingest import end, post, say, start
 
@@ -164,6 +168,44 @@ async def test_a_socket_that_fails_leaves_nothing_running(alice, monkeypatch):
     assert await closed_with(socket) == 1011
     await socket.disconnect()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_page_that_leaves_while_it_is_told_something_is_no_defect(alice, monkeypatch):
+    async def send_to_nobody(*args, **kwargs):
+        raise ClientDisconnected
+
+    run = await sync_to_async(make_claimed_run)(alice)
+    monkeypatch.setattr(consumers.RunConsumer, "send_json", send_to_nobody)
+    socket = Socket(alice, f"/ws/runs/{run.pk}/")
+    with structlog.testing.capture_logs() as logged:
+        assert await closed_with(socket) == 1011
+        await socket.disconnect()
+    assert "live.failed" not in {line["event"] for line in logged}
+
+
+async def test_a_slow_read_holds_up_no_other_page(alice, bob, monkeypatch):
+    slow = await sync_to_async(make_claimed_run)(alice)
+    quick = (await sync_to_async(make_job)(owner=bob)).current_run
+    has_begun, go_on = threading.Event(), threading.Event()
+
+    def describe_slowly(job):
+        if job.pk == slow.job_id:
+            has_begun.set()
+            go_on.wait(60)
+        return describe_job(job)
+
+    monkeypatch.setattr(consumers, "describe_job", describe_slowly)
+    hers, his = Socket(alice, f"/ws/runs/{slow.pk}/"), Socket(bob, f"/ws/runs/{quick.pk}/")
+    try:
+        await hers.connect()
+        assert await asyncio.to_thread(has_begun.wait, 10)
+        await his.connect()
+        assert (await his.receive("job"))["job"]["id"] == str(quick.job_id)
+    finally:
+        go_on.set()
+    assert (await hers.receive("job"))["job"]["id"] == str(slow.job_id)
+    await hers.disconnect()
+    await his.disconnect()
 
 
 async def test_who_is_disabled_is_shown_out(alice, monkeypatch):
