@@ -22,7 +22,6 @@ from rest_framework.utils.encoders import JSONEncoder
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.jobs.history import read_events
-from studio.jobs.models import Run
 from studio.jobs.selectors import describe_job, get_job, get_run
 from studio.jobs.serializers import JobOutput
 from studio.jobs.wakes import run_group, user_group
@@ -187,7 +186,7 @@ class RunConsumer(WokenConsumer):
         return dict(JobOutput(describe_job(get_job(self.user, run.job_id))).data)
 
     def _read_events(self) -> tuple[list[dict[str, Any]], int]:
-        run = Run(pk=self._run_id)
+        run = get_run(self.user, self._run_id)
         return read_events(run, after=self._next_seq, limit=_MOST_EVENTS)
 
 

@@ -217,6 +217,20 @@ async def test_who_is_disabled_is_shown_out(alice, monkeypatch):
     assert await socket.receive_close() == 4401
 
 
+async def test_who_no_longer_operates_is_shown_out_of_a_log_that_never_rests(
+    alice, olga, no_poll, monkeypatch
+):
+    monkeypatch.setattr(consumers, "RECHECK_S", 0.0)
+    run = await sync_to_async(make_claimed_run)(alice, status="running")
+    socket = Socket(olga, f"/ws/runs/{run.pk}/")
+    await socket.connect()
+    await socket.receive("job")
+    await heard_by(run)
+    await sync_to_async(User.objects.filter(pk=olga.pk).update)(role="member")
+    await tell(run, say(0, b"secret\n"))
+    assert await socket.receive_close() == 4404
+
+
 async def test_my_pages_hear_that_my_jobs_changed(alice, bob, no_poll):
     run = await sync_to_async(make_claimed_run)(alice, status="running")
     mine, his = Socket(alice, "/ws/me/"), Socket(bob, "/ws/me/")
