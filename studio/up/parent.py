@@ -186,9 +186,7 @@ class Parent:
         try:
             draft.write_text(json.dumps(self._pids))
             os.replace(draft, self._places.pids_file)
-        except (
-            OSError
-        ) as error:  # a full disk: the file only helps to tidy up after a killed parent
+        except OSError as error:  # a full disk; the file only tidies up after a killed parent
             self.say(f"{self._places.pids_file} was not written ({error})")
 
     def say(self, text: str) -> None:
