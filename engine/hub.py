@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import httpx2
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from engine.emitter import ArtifactRole, Emitter, measure_folder
@@ -135,6 +135,8 @@ def _insist(call: Callable[[], T], purpose: _Purpose) -> T:
             if answer is not None and answer.status_code not in _RETRIED_CODES:
                 raise _refusal(answer, purpose) from error
             if answer is None and not _is_network(error):
+                if isinstance(error, LocalEntryNotFoundError):
+                    raise _strangeness(error, purpose) from error
                 raise
             if time.monotonic() + wait_s > deadline:
                 raise _absence(purpose) from error
@@ -166,6 +168,11 @@ def _refusal(answer: httpx2.Response, purpose: _Purpose) -> EngineError:
     else:
         what = f"is refused by the hub ({answer.status_code}: {answer.text.strip()[:200]})"
     return EngineError(purpose.refused, f"{purpose.subject} {what}; check the name.")
+
+
+def _strangeness(error: OSError, purpose: _Purpose) -> EngineError:
+    said = " ".join(str(error).split())[:200]
+    return EngineError(purpose.refused, f"{purpose.subject} cannot be fetched: {said}")
 
 
 def _absence(purpose: _Purpose) -> EngineError:

@@ -9,7 +9,7 @@ from studio.core.pages import dashboard, unknown_api
 
 urlpatterns = [
     path("healthz", healthz),
-    path("admin/", admin.site.urls),
+    path("_admin/", admin.site.urls),  # `admin` is a person, with repos at /admin/...
     # Doors of allauth that send mail with links to pages that this studio does not have.
     re_path(
         r"^_allauth/\w+/v1/(?:auth/(?:password|email|phone)|account/(?:email|phone))", unknown_api

@@ -16,7 +16,9 @@ _username_is_namespace = RegexValidator(
     "Use letters and digits, with single dots, dashes or underscores between them.",
     code="bad_username",
 )
-_RESERVED = {"api", "datasets", "healthz", "models", "spaces", "static", "v1", "ws"}
+_RESERVED = frozenset(
+    {"api", "datasets", "healthz", "models", "signin", "spaces", "static", "v1", "ws"}
+)
 
 
 def refuse_reserved(username: str) -> None:

@@ -4,8 +4,10 @@ The whole way through a real hub is gone in `tests/studio/hub` and `tests/journe
 """
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,13 @@ def address(answers) -> Iterator[str]:
         def log_message(self, *args):
             return
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    with serve(Refusing) as url:
+        yield url
+
+
+@contextmanager
+def serve(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -74,6 +82,32 @@ def test_a_repo_that_is_not_there_is_named(tmp_path, address, kind, reason):
     with pytest.raises(EngineError, match=f"{kind}: alice/none does not exist") as caught:
         hub.fetch_repo("alice/none", kind, place(tmp_path, address), Emitter())
     assert caught.value.reason == reason
+
+
+def test_what_is_no_hub_is_told_as_such(tmp_path):
+    about = {"id": "a/b", "sha": "0" * 40, "siblings": [{"rfilename": "config.json"}]}
+
+    class Odd(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            tree = [{"type": "file", "path": "config.json", "oid": "0" * 40, "size": 2}]
+            body = json.dumps(tree if "/tree/" in self.path else about).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_HEAD(self):  # a sign-in page, say: 200 and none of a hub's headers
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *args):
+            return
+
+    with serve(Odd) as url, pytest.raises(EngineError, match="a/b cannot be fetched") as caught:
+        hub.fetch_repo("a/b", "model", place(tmp_path, url), Emitter())
+    assert caught.value.reason == Reason.BAD_MODEL
 
 
 def test_a_hub_that_is_busy_is_asked_again(tmp_path, address, answers, monkeypatch):

@@ -1,9 +1,14 @@
 """Oneself, tokens and people over HTTP, and who may see them."""
 
 import json
+import re
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.core.exceptions import ValidationError
+from django.urls import URLResolver, get_resolver, resolve
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -227,6 +232,31 @@ def test_a_bad_or_taken_name_is_refused(api, alice, adam, name):
     assert answer.status_code == 400
     assert answer.json()["field"] == "username"
     assert User.objects.count() == 2
+
+
+def list_first_words(routes: Any) -> set[str]:
+    """The first folder of every address there is."""
+    words = set()
+    for route in routes:
+        pattern = str(route.pattern)
+        if not pattern.strip("^") and isinstance(route, URLResolver):
+            words |= list_first_words(route.url_patterns)
+        words |= set(re.findall(r"^\^?(\w+)(?:/|$)", pattern))
+    return words
+
+
+def test_a_free_name_is_an_address_of_repos_and_of_nothing_else():
+    words = {*list_first_words(get_resolver().url_patterns), "admin", "static", "ws"}
+    assert {"api", "v1", "signin", "healthz", "datasets", "_admin"} <= words
+    free = set()
+    for word in words:
+        with suppress(ValidationError):
+            User(username=word, password="x").full_clean()
+            free.add(word)
+    assert "admin" in free
+    for word in free:
+        found = resolve(f"/{word}/tiny/resolve/main/config.json")
+        assert found.kwargs["namespace"] == word
 
 
 def test_the_disabled_lose_session_token_and_link_at_once(api, alice, adam):
