@@ -48,4 +48,5 @@ export const units: Record<string, string> = {
   tokens: "词元",
   steps: "步",
   passes: "遍",
+  bytes: "字节",
 };
