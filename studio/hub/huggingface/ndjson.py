@@ -1,7 +1,7 @@
 """Reads a commit as Hugging Face clients send it: JSON lines, a header first, files in base64.
 
-One line is in memory at a time, and of a large file once as base64 and once as bytes. Each file is
-safe on disk before the next line is read.
+One line is in memory at a time, and of a large file once as base64 and once as bytes; all else in a
+line is short. Each file is safe on disk before the next line is read.
 """
 
 import binascii
@@ -18,6 +18,8 @@ from studio.hub.services import MAX_FILE_BYTES, Changes, Words, store_blob
 
 MAX_COMMIT_BYTES = 2**30
 _MAX_LINE_BYTES = MAX_FILE_BYTES * 4 // 3 + 2**16
+# Parsed JSON takes up to 25 times its length (lists in a list), so a file's base64 stays out of it.
+_MAX_JSON_BYTES = 16 * 2**20
 # JSON escapes every quote within a text, so this stands nowhere but where it means what it says.
 _CONTENT = re.compile(rb'"content"\s*:\s*"([A-Za-z0-9+/]+={0,2})"')
 
@@ -77,8 +79,15 @@ def _check_length(request: HttpRequest) -> None:
 def _read_line(line: bytes, number: int) -> tuple[str, dict[str, Any]]:
     """Return a line's operation; the content of a file in base64 as it lies in the line."""
     content = _CONTENT.search(line)
+    rest = line if content is None else _cut_out(line, *content.span(1))
+    if len(rest) > _MAX_JSON_BYTES:
+        message = (
+            f"line {number}: it has {len(rest) / 2**20:.0f} MiB beside base64 and "
+            f"{_MAX_JSON_BYTES // 2**20} MiB are the most: send a large file's content in base64."
+        )
+        raise TooBig(message, line=number)
     try:
-        body = json.loads(line if content is None else _cut_out(line, *content.span(1)))
+        body = json.loads(rest)
         key, value = body["key"], body["value"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         message = f'line {number}: write {{"key": ..., "value": {{...}}}}.'

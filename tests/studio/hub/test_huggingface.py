@@ -132,6 +132,19 @@ def test_files_come_as_text_too_and_with_content_before_or_after(client_of, alic
     assert got == {"a": "abcd", "b": "abcd", "c": "", "d": '"content": "x"'}
 
 
+@pytest.mark.parametrize("most", ["[" + "[]," * (6 * 2**20) + "[]]", '"' + "a " * 2**23 + '"'])
+def test_a_long_line_that_is_no_file_in_base64_is_refused_unparsed(client_of, alice, hub, most):
+    api = client_of(alice)
+    api.create_repo("alice/tiny")
+    answer = httpx.post(
+        f"{hub}/api/models/alice/tiny/commit/main",
+        content=f'{{"key": "file", "value": {{"path": "a", "content": {most}}}}}',
+        headers={"Authorization": f"Bearer {api.token}"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_big")
+    assert "in base64" in answer.headers["X-Error-Message"]
+
+
 @pytest.mark.parametrize("paths", [5, None, [1], {"a": 1}])
 def test_paths_that_are_no_texts_are_refused(client_of, alice, folder, hub, paths):
     api = client_of(alice)
