@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 NOT_SIGNED_IN = 4401
 NOT_FOUND = 4404
+COME_AGAIN = 4412  # as another person, or to hear 4401: a new password is a new session, too
 POLL_S = 2.0
 RECHECK_S = 10.0
 _FAILED = 1011  # RFC 6455, section 7.4.1
@@ -119,7 +120,7 @@ class WokenConsumer(AsyncJsonWebsocketConsumer):
         """Return the code to close with, if this was the last time."""
         try:
             if not await self._is_welcome():
-                return NOT_SIGNED_IN
+                return COME_AGAIN
             await self.work(heard)
         except NotFound:
             return NOT_FOUND

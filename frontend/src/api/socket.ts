@@ -9,7 +9,8 @@ export interface SocketEvents {
 
 const FIRST_WAIT_MS = 400;
 const LONGEST_WAIT_MS = 10_000;
-// The studio closes with these when asking again cannot help: not signed in, not yours.
+// The studio closes with these when asking again cannot help: not signed in, not yours. Whose rights change while a
+// socket is open is sent to ask again (4412) and hears them then.
 const FINAL_CODES = new Set([4401, 4404]);
 
 export class LiveSocket {

@@ -100,7 +100,8 @@ def test_who_signs_out_is_shown_out_of_open_sockets(alice, api, settings, monkey
             is_out.set()
             await holding
 
-    assert async_to_sync(open_and_sign_out)() == 4401
+    assert async_to_sync(open_and_sign_out)() == 4412
+    assert async_to_sync(open_socket)(cookie=cookie, **host) == 4401
 
 
 def test_a_disabled_persons_token_is_not_signed_in(alice):

@@ -214,7 +214,8 @@ async def test_who_is_disabled_is_shown_out(alice, monkeypatch):
     socket = Socket(alice, f"/ws/runs/{run.pk}/")
     await socket.connect()
     await sync_to_async(User.objects.filter(pk=alice.pk).update)(is_active=False)
-    assert await socket.receive_close() == 4401
+    assert await socket.receive_close() == 4412
+    assert await closed_with(Socket(alice, f"/ws/runs/{run.pk}/")) == 4401
 
 
 async def test_who_no_longer_operates_is_shown_out_of_a_log_that_never_rests(
