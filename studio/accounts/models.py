@@ -56,7 +56,7 @@ class User(AbstractUser):
     )
 
     REQUIRED_FIELDS: ClassVar[list[str]] = []
-    # Not kept: who came with a token that lacks the scope `admin` is a member like any other.
+    # Not kept: who came with a run's token, or one without `admin`, is a member like any other.
     is_limited = False
 
     class Meta:

@@ -25,11 +25,12 @@ class RunTokenAuthentication(BaseAuthentication):
     """Takes run tokens and leaves any other to the next class."""
 
     def authenticate(self, request: Request) -> tuple[User, RunAuth] | None:
-        """Return the owner of the run's job and the run."""
+        """Return the owner of the run's job, without any role above member, and the run."""
         words = get_authorization_header(request).decode("latin-1").split()
         if len(words) != 2 or words[0].lower() != "bearer" or not words[1].startswith(PREFIX):
             return None
         run = read_run_token(words[1])
+        run.job.owner.is_limited = True
         return run.job.owner, RunAuth(run)
 
     def authenticate_header(self, request: Request) -> str:

@@ -377,6 +377,19 @@ def test_a_run_pushes_its_adapter_and_nothing_else(hub, client_of, alice, bob, t
         api.create_repo("alice/tuned", repo_type="dataset")
 
 
+def test_an_administrators_run_has_no_more_rights_than_a_members(
+    hub, client_of, alice, adam, folder
+):
+    push(client_of(alice), folder)
+    Repo.objects.update(visibility="public")
+    run = make_claimed_run(adam)
+    run.job.output_repo = "alice/tiny"
+    run.job.save()
+    api = HfApi(endpoint=hub, token=make_run_token(run))
+    with pytest.raises(HfHubHTTPError, match="only its owner may change it"):
+        api.upload_file(path_or_fileobj=b"x", path_in_repo="x", repo_id="alice/tiny")
+
+
 def test_a_run_reads_what_its_owner_may_read(hub, client_of, alice, carol, folder):
     push(client_of(alice), folder)
     mine = HfApi(endpoint=hub, token=make_run_token(make_claimed_run(alice)))
