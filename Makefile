@@ -58,7 +58,8 @@ provision:  ## Install the system parts that the tests need (root on Debian), or
 	@scripts/provision.sh
 
 test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and on PostgreSQL
-	@log=$$(mktemp); $(MAKE) --no-print-directory test-deploy > $$log 2>&1 & deploy=$$!; \
+	@log=$$(mktemp); set -m; $(MAKE) --no-print-directory test-deploy > $$log 2>&1 & deploy=$$!; set +m; \
+		trap 'kill -INT -- -$$deploy; wait $$deploy; exit 130' INT TERM; \
 		$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow; others=$$?; \
 		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
 
