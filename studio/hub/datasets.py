@@ -11,10 +11,10 @@ from engine.specs.messages import check_row
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.hub.access import check_may_write
+from studio.hub.content import open_blob
 from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.reports import get_data_file, iter_rows, read_report
 from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
-from studio.hub.storage import get_store
 
 DATA_FILE = "train.jsonl"
 _SPOOL_BYTES = 8 * 2**20
@@ -67,7 +67,7 @@ def keep_good_rows(*, by: User, repo: Repo) -> Commit:
     if report.num_bad == 0:
         return head
     with (
-        get_store().open(blob.sha256) as source,
+        open_blob(blob) as source,
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as good,
     ):
         for _, number, line in iter_rows(source):

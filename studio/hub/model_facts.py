@@ -7,8 +7,8 @@ from typing import Any, BinaryIO
 from engine.specs.estimate import ModelShape
 from studio.core.errors import BadInput
 from studio.hub.cards import ADAPTER_CONFIG, CONFIG, MAX_TEXT_BYTES, read_json
+from studio.hub.content import open_blob
 from studio.hub.models import Blob, Commit
-from studio.hub.storage import get_store
 
 _MAX_HEADER_BYTES = 64 * 2**20
 _MOST_PARAMS = 10**14
@@ -19,7 +19,7 @@ def read_text(blob: Blob) -> str | None:
     """Return a short UTF-8 file; None for any other."""
     if blob.size_bytes > MAX_TEXT_BYTES:
         return None
-    with get_store().open(blob.sha256) as file:
+    with open_blob(blob) as file:
         try:
             return file.read().decode()
         except UnicodeDecodeError:
@@ -105,7 +105,7 @@ def _is_weights(path: str) -> bool:
 
 
 def _count_in(blob: Blob) -> int:
-    with get_store().open(blob.sha256) as file:
+    with open_blob(blob) as file:
         return count_params(file)
 
 

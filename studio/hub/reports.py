@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 from engine.specs.messages import MAX_LINE_BYTES, DatasetReport, check_lines
 from studio.core.errors import BadInput
+from studio.hub.content import open_blob
 from studio.hub.models import Blob, BlobReport, Commit
-from studio.hub.storage import get_store
 
 ROWS_PER_MARK = 64
 _VERSION = 1  # raise it when the rules change: reports are then made anew
@@ -52,7 +52,7 @@ def get_report(blob: Blob) -> BlobReport:
     known = BlobReport.objects.filter(blob=blob, version=_VERSION).first()
     if known is not None:
         return known
-    with get_store().open(blob.sha256) as file:
+    with open_blob(blob) as file:
         report, marks = check_file(file)
     body = {"version": _VERSION, "body": report.model_dump(), "row_marks": marks.tobytes()}
     return BlobReport.objects.update_or_create(blob=blob, defaults=body)[0]

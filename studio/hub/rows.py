@@ -7,9 +7,9 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from engine.specs.messages import RowProblem, parse_row
+from studio.hub.content import open_blob
 from studio.hub.models import Blob
 from studio.hub.reports import find_mark, get_report, iter_rows
-from studio.hub.storage import get_store
 
 _MAX_RAW = 4000  # characters of a row that is shown as it is
 _MAX_PAGE_BYTES = 8 * 2**20
@@ -42,7 +42,7 @@ class RowsPage:
 def read_rows(blob: Blob, *, offset: int, limit: int, search: str = "") -> RowsPage:
     """Return rows from `offset` on; a search reads the whole file, else only the page is read."""
     report = get_report(blob)
-    with get_store().open(blob.sha256) as file:
+    with open_blob(blob) as file:
         if search:
             return _search(file, search.casefold(), offset, limit)
         start, line, marked = find_mark(report, offset)
