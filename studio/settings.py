@@ -29,6 +29,17 @@ APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 HUB_MAX_UPLOAD_BYTES = env.whole("STUDIO_MAX_UPLOAD_MIB", 1024, low=1, high=1_048_576) * 2**20
+# Where the hub's bytes lie: HUB_DIR, or a bucket of an S3-compatible storage.
+HUB_S3 = env.text("STUDIO_S3_BUCKET", "") and {
+    "bucket": env.text("STUDIO_S3_BUCKET"),
+    "endpoint": env.text("STUDIO_S3_ENDPOINT", ""),
+    "region": env.text("STUDIO_S3_REGION", ""),
+    "key_id": env.text("STUDIO_S3_KEY_ID", ""),
+    "secret": env.text("STUDIO_S3_SECRET", ""),
+    "prefix": env.text("STUDIO_S3_PREFIX", ""),
+}
+# An internal address of the proxy's that is HUB_DIR, for it to send files; empty without one.
+HUB_ACCEL = env.text("STUDIO_HUB_ACCEL", "")
 
 INSTALLED_APPS = [
     "django.contrib.admin",

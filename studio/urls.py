@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/", include("studio.serving.urls")),
     path("api/playground/", include("studio.playground.urls")),
     path("v1/", include("studio.serving.gateway_urls")),
+    path("", include("studio.hub.transfer_urls")),
     path("", include("studio.hub.protocol_urls")),
     re_path(r"^(?:api|ws|v1|_allauth|static)(?:/|$)", unknown_api),
     re_path(r"^.*$", dashboard),

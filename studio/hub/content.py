@@ -1,9 +1,12 @@
 """The bytes of a stored file, however the storage keeps them."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 from studio.hub.models import Blob
 from studio.hub.storage import get_store
+from studio.hub.xet.reading import open_xet_file
 
 
 def open_blob(blob: Blob) -> BinaryIO:
@@ -12,4 +15,11 @@ def open_blob(blob: Blob) -> BinaryIO:
     Raises:
         FileNotFoundError: the bytes are not there.
     """
-    return get_store().open(blob.sha256)
+    return prepare_open(blob)()
+
+
+def prepare_open(blob: Blob) -> Callable[[], BinaryIO]:
+    """Return what opens a stored file, without the database: for threads that have none."""
+    if blob.xet is not None:
+        return partial(open_xet_file, blob.xet)
+    return partial(get_store().open, blob.sha256)

@@ -6,13 +6,16 @@ HTTP ranges as in RFC 9110, section 14: one range at a time; several are answere
 import asyncio
 import mimetypes
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import BinaryIO
 from urllib.parse import quote
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-from studio.hub.models import CommitFile
+from studio.hub.content import prepare_open
+from studio.hub.models import Blob, CommitFile, Kind
 from studio.hub.storage import get_store
 
 _PIECE_BYTES = 2**20
@@ -60,10 +63,12 @@ def read_range(header: str, size_bytes: int) -> Span | None:
 
 def answer_file(request: HttpRequest, file: CommitFile) -> HttpResponseBase:
     """Answer a GET or HEAD of a file."""
-    size_bytes, etag = file.blob.size_bytes, f'"{file.blob.git_oid}"'
-    headers = _describe(file, etag)
+    size_bytes, etag = file.blob.size_bytes, f'"{file.blob.etag}"'
+    headers = _describe(request, file, etag)
     if etag in request.headers.get("If-None-Match", "").replace("W/", "").split(", "):
         return HttpResponse(status=304, headers=headers)
+    if request.method == "GET" and (path := find_accel(file.blob)):
+        return HttpResponse(headers=headers | {"X-Accel-Redirect": path})
     try:
         span = _pick_span(request, size_bytes, etag)
     except RangeNotThere:
@@ -77,24 +82,32 @@ def answer_file(request: HttpRequest, file: CommitFile) -> HttpResponseBase:
     headers["Content-Length"] = str(whole.length)
     if request.method == "HEAD":
         return HttpResponse(status=status, headers=headers)
-    stream = stream_blob(file.blob_id, whole)
+    stream = stream_bytes(prepare_open(file.blob), whole)
     return StreamingHttpResponse(stream, status=status, headers=headers)
 
 
-async def stream_blob(sha256: str, span: Span) -> AsyncIterator[bytes]:
-    """Yield a span of stored bytes, read by a thread so that other requests go on."""
-    file = await asyncio.to_thread(get_store().open, sha256)
+async def stream_bytes(open_file: Callable[[], BinaryIO], span: Span) -> AsyncIterator[bytes]:
+    """Yield a span of a file, read by a thread so that other requests go on."""
+    file = await asyncio.to_thread(open_file)
     try:
-        file.seek(span.start)
+        await asyncio.to_thread(file.seek, span.start)
         left = span.length
         while left > 0:
             piece = await asyncio.to_thread(file.read, min(_PIECE_BYTES, left))
             if not piece:
-                raise OSError(f"blob {sha256[:12]} is shorter than the hub knows")
+                raise OSError("a stored file is shorter than the hub knows")
             left -= len(piece)
             yield piece
     finally:
         file.close()
+
+
+def find_accel(blob: Blob) -> str | None:
+    """Return where a proxy finds a file that lies whole on this machine; None elsewhere."""
+    if not settings.HUB_ACCEL or blob.xet_id or not get_store().find_path(blob.sha256):
+        return None
+    name = blob.sha256
+    return f"{settings.HUB_ACCEL}/blobs/{name[:2]}/{name[2:4]}/{name}"
 
 
 def _pick_span(request: HttpRequest, size_bytes: int, etag: str) -> Span | None:
@@ -104,14 +117,14 @@ def _pick_span(request: HttpRequest, size_bytes: int, etag: str) -> Span | None:
     return read_range(header, size_bytes)
 
 
-def _describe(file: CommitFile, etag: str) -> dict[str, str]:
+def _describe(request: HttpRequest, file: CommitFile, etag: str) -> dict[str, str]:
     name = file.path.rpartition("/")[2]
     ending = f".{name.rpartition('.')[2].lower()}"
     guessed = mimetypes.guess_type(name)[0] or ""
     kind = "text/plain; charset=utf-8" if ending in _TEXT else "application/octet-stream"
     if guessed.startswith("image/") and guessed != "image/svg+xml":
         kind = guessed
-    return {
+    return _describe_large(request, file) | {
         "Content-Type": kind,
         "Content-Disposition": f"inline; filename*=UTF-8''{quote(name)}",
         "Content-Security-Policy": _SANDBOX,
@@ -119,4 +132,18 @@ def _describe(file: CommitFile, etag: str) -> dict[str, str]:
         "X-Repo-Commit": file.commit.sha,
         "Accept-Ranges": "bytes",
         "Cache-Control": "private, no-cache",
+    }
+
+
+def _describe_large(request: HttpRequest, file: CommitFile) -> dict[str, str]:
+    """Say of a large file what clients of LFS and of Xet look for."""
+    blob, repo = file.blob, file.commit.repo
+    if not blob.xet_id:
+        return {}
+    where = f"/api/{Kind(repo.kind).value}s/{repo.repo_id}/xet-read-token/{file.commit.sha}"
+    return {
+        "X-Linked-Size": str(blob.size_bytes),
+        "X-Linked-ETag": f'"{blob.sha256}"',
+        "X-Xet-Hash": str(blob.xet_id),
+        "X-Xet-Refresh-Route": request.build_absolute_uri(where),
     }

@@ -37,9 +37,34 @@ class Blob(models.Model):
     size_bytes = models.PositiveBigIntegerField()
     stored_at = models.DateTimeField(default=timezone.now)
     """When somebody last asked to store it; a sweep spares what is recent."""
+    xet = models.ForeignKey(
+        "XetFile", on_delete=models.PROTECT, null=True, blank=True, related_name="blobs"
+    )
+    """The chunks it is made of; None of a small file, which lies whole."""
 
     def __str__(self) -> str:
         return self.sha256[:12]
+
+    @property
+    def etag(self) -> str:
+        """Return what clients compare: SHA-256 of a large file, git's id of a small one."""
+        return self.sha256 if self.xet_id else self.git_oid
+
+
+class BlobClaim(models.Model):
+    """Somebody has sent these bytes, so they may commit them; to know a hash is not enough."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    blob = models.ForeignKey(Blob, on_delete=models.CASCADE, related_name="claims")
+    claimed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        """Once is enough."""
+
+        constraints = [models.UniqueConstraint(fields=["user", "blob"], name="blob_claim_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.blob_id[:12]}"
 
 
 class Repo(models.Model):
@@ -149,3 +174,23 @@ class BlobReport(models.Model):
 
     def __str__(self) -> str:
         return str(self.blob_id)
+
+
+# Its tables are the hub's too.
+from studio.hub.xet.models import AnnouncedChunk, XetFile, XetFileXorb, Xorb  # noqa: E402
+
+__all__ = [
+    "AnnouncedChunk",
+    "Blob",
+    "BlobClaim",
+    "BlobReport",
+    "Commit",
+    "CommitFile",
+    "Kind",
+    "Repo",
+    "Role",
+    "Visibility",
+    "XetFile",
+    "XetFileXorb",
+    "Xorb",
+]

@@ -23,10 +23,14 @@ from studio.hub.model_facts import read_text
 from studio.hub.models import Blob, BlobReport, Commit, CommitFile, Kind, Repo, Role, Visibility
 from studio.hub.names import check_path, check_repo_name
 from studio.hub.reports import find_data_file, get_report
-from studio.hub.storage import get_store
+from studio.hub.storage import get_store, measure, stage
+from studio.hub.xet.ingest import ingest
+from studio.hub.xet.services import register_file
 
-MAX_FILE_BYTES = 256 * 2**20
-"""The largest file that a commit may bring over the hub's protocol."""
+LARGE_BYTES = 2**20
+"""From here on a file is kept as chunks, and clients send it by Xet or LFS."""
+MAX_FILE_BYTES = 64 * 2**20
+"""The largest file that a commit itself may carry."""
 _MOST_FILES = 20_000
 _MOST_MESSAGE = 300
 _INSERT_ROWS = 500
@@ -63,23 +67,33 @@ class Words:
 
 
 def store_blob(*, source: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> Blob:
-    """Keep some bytes and return what they are called; the same bytes are kept once."""
-    store = get_store()
-    staged = store.stage(source, on_bytes=on_bytes)
+    """Keep some bytes and return what they are called; the same bytes are kept once.
+
+    A large file is kept as chunks, of which only those are stored that are not here yet.
+
+    Raises:
+        DiskFull: there is no room.
+    """
+    if measure(source) >= LARGE_BYTES:
+        return register_file(by=None, file=ingest(source, on_bytes=on_bytes))
+    staged = stage(source, on_bytes=on_bytes)
     try:
         with transaction.atomic():
-            blob, _ = Blob.objects.select_for_update().update_or_create(
+            blob, made = Blob.objects.select_for_update().get_or_create(
                 sha256=staged.sha256,
-                defaults={
-                    "git_oid": staged.git_oid,
-                    "size_bytes": staged.size_bytes,
-                    "stored_at": timezone.now(),
-                },
+                defaults={"git_oid": staged.git_oid, "size_bytes": staged.size_bytes},
             )
-            store.place(staged)
-    except BaseException:
-        store.drop(staged)
-        raise
+            if not made:
+                blob.stored_at = timezone.now()
+            if not made and blob.xet_id is None:
+                # A sweep may have found the bytes without a row and not known what they are.
+                blob.git_oid, blob.size_bytes = staged.git_oid, staged.size_bytes
+            if not made:
+                blob.save(update_fields=["stored_at", "git_oid", "size_bytes"])
+            if blob.xet_id is None:
+                get_store().place(staged.sha256, staged.path)
+    finally:
+        staged.path.unlink(missing_ok=True)
     return blob
 
 

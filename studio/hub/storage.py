@@ -1,30 +1,44 @@
-"""Where a hub's bytes lie: by their SHA-256, never changed once there.
+"""Where a hub's bytes lie: objects by the hash of their content, never changed once there.
 
-`BlobStore` is what another storage would have to be; `LocalBlobs` is a folder of this machine.
+`ObjectStore` is what a storage has to be; `LocalObjects` is a folder of this machine, and
+`studio.hub.storage_s3` a bucket. A shelf is one kind of objects: whole files, or xorbs.
 """
 
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 from django.conf import settings
 
+from studio.core.errors import StudioError
+
+Shelf = Literal["blobs", "xorbs"]
 _PIECE_BYTES = 2**20
+_STAGED = "staged"
+_SPARED_BYTES = 512 * 2**20  # the disk is for logs and the database too
 
 
 class StorageFault(RuntimeError):
-    """The disk did not keep what it was given."""
+    """The storage did not keep what it was given."""
+
+
+class DiskFull(StudioError):
+    """The storage takes no more: nothing was kept of what came, and nothing was deleted."""
+
+    code = "disk_full"
+    status = 507
 
 
 @dataclass(frozen=True)
 class StagedBlob:
-    """Bytes that are safe on disk and not yet under their name."""
+    """Bytes that are safe on this machine's disk and not yet under their name."""
 
     sha256: str
     git_oid: str
@@ -32,114 +46,193 @@ class StagedBlob:
     path: Path
 
 
-class BlobStore(Protocol):
-    """What the hub asks of a storage."""
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as the storage lists it."""
 
-    def stage(
-        self, source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None
-    ) -> StagedBlob:
-        """Copy a seekable source to stable storage; `on_bytes` is told each piece's size."""
+    name: str
+    stored_at: datetime
 
-    def place(self, staged: StagedBlob) -> None:
-        """Give staged bytes their name; where they are there already, drop the copy."""
 
-    def drop(self, staged: StagedBlob) -> None:
-        """Forget staged bytes that nobody placed."""
+class ObjectStore(Protocol):
+    """What the hub asks of a storage. A name is 64 hex digits."""
 
-    def open(self, sha256: str) -> BinaryIO:
-        """Open stored bytes for reading.
+    def place(self, name: str, staged: Path) -> None:
+        """Give a staged file its name; where the object is there already, drop the copy."""
+
+    def exists(self, name: str) -> bool:
+        """Say whether an object is there."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; it seeks.
 
         Raises:
-            FileNotFoundError: they are not there.
+            FileNotFoundError: it is not there.
         """
 
-    def delete(self, sha256: str) -> None:
-        """Remove stored bytes; what is not there stays so."""
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """Return that many bytes from `start`; from the end where `start` is negative.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+
+    def delete(self, name: str) -> None:
+        """Remove an object; what is not there stays so."""
+
+    def list_objects(self) -> Iterator[StoredObject]:
+        """Yield all that is there."""
+
+    def find_path(self, name: str) -> Path | None:
+        """Return this machine's file that is the object, for a proxy to send; None elsewhere."""
 
 
-class LocalBlobs:
-    """A folder: `ab/cd/<sha256>`, and `staged/` for what is on its way in."""
+class LocalObjects:
+    """A folder: `ab/cd/<name>`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._staged = root / "staged"
 
-    def stage(
-        self, source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None
-    ) -> StagedBlob:
-        """Copy a seekable source to stable storage; `on_bytes` is told each piece's size."""
-        self._staged.mkdir(parents=True, exist_ok=True)
-        size_bytes = _measure(source)
-        digests = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
-        handle, name = tempfile.mkstemp(dir=self._staged)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                while piece := source.read(_PIECE_BYTES):
-                    for digest in digests:
-                        digest.update(piece)
-                    file.write(piece)
-                    if on_bytes:
-                        on_bytes(len(piece))
-                file.flush()
-                os.fsync(file.fileno())
-            _check_size(Path(name), size_bytes)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        sha256, git_oid = (digest.hexdigest() for digest in digests)
-        return StagedBlob(sha256, git_oid, size_bytes, Path(name))
-
-    def place(self, staged: StagedBlob) -> None:
-        """Give staged bytes their name; where they are there already, drop the copy."""
-        path = self._path(staged.sha256)
-        if path.exists() and path.stat().st_size == staged.size_bytes:
-            staged.path.unlink(missing_ok=True)
+    def place(self, name: str, staged: Path) -> None:
+        """Give a staged file its name; where the object is there already, drop the copy."""
+        path = self._path(name)
+        if path.exists() and path.stat().st_size == staged.stat().st_size:
+            staged.unlink(missing_ok=True)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        staged.path.chmod(0o640)
-        staged.path.replace(path)
+        staged.chmod(0o640)
+        staged.replace(path)
         _sync_folder(path.parent)
 
-    def drop(self, staged: StagedBlob) -> None:
-        """Forget staged bytes that nobody placed."""
-        staged.path.unlink(missing_ok=True)
+    def exists(self, name: str) -> bool:
+        """Say whether an object is there."""
+        return self._path(name).exists()
 
-    def open(self, sha256: str) -> BinaryIO:
-        """Open stored bytes for reading.
+    def open(self, name: str) -> BinaryIO:
+        """Open an object for reading; it seeks.
 
         Raises:
-            FileNotFoundError: they are not there.
+            FileNotFoundError: it is not there.
         """
-        return self._path(sha256).open("rb")
+        return self._path(name).open("rb")
 
-    def delete(self, sha256: str) -> None:
-        """Remove stored bytes; what is not there stays so."""
-        self._path(sha256).unlink(missing_ok=True)
+    def read(self, name: str, start: int, length: int) -> bytes:
+        """Return that many bytes from `start`; from the end where `start` is negative.
 
-    def free_bytes(self) -> int:
-        """Return what the disk still takes."""
-        self._root.mkdir(parents=True, exist_ok=True)
-        return shutil.disk_usage(self._root).free
+        Raises:
+            FileNotFoundError: it is not there.
+        """
+        with self._path(name).open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            begin = max(size + start, 0) if start < 0 else start
+            return os.pread(file.fileno(), length, begin)
 
-    def _path(self, sha256: str) -> Path:
-        assert len(sha256) == 64 and sha256.isalnum(), "a blob's name is its SHA-256"
-        return self._root / sha256[:2] / sha256[2:4] / sha256
+    def delete(self, name: str) -> None:
+        """Remove an object; what is not there stays so."""
+        self._path(name).unlink(missing_ok=True)
+
+    def list_objects(self) -> Iterator[StoredObject]:
+        """Yield all that is there."""
+        for path in self._root.glob("??/??/*"):
+            try:
+                changed = path.stat().st_mtime
+            except FileNotFoundError:  # deleted since it was listed
+                continue
+            yield StoredObject(path.name, datetime.fromtimestamp(changed, UTC))
+
+    def find_path(self, name: str) -> Path | None:
+        """Return the file that is the object."""
+        return self._path(name)
+
+    def _path(self, name: str) -> Path:
+        assert len(name) == 64 and name.isalnum(), "an object's name is a hash"
+        return self._root / name[:2] / name[2:4] / name
 
 
-def get_store() -> LocalBlobs:
-    """Return the storage that this deployment uses."""
-    return _open_local(Path(settings.HUB_DIR) / "blobs")
+def get_store(shelf: Shelf = "blobs") -> ObjectStore:
+    """Return the storage of a kind of objects, as this deployment has it."""
+    if settings.HUB_S3:
+        from studio.hub.storage_s3 import open_bucket  # boto3 comes with the `s3` extra only
+
+        return open_bucket(shelf, **settings.HUB_S3)
+    return _open_local(Path(settings.HUB_DIR) / shelf)
 
 
-@cache
-def _open_local(root: Path) -> LocalBlobs:
-    return LocalBlobs(root)
+def stage(source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None) -> StagedBlob:
+    """Copy a seekable source to this machine's disk; `on_bytes` is told each piece's size.
+
+    Raises:
+        DiskFull: it would not fit.
+    """
+    size_bytes = measure(source)
+    check_room(size_bytes)
+    digests = hashlib.sha256(), hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)
+    path = new_staged()
+    try:
+        with path.open("wb") as file:
+            while piece := source.read(_PIECE_BYTES):
+                for digest in digests:
+                    digest.update(piece)
+                file.write(piece)
+                if on_bytes:
+                    on_bytes(len(piece))
+            sync_file(file)
+        _check_size(path, size_bytes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    sha256, git_oid = (digest.hexdigest() for digest in digests)
+    return StagedBlob(sha256, git_oid, size_bytes, path)
 
 
-def _measure(source: BinaryIO) -> int:
+def new_staged() -> Path:
+    """Return a new empty file on the disk where things lie until they have a name."""
+    folder = staged_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder)
+    os.close(handle)
+    return Path(name)
+
+
+def staged_folder() -> Path:
+    """Return the folder of what is on its way in; a sweep empties it of what never arrived."""
+    return Path(settings.HUB_DIR) / "blobs" / _STAGED
+
+
+def check_room(num_bytes: int) -> None:
+    """Let pass what fits on the disk that takes uploads.
+
+    Raises:
+        DiskFull: it would not.
+    """
+    root = Path(settings.HUB_DIR)
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free - _SPARED_BYTES
+    if num_bytes > free:
+        raise DiskFull(
+            f"The hub's disk has {max(free, 0) / 2**20:.0f} MiB left and this needs "
+            f"{num_bytes / 2**20:.0f} MiB: ask the administrator for room.",
+            needed=num_bytes,
+            free=max(free, 0),
+        )
+
+
+def measure(source: BinaryIO) -> int:
+    """Return a seekable source's length, and put it at its beginning."""
     size_bytes = source.seek(0, os.SEEK_END)
     source.seek(0)
     return size_bytes
+
+
+def sync_file(file: BinaryIO) -> None:
+    """Wait until what was written is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+@cache
+def _open_local(root: Path) -> LocalObjects:
+    return LocalObjects(root)
 
 
 def _check_size(path: Path, size_bytes: int) -> None:

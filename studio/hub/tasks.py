@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from studio.hub.sweeping import sweep_blobs
+from studio.hub import sweeping
 
 
 @shared_task
 def sweep_hub() -> int:
-    """Remove the bytes that no commit names any more; return how many files."""
-    return sweep_blobs()
+    """Remove the bytes that no commit names any more; return how many objects."""
+    return sweeping.sweep_hub()

@@ -14,7 +14,7 @@ from studio.hub.callers import get_caller
 from studio.hub.cards import read_card
 from studio.hub.downloads import answer_file
 from studio.hub.huggingface.doors import HubApi
-from studio.hub.huggingface.ndjson import read_commit, refuse_large
+from studio.hub.huggingface.ndjson import read_commit
 from studio.hub.huggingface.shapes import (
     show_commit,
     show_paths,
@@ -27,7 +27,7 @@ from studio.hub.models import Kind, Repo, Visibility
 from studio.hub.names import check_path
 from studio.hub.selectors import get_commit, get_file, list_commits, list_files
 from studio.hub.serializers import PreuploadInput
-from studio.hub.services import RepoName, commit_files, create_repo, delete_repo
+from studio.hub.services import LARGE_BYTES, RepoName, commit_files, create_repo, delete_repo
 from studio.jobs.authentication import RunAuth
 
 _PAGE = 1000
@@ -139,13 +139,17 @@ class PreuploadApi(HubApi):
         self.check_run_may_write(kind, f"{namespace}/{name}")
         repo = self.find_repo(kind, namespace, name)
         _check_branch(revision)
-        known = {file.path: file.blob.git_oid for file in list_files(repo.head)}
+        known = {file.path: file.blob.etag for file in list_files(repo.head)}
         wish = read_input(PreuploadInput, _body(request))
+        answers = []
         for file in wish["files"]:
-            refuse_large(file["path"], file["size"])
-        paths = [check_path(file["path"]) for file in wish["files"]]
-        answer = {"uploadMode": "regular", "shouldIgnore": False}
-        return Response({"files": [answer | {"path": p, "oid": known.get(p)} for p in paths]})
+            path = check_path(file["path"])
+            mode = "lfs" if file["size"] >= LARGE_BYTES else "regular"
+            known_oid = known.get(path)
+            answers.append(
+                {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known_oid}
+            )
+        return Response({"files": answers})
 
 
 class CommitApi(HubApi):
@@ -159,7 +163,7 @@ class CommitApi(HubApi):
         _check_branch(revision)
         if request.query_params.get("create_pr"):
             raise BadInput("create_pr: this hub has no pull requests; commit to main.")
-        changes, words = read_commit(request._request)
+        changes, words = read_commit(request._request, get_caller(request))
         commit = commit_files(by=get_caller(request), repo=repo, changes=changes, words=words)
         url = f"{_address(request, repo)}/commit/{commit.sha}"
         return Response(

@@ -12,7 +12,10 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from studio.accounts.models import User
 from studio.core.errors import BadInput, TooBig
+from studio.hub.lfs import find_committable
+from studio.hub.models import Blob
 from studio.hub.names import check_path
 from studio.hub.services import MAX_FILE_BYTES, Changes, Words, store_blob
 
@@ -41,7 +44,7 @@ def refuse_large(path: str, size_bytes: int) -> None:
         )
 
 
-def read_commit(request: HttpRequest) -> tuple[Changes, Words]:
+def read_commit(request: HttpRequest, by: User) -> tuple[Changes, Words]:
     """Return what a commit request asks for, its files stored.
 
     Raises:
@@ -61,7 +64,7 @@ def read_commit(request: HttpRequest) -> tuple[Changes, Words]:
         if key == "header":
             words = _read_words(value)
         else:
-            _take(changes, key, value, number)
+            _take(by, changes, key, value, number)
     if words is None:
         raise BadInput("The commit has no header line; send one with a summary first.")
     return changes, words
@@ -120,7 +123,7 @@ def _clean(text: Any) -> str:
     )
 
 
-def _take(changes: Changes, key: str, value: dict[str, Any], number: int) -> None:
+def _take(by: User, changes: Changes, key: str, value: dict[str, Any], number: int) -> None:
     path = value.get("path")
     if not isinstance(path, str):
         raise BadInput(f"line {number}: path is missing.", field="path", code="bad_commit")
@@ -132,12 +135,21 @@ def _take(changes: Changes, key: str, value: dict[str, Any], number: int) -> Non
     elif key == "deletedFolder":
         changes.deleted_folders.add(path)
     elif key == "lfsFile":
-        message = (
-            f"line {number}: {path} comes by LFS, which this hub does not take; send it whole."
-        )
-        raise BadInput(message, field="path", code="no_lfs")
+        changes.added[path] = _find_large(by, path, value, number)
     else:
         raise BadInput(f"line {number}: {key[:40]!r} is no operation.", code="bad_commit")
+
+
+def _find_large(by: User, path: str, value: dict[str, Any], number: int) -> Blob:
+    """Return the bytes of a file that came by Xet or LFS before the commit."""
+    oid = value.get("oid")
+    blob = find_committable(by, oid) if isinstance(oid, str) and "\0" not in oid else None
+    if blob is None:
+        message = (
+            f"line {number}: the bytes of {path} have not arrived; send them, then commit again."
+        )
+        raise BadInput(message, field="oid", code="not_arrived", path=path)
+    return blob
 
 
 def _decode(value: dict[str, Any], number: int) -> bytes:

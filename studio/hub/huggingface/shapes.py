@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.accounts.models import User
 from studio.hub.models import Commit, CommitFile, Kind, Repo, Role, Visibility
+from studio.hub.xet.services import pointer_text
 
 Json = dict[str, Any]
 
@@ -108,6 +109,7 @@ def _show_sibling(file: CommitFile, *, with_blobs: bool) -> Json:
     name: Json = {"rfilename": file.path}
     if with_blobs:
         name |= {"size": file.blob.size_bytes, "blobId": file.blob.git_oid}
+        name |= _show_large(file)
     return name
 
 
@@ -117,7 +119,17 @@ def _show_file(file: CommitFile) -> Json:
         "oid": file.blob.git_oid,
         "size": file.blob.size_bytes,
         "path": file.path,
-    }
+    } | _show_large(file)
+
+
+def _show_large(file: CommitFile) -> Json:
+    """A file kept as chunks is a pointer in git, and has a hash of Xet's."""
+    blob = file.blob
+    if not blob.xet_id:
+        return {}
+    size_bytes = len(pointer_text(blob.sha256, blob.size_bytes))
+    lfs = {"oid": blob.sha256, "sha256": blob.sha256, "size": blob.size_bytes}
+    return {"lfs": lfs | {"pointerSize": size_bytes}, "xetHash": blob.xet_id}
 
 
 def _show_folder(path: str) -> Json:

@@ -60,33 +60,6 @@ def test_a_folder_pushed_is_the_folder_fetched(client_of, alice, folder, tmp_pat
     assert repo.card_summary == "A model for tests."
 
 
-def test_a_file_of_20_mib_goes_the_regular_way_both_ways(client_of, alice, tmp_path):
-    api = client_of(alice)
-    api.create_repo("alice/wide")
-    content = bytes(range(256)) * (20 * 2**20 // 256)
-    big = tmp_path / "model.safetensors"
-    big.write_bytes(content)
-    api.upload_file(path_or_fileobj=big, path_in_repo="model.safetensors", repo_id="alice/wide")
-    got = hf_hub_download(
-        "alice/wide",
-        "model.safetensors",
-        endpoint=api.endpoint,
-        token=api.token,
-        cache_dir=tmp_path / "cache",
-    )
-    assert Path(got).read_bytes() == content
-
-
-def test_a_file_over_256_mib_is_refused_in_one_sentence(client_of, alice, tmp_path):
-    api = client_of(alice)
-    api.create_repo("alice/wide")
-    big = tmp_path / "model.safetensors"
-    with big.open("wb") as file:
-        file.truncate(256 * 2**20 + 1)
-    with pytest.raises(HfHubHTTPError, match="256 MiB at most: save the model in smaller shards"):
-        api.upload_file(path_or_fileobj=big, path_in_repo=big.name, repo_id="alice/wide")
-
-
 @pytest.mark.parametrize(
     ("line", "said"),
     [

@@ -26,7 +26,7 @@ from studio.hub.selectors import (
 )
 from studio.hub.services import Changes, Words, commit_files, delete_repo, update_repo
 from studio.hub.storage import get_store
-from studio.hub.sweeping import sweep_blobs
+from studio.hub.sweeping import sweep_hub
 from tests.studio.hub.made import make_row, push, store
 from tests.studio.hub.weights import ADAPTER_FILES, MODEL_FILES, make_safetensors, write_folder
 
@@ -253,7 +253,7 @@ class TestSweep:
         fresh, old = store(b"fresh"), store(b"old")
         long_ago = timezone.now() - timedelta(days=2)
         Blob.objects.filter(pk__in=[named.pk, old.pk]).update(stored_at=long_ago)
-        assert sweep_blobs() == 1
+        assert sweep_hub() == 1
         assert set(Blob.objects.all()) == {named, fresh}
         with pytest.raises(FileNotFoundError):
             get_store().open(old.sha256)
@@ -264,7 +264,7 @@ class TestSweep:
         blob = store(b"again")
         Blob.objects.update(stored_at=timezone.now() - timedelta(days=2))
         store(b"again")
-        assert sweep_blobs() == 0
+        assert sweep_hub() == 0
         with get_store().open(blob.sha256) as file:
             assert file.read() == b"again"
 
