@@ -16,7 +16,6 @@ from engine.specs.estimate import (
     Machine,
     ModelShape,
     TrainEstimate,
-    count_adapter_params,
     estimate_train,
 )
 from engine.specs.messages import DatasetReport
@@ -25,7 +24,6 @@ from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
 from studio.core.errors import StudioError, spec_errors
 from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
-from studio.hub.services import MAX_FILE_BYTES
 from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
 from studio.jobs.refs import is_taken_by_a_base, name_output, pin_refs
@@ -34,7 +32,6 @@ from studio.points.services import PointsExhausted
 
 _HOLD_FACTOR = 1.5
 _LEAST_HOLD_S = 60.0
-_ADAPTER_BYTES = 4  # float32, in one file
 
 
 @dataclass(frozen=True)
@@ -213,8 +210,6 @@ def _weigh(
     if estimate.peak_memory_bytes > advice.memory_bytes > 0:
         mend = find_mend(spec, inputs.shape, inputs.data, machine, fitting)
         advice.refusals.append(_not_enough_memory(advice, flavor, mend))
-    if (size_bytes := _ADAPTER_BYTES * count_adapter_params(spec, inputs.shape)) > MAX_FILE_BYTES:
-        advice.refusals.append(_adapter_too_large(spec, size_bytes))
     if advice.hold_mpoints > advice.available_mpoints:
         advice.refusals.append(_not_enough_points(advice))
 
@@ -248,17 +243,6 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
     params = {"needed_bytes": needed, "has_bytes": has, "flavor": flavor.name}
     return Refusal("not_enough_memory", message, "flavor", params, mend)
 
-
-def _adapter_too_large(spec: TrainSpec, size_bytes: int) -> Refusal:
-    """Refuse what the hub would not take in the end, when the training is paid for."""
-    rank = max(1, spec.lora.rank * MAX_FILE_BYTES // size_bytes)
-    message = (
-        f"spec.lora.rank: the adapter would have {size_bytes / 2**20:.0f} MiB and the hub takes "
-        f"{MAX_FILE_BYTES // 2**20} MiB; set lora.rank to {rank}, or adapt fewer modules."
-    )
-    params = {"needed_bytes": size_bytes, "most_bytes": MAX_FILE_BYTES, "rank": rank}
-    mend = Mend("lower_rank", {"value": rank}, {"spec": {"lora": {"rank": rank}}})
-    return Refusal("adapter_too_large", message, "spec.lora.rank", params, mend)
 
 
 def _not_enough_points(advice: Advice) -> Refusal:

@@ -158,17 +158,6 @@ def test_an_estimate_for_a_dataset_without_one_clear_file_refuses_that_alone(api
     assert (answer.status_code, codes) == (200, ["dataset_file_unclear"])
 
 
-@pytest.mark.parametrize("rank", [225, 256])
-def test_an_adapter_that_the_hub_would_not_take_is_refused_beforehand(api, alice, spec, rank):
-    wish = {"spec": spec | {"lora": {"rank": rank}}, "flavor": "cpu-2"}
-    refusals = send(api(alice), "/api/jobs/estimate/", wish).json()["refusals"]
-    refusal = next(refusal for refusal in refusals if refusal["code"] == "adapter_too_large")
-    assert refusal["field"] == "spec.lora.rank"
-    wish["spec"]["lora"]["rank"] = refusal["mend"]["set"]["spec"]["lora"]["rank"]
-    refusals = send(api(alice), "/api/jobs/estimate/", wish).json()["refusals"]
-    assert "adapter_too_large" not in {refusal["code"] for refusal in refusals}
-
-
 def make_jobs(owner, node, count: int) -> None:
     for _ in range(count):
         job = make_job(

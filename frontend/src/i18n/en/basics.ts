@@ -53,9 +53,6 @@ export const basics = {
     dataset_bad_rows: (p: Params) =>
       `${n(p.num_bad)} of ${n(p.num_rows)} rows of the dataset are bad, the first in line ${n(p.line)}.`,
     dataset_empty: () => "The dataset has no row to learn from. Pick or upload another one.",
-    adapter_too_large: (p: Params) =>
-      `The adapter would have ${n(p.needed_bytes, MIB)} MiB and the hub takes ${n(p.most_bytes, MIB)} MiB. ` +
-      `Lower the rank to ${n(p.rank)}, or adapt fewer modules.`,
     no_node_online: () => "No node is online now: the job will wait in the queue until one is.",
     flavor_unavailable: () => "No node that is online can hold this flavor. Pick another one.",
     idempotency_conflict: () =>

@@ -51,9 +51,6 @@ export const basics: typeof en = {
     dataset_bad_rows: (p) =>
       `数据集 ${n(p.num_rows)} 行中有 ${n(p.num_bad)} 个坏行，第一个在第 ${n(p.line)} 行。`,
     dataset_empty: () => "数据集里没有可以学习的行，请换一个或重新上传。",
-    adapter_too_large: (p) =>
-      `适配器将有 ${n(p.needed_bytes, MIB)} MiB，而仓库最多接收 ${n(p.most_bytes, MIB)} MiB。` +
-      `请把秩降到 ${n(p.rank)}，或少选几个模块。`,
     no_node_online: () => "当前没有节点在线，任务会排队等待。",
     flavor_unavailable: () => "在线节点都容纳不下这个规格，请换一个。",
     output_taken: (p) => `${n(p.repo)} 是一个基座模型，请给适配器换一个名称。`,
