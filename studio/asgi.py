@@ -2,15 +2,16 @@
 
 import os
 
+import django
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "studio.settings")
-_http = get_asgi_application()
+django.setup(set_prefix=False)
 
 from studio.accounts.sockets import TokenOrSession  # noqa: E402  needs the apps loaded
+from studio.core.bodies import StudioHandler  # noqa: E402
 from studio.routing import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
-    {"http": _http, "websocket": TokenOrSession(URLRouter(websocket_urlpatterns))}
+    {"http": StudioHandler(), "websocket": TokenOrSession(URLRouter(websocket_urlpatterns))}
 )

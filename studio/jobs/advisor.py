@@ -244,7 +244,6 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
     return Refusal("not_enough_memory", message, "flavor", params, mend)
 
 
-
 def _not_enough_points(advice: Advice) -> Refusal:
     assert advice.hold_mpoints is not None
     needed, has = advice.hold_mpoints, advice.available_mpoints

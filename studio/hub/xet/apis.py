@@ -97,7 +97,7 @@ class XorbUploadApi(XetApi):
     parser_classes: list[Any] = []
 
     def post(self, request: Request, prefix: str, xorb: str) -> Response:
-        data = read_body(request._request, MAX_XORB_BYTES + 2**20)
+        data = read_body(request._request, MAX_XORB_BYTES)
         return Response({"was_inserted": store_xorb(name=_hash(xorb), data=data)})
 
 

@@ -9,9 +9,9 @@ from studio.hub.xet.hashes import Chunk, hash_chunk, hash_file, hash_xorb, is_an
 from studio.hub.xet.models import AnnouncedChunk
 from studio.hub.xet.reading import Run, read_index
 from studio.hub.xet.services import VerifiedFile, keep_xorb, list_neighbours
-from studio.hub.xet.xorbs import MAX_CHUNKS, MAX_XORB_BYTES, XorbIndex, pack_chunk
+from studio.hub.xet.xorbs import MAX_CHUNKS, XorbIndex, pack_chunk
 
-_XORB_BYTES = MAX_XORB_BYTES - 2**20  # headers and one last chunk fit too
+_XORB_BYTES = 64 * 2**20
 _NEW = ""  # stands for the xorb that is being filled, which has no name yet
 
 

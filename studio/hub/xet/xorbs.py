@@ -14,7 +14,8 @@ import numpy as np
 from studio.hub.xet.chunking import MAX_CHUNK_BYTES
 from studio.hub.xet.hashes import HASH_BYTES, Chunk, hash_chunk, hash_xorb
 
-MAX_XORB_BYTES = 64 * 2**20
+MAX_XORB_BYTES = 65 * 2**20
+"""Clients fill a xorb with 64 MiB of chunks; headers come on top, and a footer of some."""
 MAX_CHUNKS = 8192
 HEADER_BYTES = 8
 _PLAIN, _LZ4, _GROUPED_LZ4 = 0, 1, 2
