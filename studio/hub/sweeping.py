@@ -5,8 +5,8 @@ object of the storage without a row gets one first, and then goes the way of all
 """
 
 import shutil
-import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -20,31 +20,39 @@ from studio.hub.models import Blob, BlobClaim, XetFile, Xorb
 from studio.hub.storage import Shelf, StoredObject, get_store, staged_folder
 from studio.hub.xet.services import KEPT_DAYS
 
-_SPARED = timedelta(days=1)  # what came in lately may belong to a commit that is on its way
-_XORB_SPARED = timedelta(days=KEPT_DAYS)
+SPARED_DAYS = 1.0
+"""What came in lately may belong to a commit that is on its way."""
 _BATCH = 500
 
 
-def sweep_hub() -> int:
+@dataclass(frozen=True)
+class _Before:
+    """What is older goes."""
+
+    blobs: datetime
+    xorbs: datetime
+
+
+def sweep_hub(*, spared_days: float = SPARED_DAYS, xorb_days: float = KEPT_DAYS) -> int:
     """Delete what nobody needs any more; return how many objects and files went.
 
     A xorb that no file needs stays for three weeks: clients remember it that long and would refer
     to it instead of sending its chunks.
     """
-    count = _sweep_arriving(staged_folder()) + _sweep_arriving(waiting_folder())
-    BlobClaim.objects.filter(claimed_at__lt=timezone.now() - _SPARED).delete()
-    count += _sweep_blobs()
-    count += _sweep_files()
-    _adopt_orphans("blobs")
-    _adopt_orphans("xorbs")
-    count += _sweep_blobs() + _sweep_xorbs()
+    now = timezone.now()
+    before = _Before(now - timedelta(days=spared_days), now - timedelta(days=xorb_days))
+    count = _sweep_arriving(staged_folder(), before.blobs)
+    count += _sweep_arriving(waiting_folder(), before.blobs)
+    BlobClaim.objects.filter(claimed_at__lt=before.blobs).delete()
+    _adopt_orphans("blobs", before.blobs)
+    _adopt_orphans("xorbs", before.blobs)
+    count += _sweep_blobs(before.blobs) + _sweep_files() + _sweep_xorbs(before.xorbs)
     if count:
         audit.record("hub.swept", actor=None, subject="blobs", count=count)
     return count
 
 
-def _sweep_blobs() -> int:
-    before = timezone.now() - _SPARED
+def _sweep_blobs(before: datetime) -> int:
     unnamed = Blob.objects.filter(files=None, claims=None, stored_at__lt=before)
     return sum(_drop_blob(sha256, before) for sha256 in list(unnamed.values_list("pk", flat=True)))
 
@@ -74,8 +82,7 @@ def _drop_file(name: str) -> int:
     return 1
 
 
-def _sweep_xorbs() -> int:
-    before = timezone.now() - _XORB_SPARED
+def _sweep_xorbs(before: datetime) -> int:
     unused = Xorb.objects.filter(uses=None, stored_at__lt=before)
     return sum(_drop_xorb(name, before) for name in list(unused.values_list("pk", flat=True)))
 
@@ -90,9 +97,8 @@ def _drop_xorb(name: str, before: datetime) -> int:
     return 1
 
 
-def _adopt_orphans(shelf: Shelf) -> None:
+def _adopt_orphans(shelf: Shelf, before: datetime) -> None:
     """Give every old object without a row one: a part died between the storage and the database."""
-    before = timezone.now() - _SPARED
     old = (each for each in get_store(shelf).list_objects() if each.stored_at < before)
     while batch := list(islice(old, _BATCH)):
         known = _find_known(shelf, [each.name for each in batch])
@@ -129,16 +135,15 @@ def _drop_doubles(names: Iterator[str]) -> None:
             get_store().delete(name)
 
 
-def _sweep_arriving(folder: Path) -> int:
+def _sweep_arriving(folder: Path, before: datetime) -> int:
     """Delete what began to arrive and was not heard of for a day."""
     count = 0
-    before = time.time() - _SPARED.total_seconds()
     for path in folder.glob("*"):
         try:
             newest = max(each.stat().st_mtime for each in [path, *path.glob("*")])
         except FileNotFoundError:  # it has arrived
             continue
-        if newest < before:
+        if newest < before.timestamp():
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
             count += 1
     return count

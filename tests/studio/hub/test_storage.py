@@ -134,15 +134,13 @@ def test_chunks_go_weeks_after_their_last_file_and_not_before(either_storage):
 
 
 @pytest.mark.django_db
-def test_an_object_that_lost_its_row_goes_too(either_storage, monkeypatch):
+def test_an_object_that_lost_its_row_goes_too(either_storage):
     whole, xorb = "ab" * 32, "cd" * 32
     put(whole, b"1")
     put(xorb, b"2", "xorbs")
     sweep_hub()
     assert get_store().exists(whole)  # it may belong to a commit that is on its way
-    monkeypatch.setattr("studio.hub.sweeping._SPARED", timedelta(seconds=-5))
-    monkeypatch.setattr("studio.hub.sweeping._XORB_SPARED", timedelta(seconds=-5))
-    sweep_hub()
+    sweep_hub(spared_days=-1, xorb_days=-1)
     assert not get_store().exists(whole) and not get_store("xorbs").exists(xorb)
     assert not Blob.objects.exists() and not Xorb.objects.exists()
 
@@ -172,9 +170,10 @@ def test_a_file_that_turned_into_chunks_leaves_no_double(monkeypatch):
     monkeypatch.undo()
     blob = store_blob(source=io.BytesIO(content))
     assert blob.xet is not None
-    monkeypatch.setattr("studio.hub.sweeping._SPARED", timedelta(seconds=-5))
-    BlobClaim.objects.create(user=_somebody(), blob=blob, claimed_at=timezone.now())
-    sweep_hub()
+    BlobClaim.objects.create(
+        user=_somebody(), blob=blob, claimed_at=timezone.now() + timedelta(days=9)
+    )
+    sweep_hub(spared_days=-1)
     assert not get_store().exists(blob.pk)
 
 
@@ -215,3 +214,7 @@ def _somebody():
     from tests.factories import make_user
 
     return make_user("dave")
+
+
+def _soon():
+    return timezone.now() + timedelta(days=9)
