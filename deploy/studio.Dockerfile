@@ -8,7 +8,7 @@ WORKDIR /build
 COPY deploy/wheels /wheels
 COPY deploy/requirements.py pyproject.toml constraints.txt ./
 RUN python3 -m venv /opt/athanor \
-    && python3 requirements.py > requirements.txt \
+    && python3 requirements.py s3 > requirements.txt \
     && /opt/athanor/bin/pip install --no-cache-dir --find-links /wheels ${PIP_OPTIONS} \
         -c constraints.txt -r requirements.txt
 
