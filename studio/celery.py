@@ -47,6 +47,11 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 5.0},
         },
+        "tend-draftings": {
+            "task": "studio.labelling.tasks.tend_draftings",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
+        },
         "sweep-hub": {
             "task": "studio.hub.tasks.sweep_hub",
             "schedule": 3600.0,

@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "studio.jobs",
     "studio.serving",
     "studio.playground",
+    "studio.labelling",
 ]
 MIDDLEWARE = [
     "studio.core.requests.RequestLog",
@@ -243,8 +244,5 @@ LOGGING = {
     },
     "handlers": {"out": {**_HANDLER, "formatter": "json"}},
     "root": {"handlers": ["out"], "level": env.text("STUDIO_LOG_LEVEL", "INFO")},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "uvicorn.access": {"level": "WARNING"},
-    },
+    "loggers": {"django.request": {"level": "ERROR"}, "uvicorn.access": {"level": "WARNING"}},
 }
