@@ -190,7 +190,9 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": r"/api",
     "PREPROCESSING_HOOKS": ["studio.core.schema.leave_out_foreign_doors"],
     "ENUM_NAME_OVERRIDES": {
+        "LabelKindEnum": "studio.labelling.models.TaskKind",
         "PersonRoleEnum": "studio.accounts.models.Role",
+        "RepoKindEnum": "studio.hub.models.Kind.values",
         "RepoRoleEnum": "studio.hub.models.Role.values",
         "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",
         "PointsReasonEnum": "studio.points.models.Reason",

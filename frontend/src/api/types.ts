@@ -244,6 +244,247 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/labelling/projects/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_list"];
+        put?: never;
+        post: operations["labelling_projects_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_retrieve"];
+        put?: never;
+        post?: never;
+        delete: operations["labelling_projects_destroy"];
+        options?: never;
+        head?: never;
+        patch: operations["labelling_projects_partial_update"];
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/disputes/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_disputes_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/drafting/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_drafting_create"];
+        delete: operations["labelling_projects_drafting_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/drafting/cost/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_drafting_cost_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/export/{wanted}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_export_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/figures/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_figures_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/members/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_members_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/members/{username}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["labelling_projects_members_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/next/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_next_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/rows/{row}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_rows_retrieve"];
+        /** @description Keeps the answer and hands out the next row. */
+        put: operations["labelling_projects_rows_update"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch: operations["labelling_projects_rows_partial_update"];
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/rows/{row}/decision/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["labelling_projects_rows_decision_retrieve"];
+        put: operations["labelling_projects_rows_decision_update"];
+        post?: never;
+        delete: operations["labelling_projects_rows_decision_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/rows/{row}/skip/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_rows_skip_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/save/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_save_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/labelling/projects/{project_id}/undo/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["labelling_projects_undo_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/me/": {
         parameters: {
             query?: never;
@@ -621,7 +862,7 @@ export interface components {
             role: components["schemas"]["ChatMessageOutputRoleEnum"];
             model: string | null;
             content: string;
-            state: components["schemas"]["StateEnum"];
+            state: components["schemas"]["ChatMessageOutputStateEnum"];
             error: string | null;
             num_prompt_tokens: number | null;
             num_tokens: number | null;
@@ -638,6 +879,13 @@ export interface components {
          * @enum {string}
          */
         ChatMessageOutputRoleEnum: "user" | "assistant";
+        /**
+         * @description * `complete` - complete
+         *     * `stopped` - stopped
+         *     * `failed` - failed
+         * @enum {string}
+         */
+        ChatMessageOutputStateEnum: "complete" | "stopped" | "failed";
         ChatSettingsInputRequest: {
             models?: string[];
             /** @default  */
@@ -775,6 +1023,64 @@ export interface components {
          * @enum {string}
          */
         DeploymentStatusEnum: "none" | "starting" | "ready";
+        DraftingCostInputRequest: {
+            num_rows: number;
+        };
+        DraftingCostOutput: {
+            num_rows: number;
+            /** Format: double */
+            seconds: number;
+            mpoints: number;
+            rate_mpoints_per_hour: number;
+            is_measured: boolean;
+        };
+        DraftingInputRequest: {
+            model: string;
+            /** @default 100 */
+            num_rows: number;
+            /** @default  */
+            system: string;
+            /**
+             * Format: double
+             * @default 0.7
+             */
+            temperature: number;
+            /** @default 512 */
+            max_tokens: number;
+            /**
+             * Format: int64
+             * @default 0
+             */
+            limit_mpoints: number;
+        };
+        DraftingOutput: {
+            /** Format: uuid */
+            id: string;
+            model: string;
+            state: components["schemas"]["DraftingOutputStateEnum"];
+            code: string;
+            message: string;
+            first_row: number;
+            next_row: number;
+            end_row: number;
+            num_made: number;
+            num_failed: number;
+            limit_mpoints: number;
+            spent_mpoints: number;
+            spent_ms: number;
+            /** Format: date-time */
+            created_at: string;
+        };
+        /**
+         * @description * `waiting` - Waiting
+         *     * `running` - Running
+         *     * `stopping` - Stopping
+         *     * `stopped` - Stopped
+         *     * `paused` - Paused
+         *     * `finished` - Finished
+         * @enum {string}
+         */
+        DraftingOutputStateEnum: "waiting" | "running" | "stopping" | "stopped" | "paused" | "finished";
         FlavorOutput: {
             name: string;
             title: string;
@@ -887,12 +1193,285 @@ export interface components {
             /** @default false */
             resume: boolean;
         };
+        LabelAnswerInputRequest: {
+            verdict: components["schemas"]["VerdictEnum"];
+            /** @description Of an edit. */
+            messages?: components["schemas"]["TurnPartInputRequest"][];
+            spans?: components["schemas"]["SpanInputRequest"][];
+            /** @default  */
+            reason: string;
+            /** @default false */
+            from_draft: boolean;
+            revision: number;
+        };
+        LabelDecisionOutput: {
+            verdict: string;
+            reason: string;
+            messages: components["schemas"]["TurnOutput"][] | null;
+            spans: components["schemas"]["SpanOutput"][];
+        };
+        LabelDisputeOutput: {
+            row: number;
+            answers: components["schemas"]["LabelSaidOutput"][];
+            decision: components["schemas"]["LabelDecisionOutput"] | null;
+        };
+        LabelDisputePageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["LabelDisputeOutput"][];
+        };
+        LabelDraftOutput: {
+            model: string;
+            text: string;
+            spans: components["schemas"]["SpanOutput"][];
+        };
+        LabelFiguresOutput: {
+            num_shared_rows: number;
+            num_disputed: number;
+            num_decided: number;
+            /** Format: double */
+            percent_agreement: number | null;
+            /**
+             * Format: double
+             * @description Krippendorff's, nominal.
+             */
+            alpha: number | null;
+            /**
+             * Format: double
+             * @description Cohen's, of exactly two.
+             */
+            kappa: number | null;
+            /**
+             * Format: double
+             * @description Exact spans.
+             */
+            span_f1: number | null;
+            /**
+             * Format: double
+             * @description Labelled characters.
+             */
+            overlap_f1: number | null;
+            verdicts: {
+                [key: string]: number;
+            };
+            people: components["schemas"]["LabelPersonOutput"][];
+            pairs: components["schemas"]["LabelPairOutput"][];
+        };
         /**
-         * @description * `model` - model
-         *     * `dataset` - dataset
+         * @description * `review` - Review
+         *     * `rank` - Rank
+         *     * `spans` - Spans
          * @enum {string}
          */
-        KindEnum: "model" | "dataset";
+        LabelKindEnum: "review" | "rank" | "spans";
+        LabelNextOutput: {
+            /** @description None when there is no row left. */
+            work: components["schemas"]["LabelWorkOutput"] | null;
+            num_mine: number;
+        };
+        LabelPairOutput: {
+            left: string;
+            right: string;
+            num_rows: number;
+            /** Format: double */
+            agreement: number | null;
+            /**
+             * Format: double
+             * @description Cohen's.
+             */
+            kappa: number | null;
+        };
+        LabelPersonOutput: {
+            username: string;
+            is_active: boolean;
+            num_done: number;
+            num_skipped: number;
+            /** Format: double */
+            median_seconds: number | null;
+            /**
+             * Format: double
+             * @description With the others, 0..1.
+             */
+            agreement: number | null;
+        };
+        LabelRowOutput: {
+            row: number;
+            line: number;
+            messages: components["schemas"]["TurnOutput"][] | null;
+            prompt: components["schemas"]["TurnOutput"][] | null;
+            answers: string[];
+            text: string | null;
+            raw: string | null;
+        };
+        LabelSaidOutput: {
+            username: string;
+            verdict: string;
+            reason: string;
+            messages: components["schemas"]["TurnOutput"][] | null;
+            spans: components["schemas"]["SpanOutput"][];
+            /** Format: date-time */
+            at: string | null;
+        };
+        LabelSaveInputRequest: {
+            format: string;
+            /**
+             * @description Rows that nothing settled.
+             *
+             *     * `keep` - keep
+             *     * `drop` - drop
+             * @default keep
+             */
+            rest: components["schemas"]["RestEnum"];
+            /**
+             * @description A new dataset; empty makes a revision of the labelled one.
+             * @default
+             */
+            new_name: string;
+            /** @default private */
+            visibility: components["schemas"]["VisibilityEnum"];
+            /** @default  */
+            message: string;
+        };
+        LabelSavedOutput: {
+            dataset: string;
+            revision: string;
+            message: string;
+        };
+        LabelWorkOutput: {
+            /** @description From 0. */
+            row: number;
+            /** @description Of the file, from 1. */
+            line: number;
+            state: components["schemas"]["LabelWorkOutputStateEnum"];
+            /** @description Send it back with the answer. */
+            revision: number;
+            verdict: string;
+            /** @description Of review: the turns. */
+            messages: components["schemas"]["TurnOutput"][] | null;
+            /** @description Of rank: the question. */
+            prompt: components["schemas"]["TurnOutput"][] | null;
+            /** @description Of rank: in an order that differs between people; verdicts follow it. */
+            answers: string[];
+            /** @description Of rank: which answers are a model's. */
+            drafted: boolean[];
+            /** @description Of spans. */
+            text: string | null;
+            raw: string | null;
+            problems: components["schemas"]["RowProblemOutput"][];
+            draft: components["schemas"]["LabelDraftOutput"] | null;
+            /** @description What this person made of it. */
+            edited: components["schemas"]["TurnOutput"][] | null;
+            spans: components["schemas"]["SpanOutput"][];
+            reason: string;
+            unsent: {
+                [key: string]: unknown;
+            } | null;
+            /** Format: date-time */
+            expires_at: string | null;
+            /** @description The row answered before it. */
+            before: number | null;
+            after: number | null;
+        };
+        /**
+         * @description * `held` - Held
+         *     * `done` - Done
+         *     * `skipped` - Skipped
+         *     * `lapsed` - Lapsed
+         * @enum {string}
+         */
+        LabelWorkOutputStateEnum: "held" | "done" | "skipped" | "lapsed";
+        LabellingDetailOutput: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            owner: string;
+            is_mine: boolean;
+            kind: components["schemas"]["LabelKindEnum"];
+            dataset: string;
+            revision: string;
+            path: string;
+            num_rows: number;
+            /** @description How many people answer each row. */
+            num_annotators: number;
+            num_answers: number;
+            /** @description Rows with all their answers. */
+            num_done: number;
+            is_open: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+            instructions: string;
+            text_field: string;
+            labels: string[];
+            shows_names: boolean;
+            /** @description The second answers are a model's: a row waits for its draft. */
+            needs_drafts: boolean;
+            /** @description Rows before this one were drafted. */
+            num_drafted: number;
+            is_member: boolean;
+            /** @description Rows that the caller has answered. */
+            num_mine: number;
+            formats: string[];
+            members: components["schemas"]["LabellingMemberOutput"][];
+            drafting: components["schemas"]["DraftingOutput"] | null;
+        };
+        LabellingInputRequest: {
+            /** @description namespace/name */
+            dataset: string;
+            /** @default main */
+            revision: string;
+            kind: components["schemas"]["LabelKindEnum"];
+            /** @default  */
+            name: string;
+            /** @default  */
+            instructions: string;
+            /**
+             * @description Of spans: dotted path of the text, such as messages.1.content.
+             * @default
+             */
+            text_field: string;
+            labels?: string[];
+            /** @default 1 */
+            num_annotators: number;
+            /** @default true */
+            shows_names: boolean;
+        };
+        LabellingMemberOutput: {
+            username: string;
+            is_active: boolean;
+            /** Format: date-time */
+            joined_at: string;
+        };
+        LabellingOutput: {
+            /** Format: uuid */
+            id: string;
+            name: string;
+            owner: string;
+            is_mine: boolean;
+            kind: components["schemas"]["LabelKindEnum"];
+            dataset: string;
+            revision: string;
+            path: string;
+            num_rows: number;
+            /** @description How many people answer each row. */
+            num_annotators: number;
+            num_answers: number;
+            /** @description Rows with all their answers. */
+            num_done: number;
+            is_open: boolean;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        LabellingPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["LabellingOutput"][];
+        };
         /**
          * @description * `zh` - zh
          *     * `en` - en
@@ -922,6 +1501,9 @@ export interface components {
             has_password: boolean;
             can: components["schemas"]["MeCan"];
             onboarding: components["schemas"]["MeOnboarding"];
+        };
+        MemberInputRequest: {
+            username: string;
         };
         MendOutput: {
             code: string;
@@ -982,6 +1564,13 @@ export interface components {
         PatchedJobUpdateInputRequest: {
             name?: string;
         };
+        PatchedLabellingUpdateInputRequest: {
+            name?: string;
+            instructions?: string;
+            labels?: string[];
+            shows_names?: boolean;
+            is_open?: boolean;
+        };
         PatchedMeInputRequest: {
             display_name?: string;
             email?: string;
@@ -991,6 +1580,12 @@ export interface components {
         PatchedRepoUpdateInputRequest: {
             visibility?: components["schemas"]["VisibilityEnum"];
             summary?: string;
+        };
+        PatchedUnsentInputRequest: {
+            revision?: number;
+            unsent?: {
+                [key: string]: unknown;
+            };
         };
         PatchedUserInputRequest: {
             display_name?: string;
@@ -1045,7 +1640,7 @@ export interface components {
         RepoDetailOutput: {
             /** @description namespace/name */
             id: string;
-            kind: components["schemas"]["KindEnum"];
+            kind: components["schemas"]["RepoKindEnum"];
             role: components["schemas"]["RepoRoleEnum"];
             owner: string;
             summary: string;
@@ -1085,10 +1680,16 @@ export interface components {
             size_bytes: number;
             sha256: string;
         };
+        /**
+         * @description * `model` - model
+         *     * `dataset` - dataset
+         * @enum {string}
+         */
+        RepoKindEnum: "model" | "dataset";
         RepoOutput: {
             /** @description namespace/name */
             id: string;
-            kind: components["schemas"]["KindEnum"];
+            kind: components["schemas"]["RepoKindEnum"];
             role: components["schemas"]["RepoRoleEnum"];
             owner: string;
             summary: string;
@@ -1129,6 +1730,12 @@ export interface components {
          * @enum {string}
          */
         RepoRoleEnum: "base" | "adapter" | "dataset";
+        /**
+         * @description * `keep` - keep
+         *     * `drop` - drop
+         * @enum {string}
+         */
+        RestEnum: "keep" | "drop";
         RowProblemOutput: {
             line: number;
             field: string;
@@ -1303,6 +1910,16 @@ export interface components {
          * @enum {string}
          */
         RunStatusEnum: "queued" | "starting" | "running" | "stopping" | "succeeded" | "failed" | "stopped";
+        SaidInputRequest: {
+            verdict: components["schemas"]["VerdictEnum"];
+            /** @description Of an edit. */
+            messages?: components["schemas"]["TurnPartInputRequest"][];
+            spans?: components["schemas"]["SpanInputRequest"][];
+            /** @default  */
+            reason: string;
+            /** @default false */
+            from_draft: boolean;
+        };
         /**
          * @description * `read` - read
          *     * `write` - write
@@ -1317,6 +1934,20 @@ export interface components {
             /** Format: date-time */
             expires_at: string;
         };
+        SpanInputRequest: {
+            /** Format: int64 */
+            start: number;
+            /** Format: int64 */
+            end: number;
+            label: string;
+        };
+        SpanOutput: {
+            /** @description In Unicode code points. */
+            start: number;
+            /** @description Behind the last one. */
+            end: number;
+            label: string;
+        };
         SpecOutput: {
             /** @description JSON Schema: what the launch form is drawn from. */
             schema: {
@@ -1328,13 +1959,6 @@ export interface components {
                 };
             };
         };
-        /**
-         * @description * `complete` - complete
-         *     * `stopped` - stopped
-         *     * `failed` - failed
-         * @enum {string}
-         */
-        StateEnum: "complete" | "stopped" | "failed";
         StatementLineOutput: {
             id: number;
             /** Format: date-time */
@@ -1433,6 +2057,14 @@ export interface components {
             seed?: number | null;
             prompt: string;
         };
+        TurnOutput: {
+            role: string;
+            content: string;
+        };
+        TurnPartInputRequest: {
+            role: string;
+            content: string;
+        };
         /**
          * @description * `log` - log
          *     * `metric` - metric
@@ -1472,6 +2104,18 @@ export interface components {
             page_size: number;
             results: components["schemas"]["UserOutput"][];
         };
+        /**
+         * @description * `accept` - accept
+         *     * `reject` - reject
+         *     * `edit` - edit
+         *     * `first` - first
+         *     * `second` - second
+         *     * `tie` - tie
+         *     * `both_bad` - both_bad
+         *     * `tagged` - tagged
+         * @enum {string}
+         */
+        VerdictEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
         /**
          * @description * `public` - public
          *     * `private` - private
@@ -2139,6 +2783,750 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobEstimateOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_list: {
+        parameters: {
+            query?: {
+                dataset?: string;
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabellingPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabellingInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabellingDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabellingDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedLabellingUpdateInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabellingDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_disputes_list: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+                /**
+                 * @description * `open` - open
+                 *     * `decided` - decided
+                 *     * `all` - all
+                 */
+                which?: "open" | "decided" | "all";
+            };
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelDisputePageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_drafting_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftingInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftingOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_drafting_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_drafting_cost_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DraftingCostInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DraftingCostOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_export_retrieve: {
+        parameters: {
+            query?: {
+                /**
+                 * @description * `keep` - keep
+                 *     * `drop` - drop
+                 */
+                rest?: "keep" | "drop";
+            };
+            header?: never;
+            path: {
+                project_id: string;
+                wanted: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_figures_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelFiguresOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_members_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MemberInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabellingDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_members_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_next_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelNextOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelNextOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelAnswerInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelNextOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedUnsentInputRequest"];
+            };
+        };
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_decision_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelRowOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_decision_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SaidInputRequest"];
+            };
+        };
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_decision_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_rows_skip_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+                row: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelNextOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_save_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelSaveInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelSavedOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    labelling_projects_undo_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                project_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelNextOutput"];
                 };
             };
             /** @description Refused. */

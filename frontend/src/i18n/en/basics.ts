@@ -1,7 +1,7 @@
 // Words that many pages share: verbs, states, units, and what went wrong.
 
 import type { Params } from "../params";
-import { GIB, MIB, n } from "../params";
+import { GIB, n } from "../params";
 
 export const basics = {
   app: "Athanor",

@@ -1,5 +1,5 @@
 import type { basics as en } from "../en/basics";
-import { GIB, MIB, n } from "../params";
+import { GIB, n } from "../params";
 
 export const basics: typeof en = {
   app: "Athanor",
