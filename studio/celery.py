@@ -52,6 +52,16 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 5.0},
         },
+        "tend-drive-works": {
+            "task": "studio.drive.tasks.tend_works",
+            "schedule": 20.0,
+            "options": {"expires": 20.0},
+        },
+        "end-expired-uploads": {
+            "task": "studio.drive.tasks.end_expired_uploads",
+            "schedule": 3600.0,
+            "options": {"expires": 600.0},
+        },
         "sweep-hub": {
             "task": "studio.hub.tasks.sweep_hub",
             "schedule": 3600.0,

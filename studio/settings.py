@@ -7,11 +7,14 @@ import dj_database_url
 import structlog
 
 from studio import env
+from studio.core.schema import ENUM_NAMES
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent
 DATA_DIR = env.folder("STUDIO_DATA_DIR", BASE_DIR.parent / "data")
 HUB_DIR = env.folder("STUDIO_HUB_DIR", DATA_DIR / "hub")
+DRIVE_DIR = env.folder("STUDIO_DRIVE_DIR", DATA_DIR / "drive")
+DRIVE_QUOTA_BYTES = env.whole("STUDIO_DRIVE_QUOTA_GIB", 50, low=0, high=1_048_576) * 2**30
 
 SECRET_KEY = env.text("STUDIO_SECRET_KEY")
 DEBUG = env.flag("STUDIO_DEBUG", default=False)
@@ -30,13 +33,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 8 * 2**20
 HUB_MAX_UPLOAD_BYTES = env.whole("STUDIO_MAX_UPLOAD_MIB", 1024, low=1, high=1_048_576) * 2**20
 # Where the hub's bytes lie: HUB_DIR, or a bucket of an S3-compatible storage.
+_S3 = ("bucket", "endpoint", "region", "key_id", "secret", "prefix")
 HUB_S3 = env.text("STUDIO_S3_BUCKET", "") and {
-    "bucket": env.text("STUDIO_S3_BUCKET"),
-    "endpoint": env.text("STUDIO_S3_ENDPOINT", ""),
-    "region": env.text("STUDIO_S3_REGION", ""),
-    "key_id": env.text("STUDIO_S3_KEY_ID", ""),
-    "secret": env.text("STUDIO_S3_SECRET", ""),
-    "prefix": env.text("STUDIO_S3_PREFIX", ""),
+    part: env.text(f"STUDIO_S3_{part.upper()}", "") for part in _S3
 }
 # An internal address of the proxy's that is HUB_DIR, for it to send files; empty without one.
 HUB_ACCEL = env.text("STUDIO_HUB_ACCEL", "")
@@ -61,6 +60,7 @@ INSTALLED_APPS = [
     "studio.points",
     "studio.compute",
     "studio.hub",
+    "studio.drive",
     "studio.jobs",
     "studio.serving",
     "studio.playground",
@@ -189,16 +189,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api",
     "PREPROCESSING_HOOKS": ["studio.core.schema.leave_out_foreign_doors"],
-    "ENUM_NAME_OVERRIDES": {
-        "LabelKindEnum": "studio.labelling.models.TaskKind",
-        "PersonRoleEnum": "studio.accounts.models.Role",
-        "RepoKindEnum": "studio.hub.models.Kind.values",
-        "RepoRoleEnum": "studio.hub.models.Role.values",
-        "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",
-        "PointsReasonEnum": "studio.points.models.Reason",
-        "RunReasonEnum": "studio.jobs.serializers.REASONS",
-        "RunStatusEnum": "studio.jobs.serializers.STATUSES",
-    },
+    "ENUM_NAME_OVERRIDES": ENUM_NAMES,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "studio.core.schema.add_refusals",

@@ -3,6 +3,18 @@
 from typing import Any
 
 _FOREIGN = ("/api/internal/", "/v1/", "/api/models", "/api/datasets", "/api/repos", "/api/whoami")
+# What OpenAPI calls sets of words that several fields share a name for.
+ENUM_NAMES = {
+    "LabelKindEnum": "studio.labelling.models.TaskKind",
+    "DriveWorkKindEnum": "studio.drive.models.WorkKind.values",
+    "PersonRoleEnum": "studio.accounts.models.Role",
+    "RepoKindEnum": "studio.hub.models.Kind.values",
+    "RepoRoleEnum": "studio.hub.models.Role.values",
+    "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",
+    "PointsReasonEnum": "studio.points.models.Reason",
+    "RunReasonEnum": "studio.jobs.serializers.REASONS",
+    "RunStatusEnum": "studio.jobs.serializers.STATUSES",
+}
 _PROBLEM = {
     "code": {"type": "string"},
     "message": {"type": "string", "description": "One English sentence."},
