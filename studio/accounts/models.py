@@ -86,6 +86,63 @@ class User(AbstractUser):
         return self.is_active and _RANKS[own] >= _RANKS[Role(role)]
 
 
+class Membership(models.TextChoices):
+    """What somebody may do in an organization. Each role includes the ones before it."""
+
+    MEMBER = "member"
+    CONTRIBUTOR = "contributor"
+    ADMIN = "admin"
+
+
+class Organization(models.Model):
+    """People who share a namespace of repos: a course, a lab, a team."""
+
+    name = models.CharField(
+        max_length=MOST_USERNAME, validators=[_username_is_namespace, refuse_reserved]
+    )
+    """A namespace like a username, and never the same as one."""
+    display_name = models.CharField(max_length=80, blank=True)
+    about = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """A name is taken whatever its capitals."""
+
+        constraints = [
+            models.UniqueConstraint(
+                Lower("name"),
+                name="organization_name_once",
+                violation_error_message="name: this name is taken: pick another.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OrganizationMember(models.Model):
+    """Somebody belongs to an organization."""
+
+    organization = models.ForeignKey(
+        Organization, on_delete=models.CASCADE, related_name="memberships"
+    )
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Membership.choices, default=Membership.MEMBER)
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """Once is enough."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "user"], name="organization_member_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.organization_id}"
+
+
 class SigninLink(models.Model):
     """A link that signs its person in once."""
 

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from studio.accounts.authentication import PREFIX
-from studio.accounts.models import PersonalToken, Role, SigninLink, User
+from studio.accounts.models import Organization, PersonalToken, Role, SigninLink, User
 from studio.accounts.secret_hash import hash_secret, make_secret
 from studio.accounts.selectors import PLATFORM_USERNAME
 from studio.core import audit
@@ -43,6 +43,8 @@ def create_user(
         raise BadInput(
             "username: this is the studio's own account: pick another.", field="username"
         )
+    if Organization.objects.filter(name__iexact=username).exists():
+        raise BadInput("username: an organization has this name: pick another.", field="username")
     user = User(username=username, role=role, display_name=display_name, email=email)
     user.set_unusable_password()
     user.full_clean()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studio.accounts import apis
+from studio.accounts import apis, organization_apis
 from studio.accounts.pages import signin
 
 urlpatterns = [
@@ -11,6 +11,16 @@ urlpatterns = [
     path("api/me/password/", apis.PasswordApi.as_view()),
     path("api/tokens/", apis.TokenListApi.as_view()),
     path("api/tokens/<int:token_id>/", apis.TokenApi.as_view()),
+    path("api/organizations/", organization_apis.OrganizationListApi.as_view()),
+    path("api/organizations/<str:name>/", organization_apis.OrganizationApi.as_view()),
+    path(
+        "api/organizations/<str:name>/members/",
+        organization_apis.OrganizationMembersApi.as_view(),
+    ),
+    path(
+        "api/organizations/<str:name>/members/<str:username>/",
+        organization_apis.OrganizationMemberApi.as_view(),
+    ),
     path("api/users/", apis.UserListApi.as_view()),
     path("api/users/<int:user_id>/", apis.UserApi.as_view()),
     path("api/users/<int:user_id>/signin-link/", apis.SigninLinkApi.as_view()),

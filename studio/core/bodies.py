@@ -11,11 +11,14 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from io import BytesIO
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
 
 _DOORS = re.compile(r"^/api/xet/[0-9a-f]{16}/v1/xorbs/")
+# Revisions and paths of a repo are one part of an address each, their own slashes escaped.
+_REPOS = re.compile(r"^/(?:api/(?:models|datasets)/|(?:datasets/)?[^/]+/[^/]+/resolve/)")
 _BODY_BYTES = 66 * 2**20
 _MOST_AT_ONCE = 4  # more wait, unread, for their turn: memory is bounded
 _STREAMS = re.compile(r"^/api/drive/uploads/")
@@ -24,6 +27,12 @@ _SILENCE_S = 60.0  # a client that sends nothing for so long is gone
 _stream: ContextVar["StreamedBody | None"] = ContextVar("stream", default=None)
 _buffer: ContextVar[bytearray | None] = ContextVar("buffer", default=None)
 Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def _keep_slashes(raw_path: bytes) -> str:
+    """Return the path with its escaped slashes still escaped; the repo's doors undo them."""
+    escaped = re.sub(rb"%2[fF]", b"%252F", raw_path.partition(b"?")[0])
+    return unquote_to_bytes(escaped).decode("utf-8", "replace")
 
 
 class BodyView:
@@ -90,6 +99,7 @@ class StudioHandler(ASGIHandler):
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request; where its body is large, when a buffer is free."""
+<<<<<<< HEAD
         if _STREAMS.match(scope["path"]) and scope["method"] in _STREAM_METHODS:
             told = _stream.set(StreamedBody(receive))
             try:
@@ -97,6 +107,10 @@ class StudioHandler(ASGIHandler):
             finally:
                 _stream.reset(told)
             return
+=======
+        if b"%2" in scope.get("raw_path", b"") and _REPOS.match(scope["path"]):
+            scope = scope | {"path": _keep_slashes(scope["raw_path"])}
+>>>>>>> 21d8fa9 (Share repos with a class, gate them, branch, tag and move them)
         if not _DOORS.match(scope["path"]) or scope["method"] != "POST":
             await super().handle(scope, receive, send)
             return

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
+from studio.hub.access import check_may_read
 from studio.hub.callers import get_caller
 from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
 from studio.hub.models import Kind, Repo
@@ -84,6 +85,7 @@ class RepoRowsApi(APIView):
     def get(self, request: Request, namespace: str, name: str) -> Response:
         wanted = read(shapes.DatasetRowsInput, request.query_params)
         repo = get_repo(get_caller(request), Kind.DATASET, namespace, name)
+        check_may_read(get_caller(request), repo)
         _, blob = get_data_file(get_commit(repo, wanted["revision"]))
         page = read_rows(
             blob, offset=wanted["offset"], limit=wanted["limit"], search=wanted["search"]
@@ -106,6 +108,7 @@ class RepoReportApi(APIView):
     def get(self, request: Request, namespace: str, name: str) -> Response:
         wanted = read(shapes.RevisionInput, request.query_params)
         repo = get_repo(get_caller(request), Kind.DATASET, namespace, name)
+        check_may_read(get_caller(request), repo)
         return Response(get_dataset_report(get_commit(repo, wanted["revision"])).model_dump())
 
 

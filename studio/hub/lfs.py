@@ -21,7 +21,7 @@ from django.core import signing
 
 from studio.accounts.models import User
 from studio.core.errors import BadInput, Conflict, StudioError
-from studio.hub.access import visible_to
+from studio.hub.access import readable_by
 from studio.hub.models import Blob, BlobClaim, CommitFile, Repo
 from studio.hub.storage import check_room, sync_file
 from studio.hub.xet.ingest import ingest
@@ -70,7 +70,7 @@ def find_committable(by: User, oid: str) -> Blob | None:
         return None
     if BlobClaim.objects.filter(user=by, blob=blob).exists():
         return blob
-    repos = Repo.objects.filter(visible_to(by)).values("pk")
+    repos = Repo.objects.filter(readable_by(by)).values("pk")
     seen = CommitFile.objects.filter(blob=blob, commit__repo__in=repos)
     return blob if seen.exists() else None
 

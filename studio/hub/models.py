@@ -22,10 +22,26 @@ class Role(models.TextChoices):
 
 
 class Visibility(models.TextChoices):
-    """Who may see a repo: everybody who is signed in, or its owner alone."""
+    """Who may see a repo: everybody who is signed in, those who share a class, or its writers."""
 
     PUBLIC = "public"
+    CLASS = "class"
     PRIVATE = "private"
+
+
+class Gate(models.TextChoices):
+    """Whether a repo's files are for who has asked: at once, or when its owner says yes."""
+
+    NONE = ""
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class RefKind(models.TextChoices):
+    """A branch moves with commits, a tag stays."""
+
+    BRANCH = "branch"
+    TAG = "tag"
 
 
 class Blob(models.Model):
@@ -76,9 +92,19 @@ class Repo(models.Model):
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="repos"
     )
+    """Who made it; of an organization's repo, no more than that."""
+    organization = models.ForeignKey(
+        "accounts.Organization",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="repos",
+    )
+    """Whose namespace it is in; None of a person's own."""
     visibility = models.CharField(
         max_length=8, choices=Visibility.choices, default=Visibility.PRIVATE
     )
+    gate = models.CharField(max_length=8, choices=Gate.choices, default=Gate.NONE, blank=True)
     summary = models.CharField(max_length=300, blank=True)
     """The owner's own line."""
     card_summary = models.CharField(max_length=300, blank=True)
@@ -94,7 +120,7 @@ class Repo(models.Model):
     head = models.ForeignKey(
         "Commit", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    """Newest commit of `main`, the only branch; None while the repo is empty."""
+    """Newest commit of `main`; None while the repo is empty. Other branches are refs."""
     downloads = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -160,6 +186,70 @@ class CommitFile(models.Model):
         return self.path
 
 
+class Ref(models.Model):
+    """A branch beside `main`, or a tag."""
+
+    repo = models.ForeignKey(Repo, on_delete=models.CASCADE, related_name="refs")
+    kind = models.CharField(max_length=8, choices=RefKind.choices)
+    name = models.CharField(max_length=100)
+    commit = models.ForeignKey(Commit, on_delete=models.CASCADE, related_name="+")
+    message = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        """A branch and a tag of one name would be one revision to others."""
+
+        constraints = [models.UniqueConstraint(fields=["repo", "name"], name="ref_name_once")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AccessState(models.TextChoices):
+    """What became of a wish to read a gated repo."""
+
+    PENDING = "pending"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+
+
+class AccessRequest(models.Model):
+    """Somebody asked to read a gated repo's files."""
+
+    repo = models.ForeignKey(Repo, on_delete=models.CASCADE, related_name="access_requests")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    state = models.CharField(max_length=8, choices=AccessState.choices)
+    asked_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """One wish of a person for a repo."""
+
+        constraints = [models.UniqueConstraint(fields=["repo", "user"], name="access_asked_once")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id}: {self.state}"
+
+
+class OldName(models.Model):
+    """A name that a repo had before; it leads there until somebody takes it."""
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    namespace = models.CharField(max_length=96)
+    name = models.CharField(max_length=96)
+    repo = models.ForeignKey(Repo, on_delete=models.CASCADE, related_name="old_names")
+
+    class Meta:
+        """A name leads to one repo."""
+
+        constraints = [
+            models.UniqueConstraint("kind", Lower("namespace"), Lower("name"), name="old_name_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
 class BlobReport(models.Model):
     """What a check of a JSONL file found, and where its rows begin; made once per content."""
 
@@ -180,13 +270,19 @@ class BlobReport(models.Model):
 from studio.hub.xet.models import AnnouncedChunk, XetFile, XetFileXorb, Xorb  # noqa: E402
 
 __all__ = [
+    "AccessRequest",
+    "AccessState",
     "AnnouncedChunk",
     "Blob",
     "BlobClaim",
     "BlobReport",
     "Commit",
     "CommitFile",
+    "Gate",
     "Kind",
+    "OldName",
+    "Ref",
+    "RefKind",
     "Repo",
     "Role",
     "Visibility",

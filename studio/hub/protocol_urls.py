@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from studio.hub.huggingface import apis
+from studio.hub.huggingface import apis, manage_apis
 
 _REPO = r"(?P<namespace>[A-Za-z0-9][\w.\-]*)/(?P<name>[\w.\-]+)"
 # A revision is one part, but for git's full names; clients send their slashes encoded.
@@ -16,6 +16,18 @@ _DOORS = [
     (rf"/commits/{_REV}$", apis.CommitsApi),
     (rf"/preupload/{_REV}$", apis.PreuploadApi),
     (rf"/commit/{_REV}$", apis.CommitApi),
+    (r"/branch/(?P<branch>[^/]+)$", manage_apis.BranchApi),
+    (r"/tag/(?P<tag>[^/]+)$", manage_apis.TagApi),
+    (r"/super-squash/(?P<branch>[^/]+)$", manage_apis.SquashApi),
+    (r"/settings$", manage_apis.SettingsApi),
+    (r"/auth-check$", manage_apis.AuthCheckApi),
+    (r"/ask-access$", manage_apis.AskAccessApi),
+    (
+        r"/user-access-request/(?P<state>pending|accepted|rejected)$",
+        manage_apis.AccessListApi,
+    ),
+    (r"/user-access-request/(?P<action>handle|grant)$", manage_apis.AccessDecisionApi),
+    (r"/lfs-files/duplicate$", manage_apis.DuplicateFilesApi),
 ]
 
 urlpatterns = [
@@ -23,6 +35,9 @@ urlpatterns = [
     path("api/validate-yaml", apis.ValidateYamlApi.as_view()),
     path("api/repos/create", apis.CreateRepoApi.as_view()),
     path("api/repos/delete", apis.DeleteRepoApi.as_view()),
+    path("api/repos/move", manage_apis.MoveRepoApi.as_view()),
+    path("api/models", manage_apis.RepoListApi.as_view(), {"kind": "model"}),
+    path("api/datasets", manage_apis.RepoListApi.as_view(), {"kind": "dataset"}),
 ]
 for _kind, _prefix in (("model", ""), ("dataset", "datasets/")):
     urlpatterns += [

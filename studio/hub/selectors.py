@@ -9,15 +9,15 @@ from django.db.models.functions import Concat
 from engine.specs import split_ref
 from engine.specs.estimate import DataFacts, ModelShape
 from engine.specs.messages import DatasetReport
-from studio.hub.access import Reader, Viewer, may_see, may_write, visible_to
+from studio.hub.access import Reader, Viewer, check_may_read, may_see, may_write, visible_to
 from studio.hub.cards import CARD, PROVENANCE, Card, read_card, read_json
 from studio.hub.errors import FileNotThere, RepoNotThere, RevisionNotThere
 from studio.hub.model_facts import find_shape, predict_memory_bytes, read_shape, read_text
 from studio.hub.models import Blob, Commit, CommitFile, Kind, Repo, Role
 from studio.hub.names import is_commit_prefix
+from studio.hub.refs import MAIN, find_ref
 from studio.hub.reports import find_data_file, get_data_file, read_report
 
-MAIN = "main"
 _MOST_REVISIONS = 200
 
 
@@ -71,8 +71,16 @@ def get_repo(viewer: Viewer, kind: str, namespace: str, name: str) -> Repo:
     Raises:
         RepoNotThere: there is none that the viewer may see.
     """
-    named = Repo.objects.filter(kind=kind, namespace__iexact=namespace, name__iexact=name)
-    repo = named.filter(visible_to(viewer)).select_related("head", "owner").first()
+    visible = Repo.objects.filter(visible_to(viewer)).select_related(
+        "head", "owner", "organization"
+    )
+    named = visible.filter(kind=kind, namespace__iexact=namespace, name__iexact=name).first()
+    if named is not None:
+        return named
+    moved = visible.filter(
+        old_names__kind=kind, old_names__namespace__iexact=namespace, old_names__name__iexact=name
+    )
+    repo = moved.first()
     if repo is None:
         raise RepoNotThere
     return repo
@@ -84,11 +92,14 @@ def get_commit(repo: Repo, revision: str = MAIN) -> Commit:
     Raises:
         RevisionNotThere: it has no such commit, or more than one begins so.
     """
-    if revision in {MAIN, "HEAD", f"refs/heads/{MAIN}"}:
+    if revision.removeprefix("refs/heads/") in {MAIN, "HEAD"}:
         if repo.head is None:
             raise RevisionNotThere(f"{repo.repo_id} is empty: push something first.")
         repo.head.repo = repo  # async callers read it without another query
         return repo.head
+    if ref := find_ref(repo, revision):
+        ref.commit.repo = repo
+        return ref.commit
     if is_commit_prefix(revision):
         found = list(repo.commits.filter(sha__startswith=revision)[:2])
         if len(found) == 1:
@@ -117,8 +128,36 @@ def list_files(commit: Commit | None) -> list[CommitFile]:
 
 
 def list_commits(repo: Repo) -> QuerySet[Commit]:
-    """Return a repo's commits, newest first."""
+    """Return a repo's commits of all branches, newest first."""
     return repo.commits.select_related("author").order_by("-pk")
+
+
+def list_history(commit: Commit) -> list[int]:
+    """Return the ids of a commit and those it came from, newest first."""
+    parents = dict(commit.repo.commits.values_list("pk", "parent_id"))
+    found: list[int] = []
+    at: int | None = commit.pk
+    while at is not None and at in parents:
+        found.append(at)
+        at = parents.pop(at)
+    return found
+
+
+def find_last_commits(commit: Commit, paths: list[str]) -> dict[str, Commit]:
+    """Return the commit that gave each path its present bytes, up to 200 commits back."""
+    history = list_history(commit)[:_MOST_REVISIONS]
+    rows = CommitFile.objects.filter(commit_id__in=history, path__in=paths)
+    blobs: dict[str, dict[int, str]] = {path: {} for path in paths}
+    for path, commit_id, blob_id in rows.values_list("path", "commit_id", "blob_id"):
+        blobs[path][commit_id] = blob_id
+    last = {}
+    for path, known in blobs.items():
+        for commit_id in history:
+            if known.get(commit_id) != known.get(history[0]):
+                break
+            last[path] = commit_id
+    commits = Commit.objects.select_related("author").in_bulk(set(last.values()))
+    return {path: commits[commit_id] for path, commit_id in last.items()}
 
 
 def resolve_revision(viewer: Viewer, ref: str, *, kind: Literal["model", "dataset"]) -> Commit:
@@ -126,10 +165,13 @@ def resolve_revision(viewer: Viewer, ref: str, *, kind: Literal["model", "datase
 
     Raises:
         NotFound: there is no such repo or revision that the viewer may see.
+        RepoGated: they have to ask for its files first.
     """
     repo_id, revision = split_ref(ref)
     namespace, _, name = repo_id.partition("/")
-    return get_commit(get_repo(viewer, kind, namespace, name), revision)
+    repo = get_repo(viewer, kind, namespace, name)
+    check_may_read(viewer, repo)
+    return get_commit(repo, revision)
 
 
 def get_model_shape(commit: Commit) -> ModelShape:
@@ -201,9 +243,9 @@ def describe_repo(viewer: Viewer, repo: Repo, revision: str = MAIN) -> RepoDetai
 
 
 def is_owner(viewer: Viewer, repo: Repo) -> bool:
-    """Say whether the repo is the viewer's own."""
+    """Say whether the repo is the viewer's own; an organization's is nobody's."""
     user = viewer.user if isinstance(viewer, Reader) else viewer
-    return repo.owner_id == user.pk
+    return repo.organization_id is None and repo.owner_id == user.pk
 
 
 __all__ = [

@@ -15,13 +15,15 @@ from django.utils import timezone
 
 from studio.accounts.models import User
 from studio.core import audit
-from studio.core.errors import BadInput, Conflict, Forbidden, NotFound
-from studio.hub.access import check_may_write
+from studio.core.errors import BadInput, Conflict
+from studio.hub.access import check_may_manage, check_may_write
 from studio.hub.cards import Description, describe
-from studio.hub.errors import FileNotThere
+from studio.hub.errors import FileNotThere, RevisionNotThere
 from studio.hub.model_facts import read_text
 from studio.hub.models import Blob, BlobReport, Commit, CommitFile, Kind, Repo, Role, Visibility
 from studio.hub.names import check_path, check_repo_name
+from studio.hub.places import find_place, forget_old_name
+from studio.hub.refs import MAIN, get_branch_head, lock_repo
 from studio.hub.reports import find_data_file, get_report
 from studio.hub.storage import get_store, measure, stage
 from studio.hub.xet.ingest import ingest
@@ -104,7 +106,7 @@ def create_repo(
     visibility: str = Visibility.PRIVATE,
     summary: str = "",
 ) -> Repo:
-    """Make an empty repo in the caller's own namespace.
+    """Make an empty repo in the caller's own namespace, or in an organization's they write in.
 
     Raises:
         BadInput: the name is none.
@@ -112,15 +114,11 @@ def create_repo(
         Conflict: `name_taken`, with capitals or without.
     """
     name = check_repo_name(wanted.name)
-    if wanted.namespace.lower() != by.username.lower():
-        raise Forbidden(
-            f"namespace: you may make repos under {by.username}, not under {wanted.namespace}.",
-            field="namespace",
-            code="not_owner",
-        )
+    place = find_place(by, wanted.namespace)
     repo = Repo(
         kind=wanted.kind,
-        namespace=by.username,
+        namespace=place.namespace,
+        organization=place.organization,
         name=name,
         owner=by,
         visibility=visibility,
@@ -131,6 +129,7 @@ def create_repo(
     try:
         with transaction.atomic():
             repo.save(force_insert=True)
+            forget_old_name(wanted.kind, place.namespace, name)
     except IntegrityError as error:
         message = f"name: you have a {wanted.kind} {repo.repo_id} already; choose another name."
         raise Conflict(message, field="name", code="name_taken", repo=repo.repo_id) from error
@@ -138,10 +137,13 @@ def create_repo(
     return repo
 
 
-def commit_files(*, by: User, repo: Repo, changes: Changes, words: Words) -> Commit:
-    """Move `main` to a new state of the files and return it; what changes nothing makes no commit.
+def commit_files(
+    *, by: User, repo: Repo, changes: Changes, words: Words, branch: str = MAIN
+) -> Commit:
+    """Move a branch to a new state of the files and return it; of no change, no commit is made.
 
     Raises:
+        RevisionNotThere: it has no such branch.
         NotFound, Forbidden: the caller may not write here.
         BadInput: a path is none, or there would be too many files.
         FileNotThere: a file to delete is not there.
@@ -155,34 +157,69 @@ def commit_files(*, by: User, repo: Repo, changes: Changes, words: Words) -> Com
             if path.endswith(".jsonl"):
                 get_report(blob)
     with transaction.atomic():
-        repo = _lock_repo(repo)
-        _check_parent(repo, words)
-        before = _read_manifest(repo.head)
+        repo = lock_repo(repo)
+        head = get_branch_head(repo, branch)
+        _check_parent(head, branch, words)
+        before = _read_manifest(head)
         after = _apply(before, changes)
-        if repo.head is not None and after == before:
-            return repo.head
-        commit = _write_commit(by, repo, after, words)
-        _move_head(repo, commit, after)
+        if head is not None and after == before:
+            return head
+        commit = _write_commit(by, repo, head, after, words)
+        if branch == MAIN:
+            _move_head(repo, commit, after)
+        else:
+            repo.refs.filter(name=branch).update(commit=commit)
     audit.record("repo.committed", actor=by, subject=repo.repo_id, kind=repo.kind, sha=commit.sha)
     return commit
 
 
 @transaction.atomic
-def update_repo(
-    *, by: User, repo: Repo, visibility: str | None = None, summary: str | None = None
-) -> Repo:
-    """Show or hide a repo, or give it another summary line.
+def squash_history(*, by: User, repo: Repo, branch: str, message: str = "") -> Commit:
+    """Make a branch one commit with the files it has; the commits before stay reachable by sha.
 
     Raises:
         NotFound, Forbidden: the caller may not write here.
+        RevisionNotThere: there is no such branch, or it is empty.
     """
     check_may_write(by, repo)
-    repo = _lock_repo(repo)
+    repo = lock_repo(repo)
+    head = get_branch_head(repo, branch)
+    if head is None:
+        raise RevisionNotThere(f"{repo.repo_id} is empty: push something first.")
+    manifest = _read_manifest(head)
+    words = Words(message or f"Super-squash branch {branch!r}")
+    commit = _write_commit(by, repo, None, manifest, words)
+    if branch == MAIN:
+        _move_head(repo, commit, manifest)
+    else:
+        repo.refs.filter(name=branch).update(commit=commit)
+    audit.record("repo.squashed", actor=by, subject=repo.repo_id, branch=branch, sha=commit.sha)
+    return commit
+
+
+@transaction.atomic
+def update_repo(
+    *,
+    by: User,
+    repo: Repo,
+    visibility: str | None = None,
+    summary: str | None = None,
+    gate: str | None = None,
+) -> Repo:
+    """Show or hide a repo, gate it, or give it another summary line.
+
+    Raises:
+        NotFound, Forbidden: the caller may not manage it.
+    """
+    check_may_manage(by, repo)
+    repo = lock_repo(repo)
     repo.visibility = repo.visibility if visibility is None else visibility
     repo.summary = repo.summary if summary is None else summary
+    repo.gate = repo.gate if gate is None else gate
     repo.full_clean(validate_constraints=False)
-    repo.save(update_fields=["visibility", "summary"])
-    audit.record("repo.updated", actor=by, subject=repo.repo_id, visibility=repo.visibility)
+    repo.save(update_fields=["visibility", "summary", "gate"])
+    said = {"visibility": repo.visibility, "gate": repo.gate}
+    audit.record("repo.updated", actor=by, subject=repo.repo_id, **said)
     return repo
 
 
@@ -191,34 +228,23 @@ def delete_repo(*, by: User, repo: Repo) -> None:
     """Delete a repo and its history. Its bytes go with the next sweep.
 
     Raises:
-        NotFound, Forbidden: the caller may not write here.
+        NotFound, Forbidden: the caller may not manage it.
     """
-    check_may_write(by, repo)
-    repo = _lock_repo(repo)
+    check_may_manage(by, repo)
+    repo = lock_repo(repo)
     repo.head = None
     repo.save(update_fields=["head"])
     repo.delete()
     audit.record("repo.deleted", actor=by, subject=repo.repo_id, kind=repo.kind)
 
 
-def _lock_repo(repo: Repo) -> Repo:
-    """Lock a repo and read it again; it may have been deleted meanwhile.
-
-    Its head is not joined: that could be the head of before the wait for the lock.
-    """
-    locked = Repo.objects.select_for_update(of=("self",)).filter(pk=repo.pk).first()
-    if locked is None:
-        raise NotFound
-    return locked
-
-
-def _check_parent(repo: Repo, words: Words) -> None:
-    head = repo.head.sha if repo.head else ""
-    if words.parent_sha and not head.startswith(words.parent_sha):
+def _check_parent(head: Commit | None, branch: str, words: Words) -> None:
+    sha = head.sha if head else ""
+    if words.parent_sha and not sha.startswith(words.parent_sha):
         message = (
-            f"parentCommit: main is at {head[:12] or 'no commit'} now; fetch it and try again."
+            f"parentCommit: {branch} is at {sha[:12] or 'no commit'} now; fetch it and try again."
         )
-        error = Conflict(message, field="parentCommit", code="head_moved", head=head)
+        error = Conflict(message, field="parentCommit", code="head_moved", head=sha)
         error.status = 412
         raise error
 
@@ -257,15 +283,17 @@ def _check_tree(manifest: dict[str, Blob]) -> None:
                 raise BadInput(message, field="path", code="bad_path", path=path)
 
 
-def _write_commit(by: User, repo: Repo, manifest: dict[str, Blob], words: Words) -> Commit:
+def _write_commit(
+    by: User, repo: Repo, head: Commit | None, manifest: dict[str, Blob], words: Words
+) -> Commit:
     now = timezone.now()
     listed = sorted((path, blob.sha256) for path, blob in manifest.items())
-    parent = repo.head.sha if repo.head else ""
+    parent = head.sha if head else ""
     text = json.dumps([repo.pk, parent, by.username, now.isoformat(), words.message, listed])
     commit = Commit.objects.create(
         repo=repo,
         sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest(),
-        parent=repo.head,
+        parent=head,
         message=(words.message.strip() or "Change files")[:_MOST_MESSAGE],
         description=words.description,
         author=by,

@@ -913,6 +913,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/organizations/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["organizations_list"];
+        put?: never;
+        post: operations["organizations_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/organizations/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["organizations_retrieve"];
+        put?: never;
+        post?: never;
+        delete: operations["organizations_destroy"];
+        options?: never;
+        head?: never;
+        patch: operations["organizations_partial_update"];
+        trace?: never;
+    };
+    "/api/organizations/{name}/members/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["organizations_members_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/organizations/{name}/members/{username}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["organizations_members_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/playground/conversations/": {
         parameters: {
             query?: never;
@@ -2139,6 +2203,14 @@ export interface components {
                 [key: string]: number;
             };
         };
+        /**
+         * @description * `member` - member
+         *     * `contributor` - contributor
+         *     * `admin` - admin
+         *     * `` -
+         * @enum {string}
+         */
+        MyRoleEnum: "member" | "contributor" | "admin";
         NodeDevice: {
             index: number;
             name: string;
@@ -2161,6 +2233,46 @@ export interface components {
         };
         /** @enum {unknown} */
         NullEnum: null;
+        OrganizationDetailOutput: {
+            /** @description The namespace of its repos. */
+            name: string;
+            display_name: string;
+            about: string;
+            num_members: number;
+            my_role: components["schemas"]["MyRoleEnum"] | components["schemas"]["BlankEnum"];
+            /** Format: date-time */
+            created_at: string;
+            members: components["schemas"]["OrganizationMemberOutput"][];
+        };
+        OrganizationInputRequest: {
+            name: string;
+            /** @default  */
+            display_name: string;
+            /** @default  */
+            about: string;
+        };
+        OrganizationMemberInputRequest: {
+            username: string;
+            /** @default member */
+            role: components["schemas"]["Role704Enum"];
+        };
+        OrganizationMemberOutput: {
+            username: string;
+            display_name: string;
+            role: components["schemas"]["Role704Enum"];
+            /** Format: date-time */
+            joined_at: string;
+        };
+        OrganizationOutput: {
+            /** @description The namespace of its repos. */
+            name: string;
+            display_name: string;
+            about: string;
+            num_members: number;
+            my_role: components["schemas"]["MyRoleEnum"] | components["schemas"]["BlankEnum"];
+            /** Format: date-time */
+            created_at: string;
+        };
         PasswordInputRequest: {
             /** @description Where the person has one already. */
             current_password?: string;
@@ -2185,6 +2297,10 @@ export interface components {
             email?: string;
             language?: components["schemas"]["LanguageEnum"] | components["schemas"]["BlankEnum"];
             theme?: components["schemas"]["ThemeEnum"] | components["schemas"]["BlankEnum"];
+        };
+        PatchedOrganizationUpdateInputRequest: {
+            display_name?: string;
+            about?: string;
         };
         PatchedRepoUpdateInputRequest: {
             visibility?: components["schemas"]["VisibilityEnum"];
@@ -2345,6 +2461,13 @@ export interface components {
          * @enum {string}
          */
         RestEnum: "keep" | "drop";
+        /**
+         * @description * `member` - member
+         *     * `contributor` - contributor
+         *     * `admin` - admin
+         * @enum {string}
+         */
+        Role704Enum: "member" | "contributor" | "admin";
         RowProblemOutput: {
             line: number;
             field: string;
@@ -2727,10 +2850,11 @@ export interface components {
         VerdictEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
         /**
          * @description * `public` - public
+         *     * `class` - class
          *     * `private` - private
          * @enum {string}
          */
-        VisibilityEnum: "public" | "private";
+        VisibilityEnum: "public" | "class" | "private";
         /**
          * @description * `no_node_online` - no_node_online
          *     * `no_device` - no_device
@@ -5120,6 +5244,223 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["NodeOutput"][];
                 };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrganizationInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedOrganizationUpdateInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_members_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OrganizationMemberInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OrganizationDetailOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    organizations_members_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                username: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             "4XX": {

@@ -8,13 +8,15 @@ from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from studio.core.errors import BadInput, Forbidden, StudioError
+from studio.core.errors import BadInput, StudioError
 from studio.core.inputs import JsonParser, read_input
 from studio.hub.callers import get_caller
 from studio.hub.cards import read_card
 from studio.hub.downloads import answer_file
+from studio.hub.errors import FileNotThere
 from studio.hub.huggingface.doors import HubApi
 from studio.hub.huggingface.ndjson import read_commit
+from studio.hub.huggingface.pages import add_last_commits, cut_page
 from studio.hub.huggingface.shapes import (
     show_commit,
     show_paths,
@@ -23,14 +25,15 @@ from studio.hub.huggingface.shapes import (
     show_tree,
     show_whoami,
 )
-from studio.hub.models import Kind, Repo, Visibility
+from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.names import check_path
-from studio.hub.selectors import get_commit, get_file, list_commits, list_files
+from studio.hub.refs import MAIN, get_branch_head
+from studio.hub.selectors import get_commit, get_file, list_files, list_history
 from studio.hub.serializers import PreuploadInput
 from studio.hub.services import LARGE_BYTES, RepoName, commit_files, create_repo, delete_repo
-from studio.jobs.authentication import RunAuth
 
 _PAGE = 1000
+_EXPANDED_PAGE = 100
 
 
 class WhoAmIApi(HubApi):
@@ -68,8 +71,7 @@ class CreateRepoApi(HubApi):
 
 class DeleteRepoApi(HubApi):
     def delete(self, request: Request) -> Response:
-        if isinstance(request.auth, RunAuth):
-            raise Forbidden("A run deletes no repo.")
+        self.refuse_runs()
         kind, namespace, name = _read_repo_name(request)
         delete_repo(by=get_caller(request), repo=self.find_repo(kind, namespace, name))
         return Response({})
@@ -82,7 +84,7 @@ class RepoInfoApi(HubApi):
         repo = self.find_repo(kind, namespace, name)
         # An empty repo is there; only a revision of it is not.
         commit = get_commit(repo, revision or "main") if revision or repo.head else None
-        with_blobs = request.query_params.get("blobs", "").lower() in {"1", "true"}
+        with_blobs = _asks(request, "blobs")
         return Response(show_repo(repo, commit, list_files(commit), with_blobs=with_blobs))
 
 
@@ -97,8 +99,14 @@ class TreeApi(HubApi):
         path: str = "",
     ) -> Response:
         commit = self.find_commit(kind, namespace, name, revision)
-        recursive = request.query_params.get("recursive", "").lower() in {"1", "true"}
-        return Response(show_tree(list_files(commit), path.strip("/"), recursive=recursive))
+        entries = show_tree(
+            list_files(commit), path.strip("/"), recursive=_asks(request, "recursive")
+        )
+        if path.strip("/") and not entries:
+            raise FileNotThere(f"There is no folder {path[:200]!r} in {commit.repo.repo_id}.")
+        expand = _asks(request, "expand")
+        page, headers = cut_page(request, entries, _EXPANDED_PAGE if expand else _PAGE)
+        return Response(add_last_commits(commit, page) if expand else page, headers=headers)
 
 
 class PathsInfoApi(HubApi):
@@ -108,14 +116,18 @@ class PathsInfoApi(HubApi):
     def post(
         self, request: Request, kind: str, namespace: str, name: str, revision: str
     ) -> Response:
-        commit = self.find_commit(kind, namespace, name, revision)
+        repo = self.find_repo(kind, namespace, name)
         data = _body(request)
         paths = data.getlist("paths") if isinstance(data, QueryDict) else data.get("paths", [])
         paths = [paths] if isinstance(paths, str) else paths
         if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
             raise BadInput("paths: give a list of texts.", field="paths", code="bad_paths")
-        wanted = [path.strip("/") for path in paths]
-        return Response(show_paths(list_files(commit), wanted))
+        if repo.head is None and _read_branch(revision) == MAIN:
+            return Response([])  # clients ask what is there before they push the first file
+        commit = get_commit(repo, revision)
+        entries = show_paths(list_files(commit), [path.strip("/") for path in paths])
+        expand = str(data.get("expand", "")).lower() in {"1", "true"}
+        return Response(add_last_commits(commit, entries) if expand else entries)
 
 
 class RefsApi(HubApi):
@@ -127,9 +139,10 @@ class CommitsApi(HubApi):
     def get(
         self, request: Request, kind: str, namespace: str, name: str, revision: str
     ) -> Response:
-        commit = self.find_commit(kind, namespace, name, revision)
-        before = list_commits(commit.repo).filter(pk__lte=commit.pk)
-        return Response([show_commit(each) for each in before[:_PAGE]])
+        history = list_history(self.find_commit(kind, namespace, name, revision))
+        page, headers = cut_page(request, history, _EXPANDED_PAGE)
+        commits = Commit.objects.select_related("author").in_bulk(page)
+        return Response([show_commit(commits[each]) for each in page], headers=headers)
 
 
 class PreuploadApi(HubApi):
@@ -138,8 +151,8 @@ class PreuploadApi(HubApi):
     ) -> Response:
         self.check_run_may_write(kind, f"{namespace}/{name}")
         repo = self.find_repo(kind, namespace, name)
-        _check_branch(revision)
-        known = {file.path: file.blob.etag for file in list_files(repo.head)}
+        head = get_branch_head(repo, _read_branch(revision))
+        known = {file.path: file.blob.etag for file in list_files(head)}
         wish = read_input(PreuploadInput, _body(request))
         answers = []
         for file in wish["files"]:
@@ -160,11 +173,13 @@ class CommitApi(HubApi):
     ) -> Response:
         self.check_run_may_write(kind, f"{namespace}/{name}")
         repo = self.find_repo(kind, namespace, name)
-        _check_branch(revision)
+        branch = _read_branch(revision)
         if request.query_params.get("create_pr"):
-            raise BadInput("create_pr: this hub has no pull requests; commit to main.")
+            raise BadInput("create_pr: this hub has no pull requests; commit to a branch.")
         changes, words = read_commit(request._request, get_caller(request))
-        commit = commit_files(by=get_caller(request), repo=repo, changes=changes, words=words)
+        commit = commit_files(
+            by=get_caller(request), repo=repo, changes=changes, words=words, branch=branch
+        )
         url = f"{_address(request, repo)}/commit/{commit.sha}"
         return Response(
             {"success": True, "commitOid": commit.sha, "commitUrl": url, "hookOutput": ""}
@@ -175,7 +190,7 @@ class ResolveApi(HubApi):
     def get(
         self, request: Request, kind: str, namespace: str, name: str, revision: str, path: str
     ) -> HttpResponseBase:
-        commit = self.find_commit(kind, namespace, name, revision)
+        commit = get_commit(self.find_readable(kind, namespace, name), revision)
         file = get_file(commit, path)
         if request.method == "GET" and _counts_as_download(kind, path):
             Repo.objects.filter(pk=commit.repo_id).update(downloads=F("downloads") + 1)
@@ -217,11 +232,15 @@ def _read_visibility(data: Any) -> str:
     return Visibility.PUBLIC if data.get("private") is False else Visibility.PRIVATE
 
 
-def _check_branch(revision: str) -> None:
-    if revision not in {"main", "refs/heads/main"}:
-        raise BadInput(
-            f"revision: {revision!r} cannot be pushed to; push to main.", field="revision"
-        )
+def _read_branch(revision: str) -> str:
+    if revision.startswith(("refs/pr/", "refs/tags/")):
+        message = f"revision: {revision[:100]!r} cannot be pushed to; push to a branch."
+        raise BadInput(message, field="revision")
+    return revision.removeprefix("refs/heads/")
+
+
+def _asks(request: Request, name: str) -> bool:
+    return request.query_params.get(name, "").lower() in {"1", "true"}
 
 
 def _address(request: Request, repo: Repo) -> str:

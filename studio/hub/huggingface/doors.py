@@ -14,7 +14,7 @@ from studio.accounts.authentication import (
 )
 from studio.core.errors import Forbidden, StudioError
 from studio.core.permissions import SignedInWithScope
-from studio.hub.access import Reader
+from studio.hub.access import Reader, check_may_read
 from studio.hub.callers import get_caller
 from studio.hub.models import Commit, Kind, Repo
 from studio.hub.selectors import get_commit, get_repo
@@ -42,6 +42,12 @@ class HubApi(APIView):
     ]
     permission_classes: list[type[BasePermission]] = [HubDoor]
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Undo the escaped slashes that an address keeps within its parts."""
+        for name in {"revision", "path", "branch", "tag"} & set(self.kwargs):
+            self.kwargs[name] = kwargs[name] = self.kwargs[name].replace("%2F", "/")
+        super().initial(request, *args, **kwargs)
+
     def handle_exception(self, exc: Exception) -> Response:
         """Add the headers by which Hugging Face clients tell refusals apart."""
         response = super().handle_exception(exc)
@@ -65,9 +71,24 @@ class HubApi(APIView):
         """Return the repo of the address."""
         return get_repo(self.reader(), kind, namespace, name)
 
+    def find_readable(self, kind: str, namespace: str, name: str) -> Repo:
+        """Return the repo of the address, whose files the caller may have."""
+        repo = self.find_repo(kind, namespace, name)
+        check_may_read(self.reader(), repo)
+        return repo
+
     def find_commit(self, kind: str, namespace: str, name: str, revision: str) -> Commit:
         """Return the commit of the address."""
         return get_commit(self.find_repo(kind, namespace, name), revision)
+
+    def refuse_runs(self) -> None:
+        """Let pass people only: a run changes files of its own repo and nothing else.
+
+        Raises:
+            Forbidden: it is a run.
+        """
+        if isinstance(self.request.auth, RunAuth):
+            raise Forbidden("A run manages no repos.")
 
     def check_run_may_write(self, kind: str, repo_id: str) -> None:
         """Hold a run to the one repo that its job writes.

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from studio.accounts.models import User
-from studio.hub.models import Commit, CommitFile, Kind, Repo, Role, Visibility
+from studio.hub.models import Commit, CommitFile, Kind, RefKind, Repo, Role, Visibility
 from studio.hub.xet.services import pointer_text
 
 Json = dict[str, Any]
+_ORG_ROLES = {"member": "read", "contributor": "write", "admin": "admin"}
 
 
 def show_whoami(user: User, auth: Any) -> Json:
@@ -21,7 +22,16 @@ def show_whoami(user: User, auth: Any) -> Json:
         "name": user.username,
         "fullname": user.display_name or user.username,
         "email": user.email or None,
-        "orgs": [],
+        "orgs": [
+            {
+                "type": "org",
+                "id": str(each.organization_id),
+                "name": each.organization.name,
+                "fullname": each.organization.display_name or each.organization.name,
+                "roleInOrg": _ORG_ROLES[each.role],
+            }
+            for each in user.memberships.select_related("organization").order_by("pk")
+        ],
         "auth": {"type": "access_token", "accessToken": {"displayName": "athanor", "role": role}},
     }
 
@@ -35,10 +45,11 @@ def show_repo(
         "id": repo.repo_id,
         "author": repo.namespace,
         "sha": commit.sha if commit else None,
-        "createdAt": _time(repo.created_at),
-        "lastModified": _time(repo.updated_at),
-        "private": repo.visibility == Visibility.PRIVATE,
-        "gated": False,
+        "createdAt": show_time(repo.created_at),
+        "lastModified": show_time(repo.updated_at),
+        "private": repo.visibility != Visibility.PUBLIC,
+        "visibility": repo.visibility,
+        "gated": repo.gate or False,
         "disabled": False,
         "downloads": repo.downloads,
         "likes": 0,
@@ -84,13 +95,19 @@ def show_paths(files: list[CommitFile], wanted: Iterable[str]) -> list[Json]:
 
 
 def show_refs(repo: Repo) -> Json:
-    """Shape the branches: `main`, once there is a commit."""
-    main = (
-        [{"name": "main", "ref": "refs/heads/main", "targetCommit": repo.head.sha}]
-        if repo.head
-        else []
-    )
-    return {"branches": main, "converts": [], "tags": [], "pullRequests": []}
+    """Shape the branches and tags; `main` is one once there is a commit."""
+    shown: dict[str, list[Json]] = {"branch": [], "tag": []}
+    if repo.head:
+        shown["branch"].append(_show_ref("main", "refs/heads/main", repo.head))
+    for ref in repo.refs.select_related("commit").order_by("pk"):
+        prefix = "refs/heads/" if ref.kind == RefKind.BRANCH else "refs/tags/"
+        shown[ref.kind].append(_show_ref(ref.name, prefix + ref.name, ref.commit))
+    lists = {"branches": shown["branch"], "tags": shown["tag"]}
+    return lists | {"converts": [], "pullRequests": []}
+
+
+def _show_ref(name: str, full_name: str, commit: Commit) -> Json:
+    return {"name": name, "ref": full_name, "targetCommit": commit.sha}
 
 
 def show_commit(commit: Commit) -> Json:
@@ -101,7 +118,7 @@ def show_commit(commit: Commit) -> Json:
         "title": commit.message,
         "message": commit.description,
         "authors": authors,
-        "date": _time(commit.created_at),
+        "date": show_time(commit.created_at),
     }
 
 
@@ -142,5 +159,6 @@ def _list_parents(path: str) -> list[str]:
     return ["/".join(parts[: depth + 1]) for depth in range(len(parts))]
 
 
-def _time(moment: Any) -> str:
+def show_time(moment: Any) -> str:
+    """Return a moment as the Hub writes it."""
     return str(moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z")

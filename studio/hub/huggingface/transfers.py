@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from studio.core.errors import BadInput, StudioError
 from studio.core.inputs import JsonParser
-from studio.hub.access import check_may_write
+from studio.hub.access import check_may_read, check_may_write
 from studio.hub.callers import get_caller
 from studio.hub.huggingface.doors import HubApi
 from studio.hub.lfs import (
@@ -53,6 +53,8 @@ class XetTokenApi(HubApi):
         if action == "write":
             self.check_run_may_write(kind, repo.repo_id)
             check_may_write(get_caller(request), repo)
+        else:
+            check_may_read(self.reader(), repo)
         grant = make_grant(self.reader(), repo, may_write=action == "write")
         token = sign_grant(grant)
         address = request.build_absolute_uri(f"/api/xet/{get_hub_id()}")

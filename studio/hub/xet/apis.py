@@ -24,7 +24,7 @@ from rest_framework.views import APIView
 from studio.accounts.models import User
 from studio.core.errors import BadInput, Forbidden, NotFound, StudioError
 from studio.core.inputs import JsonParser, read_body
-from studio.hub.access import Reader, may_see, may_write
+from studio.hub.access import Reader, check_may_read, may_write
 from studio.hub.downloads import RangeNotThere, Span, read_range, stream_bytes
 from studio.hub.models import CommitFile, Repo, XetFile
 from studio.hub.storage import get_store
@@ -76,8 +76,7 @@ class HasGrant(BasePermission):
         """Say whether the bearer may still pass."""
         grant, reader, repo = request.auth, _reader(request), _repo(request)
         assert isinstance(grant, Grant)
-        if not grant.reads_all and not may_see(reader, repo):
-            raise NotFound
+        check_may_read(reader, repo)
         if view.writes and not (grant.may_write and may_write(reader.user, repo)):
             raise Forbidden("The Xet token lets its bearer read only: ask for a write token.")
         return True
