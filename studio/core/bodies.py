@@ -21,8 +21,8 @@ _DOORS = re.compile(r"^/api/xet/[0-9a-f]{16}/v1/xorbs/")
 _REPOS = re.compile(r"^/(?:api/(?:models|datasets)/|(?:datasets/)?[^/]+/[^/]+/resolve/)")
 _BODY_BYTES = 66 * 2**20
 _MOST_AT_ONCE = 4  # more wait, unread, for their turn: memory is bounded
-_STREAMS = re.compile(r"^/api/drive/uploads/")
-_STREAM_METHODS = {"POST", "PATCH"}
+_STREAMS = re.compile(r"^/api/(?:drive|lfs)/uploads/")
+_STREAM_METHODS = {"POST", "PATCH", "PUT"}
 _SILENCE_S = 60.0  # a client that sends nothing for so long is gone
 _stream: ContextVar["StreamedBody | None"] = ContextVar("stream", default=None)
 _buffer: ContextVar[bytearray | None] = ContextVar("buffer", default=None)
@@ -99,7 +99,8 @@ class StudioHandler(ASGIHandler):
 
     async def handle(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request; where its body is large, when a buffer is free."""
-<<<<<<< HEAD
+        if b"%2" in scope.get("raw_path", b"") and _REPOS.match(scope["path"]):
+            scope = scope | {"path": _keep_slashes(scope["raw_path"])}
         if _STREAMS.match(scope["path"]) and scope["method"] in _STREAM_METHODS:
             told = _stream.set(StreamedBody(receive))
             try:
@@ -107,10 +108,6 @@ class StudioHandler(ASGIHandler):
             finally:
                 _stream.reset(told)
             return
-=======
-        if b"%2" in scope.get("raw_path", b"") and _REPOS.match(scope["path"]):
-            scope = scope | {"path": _keep_slashes(scope["raw_path"])}
->>>>>>> 21d8fa9 (Share repos with a class, gate them, branch, tag and move them)
         if not _DOORS.match(scope["path"]) or scope["method"] != "POST":
             await super().handle(scope, receive, send)
             return
