@@ -14,19 +14,21 @@ from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
 from studio.hub.access import check_may_read
 from studio.hub.callers import get_caller
+from studio.hub.catalogue.models import LabelKind
+from studio.hub.catalogue.negotiation import FormatIsOurs
+from studio.hub.catalogue.search import RepoSearch, search_repos
+from studio.hub.catalogue.selectors import is_liked_by
 from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
-from studio.hub.models import Kind, Repo
+from studio.hub.models import CatalogueEntry, Kind, Repo
 from studio.hub.reports import check_file, get_data_file
 from studio.hub.rows import read_rows
 from studio.hub.selectors import (
     RepoDetail,
-    RepoFilter,
     describe_repo,
     get_commit,
     get_dataset_report,
     get_repo,
     is_owner,
-    list_repos,
     predict_memory_bytes,
 )
 from studio.hub.services import delete_repo, update_repo
@@ -40,7 +42,14 @@ def read(serializer: type, data: Any) -> dict[str, Any]:
     return dict(given.validated_data)
 
 
+def read_search(request: Request) -> RepoSearch:
+    """Return what an address seeks; what is left empty narrows nothing."""
+    return RepoSearch(**read(shapes.RepoListInput, _without_blanks(request)))
+
+
 class RepoListApi(APIView):
+    content_negotiation_class = FormatIsOurs
+
     @extend_schema(
         operation_id="hub_repos_list",
         parameters=[
@@ -51,9 +60,10 @@ class RepoListApi(APIView):
         responses=shapes.RepoPageOutput,
     )
     def get(self, request: Request) -> Response:
-        wanted = RepoFilter(**read(shapes.RepoListInput, _without_blanks(request)))
+        wanted = read_search(request)
         pages = Pages()
-        page = pages.paginate_queryset(list_repos(get_caller(request), wanted), request, view=self)
+        found = search_repos(get_caller(request), wanted)
+        page = pages.paginate_queryset(found, request, view=self)
         shown = [_show(repo, request) for repo in page or []]
         return pages.get_paginated_response(shapes.RepoOutput(shown, many=True).data)
 
@@ -177,6 +187,23 @@ def _show(repo: Repo, request: Request) -> dict[str, Any]:
         "created_at": repo.created_at,
         "downloads": repo.downloads,
         "is_mine": is_owner(get_caller(request), repo),
+    } | _show_noted(repo, request)
+
+
+def _show_noted(repo: Repo, request: Request) -> dict[str, Any]:
+    entry = getattr(repo, "entry", None) or CatalogueEntry()
+    labels = list(repo.labels.all())
+    liked = getattr(repo, "is_liked", None)
+    return {
+        "likes": entry.num_likes,
+        "is_liked": is_liked_by(get_caller(request), repo) if liked is None else liked,
+        "task": entry.task,
+        "library": entry.library,
+        "base_relation": entry.base_relation,
+        "num_params": entry.num_params,
+        "languages": [label.value for label in labels if label.kind == LabelKind.LANGUAGE],
+        "modalities": [label.value for label in labels if label.kind == LabelKind.MODALITY],
+        "formats": [label.value for label in labels if label.kind == LabelKind.FORMAT],
     }
 
 

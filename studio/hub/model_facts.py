@@ -12,6 +12,7 @@ from studio.hub.models import Blob, Commit
 
 _MAX_HEADER_BYTES = 64 * 2**20
 _MOST_PARAMS = 10**14
+_MOST_SHARDS = 512
 _BYTES_PER_PARAM = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
 
 
@@ -67,6 +68,17 @@ def count_params(file: BinaryIO) -> int:
         raise ValueError("its safetensors header is no object")
     tensors = (entry for name, entry in header.items() if name != "__metadata__")
     return sum(_count_numbers(entry) for entry in tensors)
+
+
+def count_commit_params(commit: Commit) -> int | None:
+    """Count a commit's parameters from the headers of its weights; None where none can be told."""
+    files = commit.files.filter(path__endswith=".safetensors").exclude(path__contains="/")
+    weights = [file.blob for file in files.select_related("blob", "blob__xet")[:_MOST_SHARDS]]
+    try:
+        num_params = sum(_count_in(blob) for blob in weights)
+    except (ValueError, TypeError, ArithmeticError, RecursionError, OSError):
+        return None
+    return num_params if 0 < num_params < _MOST_PARAMS else None
 
 
 def _count_numbers(entry: Any) -> int:

@@ -266,7 +266,9 @@ class BlobReport(models.Model):
         return str(self.blob_id)
 
 
-# Its tables are the hub's too.
+# Their tables are the hub's too.
+from studio.hub.catalogue.models import CatalogueEntry, Like, RepoLabel  # noqa: E402
+from studio.hub.viewer.models import BlobStatistics  # noqa: E402
 from studio.hub.xet.models import AnnouncedChunk, XetFile, XetFileXorb, Xorb  # noqa: E402
 
 __all__ = [
@@ -276,14 +278,18 @@ __all__ = [
     "Blob",
     "BlobClaim",
     "BlobReport",
+    "BlobStatistics",
+    "CatalogueEntry",
     "Commit",
     "CommitFile",
     "Gate",
     "Kind",
+    "Like",
     "OldName",
     "Ref",
     "RefKind",
     "Repo",
+    "RepoLabel",
     "Role",
     "Visibility",
     "XetFile",

@@ -8,6 +8,7 @@ from studio.accounts.models import Organization, User
 from studio.core import audit
 from studio.core.errors import Conflict, Forbidden
 from studio.hub.access import check_may_manage, may_write_in
+from studio.hub.catalogue.services import index_repo
 from studio.hub.models import OldName, Repo
 from studio.hub.names import check_repo_name
 from studio.hub.refs import lock_repo
@@ -62,6 +63,7 @@ def move_repo(*, by: User, repo: Repo, namespace: str, name: str) -> Repo:
             if repo.repo_id.lower() != before.lower():
                 old.save(force_insert=True)
             forget_old_name(repo.kind, place.namespace, name)
+            index_repo(repo)
     except IntegrityError as error:
         taken = f"{place.namespace}/{name}"
         message = f"name: there is a {repo.kind} {taken} already; choose another name."

@@ -1,7 +1,10 @@
 """The shapes of repos, rows and reports at the API."""
 
+from typing import Any
+
 from rest_framework import serializers
 
+from studio.hub.catalogue.search import SORTS
 from studio.hub.models import Kind, Role, Visibility
 
 
@@ -22,6 +25,15 @@ class RepoOutput(serializers.Serializer):
     created_at = serializers.DateTimeField()
     downloads = serializers.IntegerField()
     is_mine = serializers.BooleanField()
+    likes = serializers.IntegerField()
+    is_liked = serializers.BooleanField(help_text="By whoever asks.")
+    task = serializers.CharField(allow_blank=True)
+    library = serializers.CharField(allow_blank=True)
+    base_relation = serializers.CharField(allow_blank=True)
+    num_params = serializers.IntegerField(allow_null=True)
+    languages = serializers.ListField(child=serializers.CharField())
+    modalities = serializers.ListField(child=serializers.CharField())
+    formats = serializers.ListField(child=serializers.CharField())
 
 
 class RepoPageOutput(serializers.Serializer):
@@ -101,11 +113,94 @@ class DatasetRowsOutput(serializers.Serializer):
     rows = DatasetRowOutput(many=True)
 
 
+_NONE: Any = ()
+
+
+class ManyField(serializers.CharField):
+    """Several values in one parameter, with commas between them."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        text = super().to_internal_value(data)
+        return tuple(part for raw in text.split(",") if (part := raw.strip()))[:20]
+
+
+def _whole() -> serializers.IntegerField:
+    return serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=0, max_value=2**62
+    )
+
+
+def _text(**more: object) -> serializers.CharField:
+    return serializers.CharField(
+        required=False,
+        default="",
+        allow_blank=True,
+        max_length=200,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _many() -> ManyField:
+    return ManyField(
+        required=False, default=_NONE, max_length=1000, help_text="One or more, by comma"
+    )
+
+
 class RepoListInput(serializers.Serializer):
     kind = serializers.ChoiceField(choices=Kind.values, required=False, default="")
     role = serializers.ChoiceField(choices=Role.values, required=False, default="")
-    search = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
-    owner = serializers.CharField(required=False, default="", allow_blank=True, max_length=150)
+    search = _text(help_text="Words of the name, the summary, the labels and the card.")
+    owner = _text()
+    organization = _text(help_text="The namespace: an organization's, a course's or a person's.")
+    visibility = serializers.ChoiceField(choices=Visibility.values, required=False, default="")
+    task = _many()
+    language = _many()
+    modality = _many()
+    format = _many()
+    tag = ManyField(
+        required=False, default=_NONE, max_length=1000, help_text="One or more: all are needed."
+    )
+    license = ManyField(required=False, default=_NONE, max_length=1000)
+    library = _many()
+    base_model = _text()
+    base_relation = _text()
+    min_size = _whole()
+    max_size = _whole()
+    min_rows = _whole()
+    max_rows = _whole()
+    min_params = _whole()
+    max_params = _whole()
+    updated_since = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        default=None,
+        input_formats=["iso-8601", "%Y-%m-%d"],
+        help_text="A date or a time.",
+    )
+    gated = serializers.BooleanField(required=False, allow_null=True, default=None)
+    liked = serializers.BooleanField(required=False, default=False)
+    sort = serializers.ChoiceField(choices=list(SORTS), required=False, default="updated")
+
+
+class FacetValueOutput(serializers.Serializer):
+    value = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class FacetsOutput(serializers.Serializer):
+    task = FacetValueOutput(many=True)
+    language = FacetValueOutput(many=True)
+    modality = FacetValueOutput(many=True)
+    format = FacetValueOutput(many=True)
+    license = FacetValueOutput(many=True)
+    library = FacetValueOutput(many=True)
+    organization = FacetValueOutput(many=True)
+    tag = FacetValueOutput(many=True)
+
+
+class LikeOutput(serializers.Serializer):
+    likes = serializers.IntegerField()
+    is_liked = serializers.BooleanField()
 
 
 class RevisionInput(serializers.Serializer):

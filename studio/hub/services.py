@@ -18,6 +18,7 @@ from studio.core import audit
 from studio.core.errors import BadInput, Conflict
 from studio.hub.access import check_may_manage, check_may_write
 from studio.hub.cards import Description, describe
+from studio.hub.catalogue.services import index_repo
 from studio.hub.errors import FileNotThere, RevisionNotThere
 from studio.hub.model_facts import read_text
 from studio.hub.models import Blob, BlobReport, Commit, CommitFile, Kind, Repo, Role, Visibility
@@ -130,6 +131,7 @@ def create_repo(
         with transaction.atomic():
             repo.save(force_insert=True)
             forget_old_name(wanted.kind, place.namespace, name)
+            index_repo(repo)
     except IntegrityError as error:
         message = f"name: you have a {wanted.kind} {repo.repo_id} already; choose another name."
         raise Conflict(message, field="name", code="name_taken", repo=repo.repo_id) from error
@@ -218,6 +220,7 @@ def update_repo(
     repo.gate = repo.gate if gate is None else gate
     repo.full_clean(validate_constraints=False)
     repo.save(update_fields=["visibility", "summary", "gate"])
+    index_repo(repo)
     said = {"visibility": repo.visibility, "gate": repo.gate}
     audit.record("repo.updated", actor=by, subject=repo.repo_id, **said)
     return repo
@@ -314,6 +317,7 @@ def _move_head(repo: Repo, commit: Commit, manifest: dict[str, Blob]) -> None:
     repo.head, repo.updated_at = commit, commit.created_at
     repo.full_clean(validate_constraints=False)
     repo.save()
+    index_repo(repo)
 
 
 def _describe(kind: str, manifest: dict[str, Blob]) -> Description:

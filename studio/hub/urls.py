@@ -3,15 +3,18 @@
 from django.urls import path, re_path
 
 from studio.hub import apis
+from studio.hub.catalogue import apis as catalogue
 
 _REPO = r"(?P<namespace>[\w.\-]+)/(?P<name>[\w.\-]+)"
 
 urlpatterns = [
     path("repos/", apis.RepoListApi.as_view()),
+    path("facets/", catalogue.FacetsApi.as_view()),
     path("datasets/", apis.DatasetUploadApi.as_view()),
     path("datasets/check/", apis.DatasetCheckApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/rows/$", apis.RepoRowsApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/report/$", apis.RepoReportApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/keep-good-rows/$", apis.KeepGoodRowsApi.as_view()),
+    re_path(rf"^repos/(?P<kind>model|dataset)/{_REPO}/like/$", catalogue.LikeApi.as_view()),
     re_path(rf"^repos/(?P<kind>model|dataset)/{_REPO}/$", apis.RepoApi.as_view()),
 ]

@@ -464,6 +464,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/hub/facets/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_facets_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/hub/repos/": {
         parameters: {
             query?: never;
@@ -494,6 +510,22 @@ export interface paths {
         options?: never;
         head?: never;
         patch: operations["hub_repos_partial_update"];
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/like/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put: operations["hub_repos_like_update"];
+        post?: never;
+        delete: operations["hub_repos_like_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/api/hub/repos/dataset/{namespace}/{name}/keep-good-rows/": {
@@ -1754,6 +1786,20 @@ export interface components {
             path: string;
             etag: string;
         };
+        FacetValueOutput: {
+            value: string;
+            count: number;
+        };
+        FacetsOutput: {
+            task: components["schemas"]["FacetValueOutput"][];
+            language: components["schemas"]["FacetValueOutput"][];
+            modality: components["schemas"]["FacetValueOutput"][];
+            format: components["schemas"]["FacetValueOutput"][];
+            license: components["schemas"]["FacetValueOutput"][];
+            library: components["schemas"]["FacetValueOutput"][];
+            organization: components["schemas"]["FacetValueOutput"][];
+            tag: components["schemas"]["FacetValueOutput"][];
+        };
         FlavorOutput: {
             name: string;
             title: string;
@@ -2151,6 +2197,10 @@ export interface components {
          * @enum {string}
          */
         LanguageEnum: "zh" | "en";
+        LikeOutput: {
+            likes: number;
+            is_liked: boolean;
+        };
         MeCan: {
             grant_points: boolean;
             administer: boolean;
@@ -2384,6 +2434,16 @@ export interface components {
             created_at: string;
             downloads: number;
             is_mine: boolean;
+            likes: number;
+            /** @description By whoever asks. */
+            is_liked: boolean;
+            task: string;
+            library: string;
+            base_relation: string;
+            num_params: number | null;
+            languages: string[];
+            modalities: string[];
+            formats: string[];
             /** @description Markdown, without front matter. */
             card: string;
             /** @description The card's front matter. */
@@ -2433,6 +2493,16 @@ export interface components {
             created_at: string;
             downloads: number;
             is_mine: boolean;
+            likes: number;
+            /** @description By whoever asks. */
+            is_liked: boolean;
+            task: string;
+            library: string;
+            base_relation: string;
+            num_params: number | null;
+            languages: string[];
+            modalities: string[];
+            formats: string[];
         };
         RepoPageOutput: {
             count: number;
@@ -3909,14 +3979,122 @@ export interface operations {
             };
         };
     };
-    hub_repos_list: {
+    hub_facets_retrieve: {
         parameters: {
             query?: {
+                base_model?: string;
+                base_relation?: string;
+                /** @description One or more, by comma */
+                format?: string;
+                gated?: boolean | null;
                 /**
                  * @description * `model` - model
                  *     * `dataset` - dataset
                  */
                 kind?: "model" | "dataset";
+                /** @description One or more, by comma */
+                language?: string;
+                /** @description One or more, by comma */
+                library?: string;
+                license?: string;
+                liked?: boolean;
+                max_params?: number | null;
+                max_rows?: number | null;
+                max_size?: number | null;
+                min_params?: number | null;
+                min_rows?: number | null;
+                min_size?: number | null;
+                /** @description One or more, by comma */
+                modality?: string;
+                /** @description The namespace: an organization's, a course's or a person's. */
+                organization?: string;
+                owner?: string;
+                /**
+                 * @description * `base` - base
+                 *     * `adapter` - adapter
+                 *     * `dataset` - dataset
+                 */
+                role?: "base" | "adapter" | "dataset";
+                /** @description Words of the name, the summary, the labels and the card. */
+                search?: string;
+                /**
+                 * @description * `updated` - updated
+                 *     * `created` - created
+                 *     * `downloads` - downloads
+                 *     * `likes` - likes
+                 *     * `params` - params
+                 *     * `size` - size
+                 *     * `rows` - rows
+                 *     * `name` - name
+                 */
+                sort?: "updated" | "created" | "downloads" | "likes" | "params" | "size" | "rows" | "name";
+                /** @description One or more: all are needed. */
+                tag?: string;
+                /** @description One or more, by comma */
+                task?: string;
+                /** @description A date or a time. */
+                updated_since?: string | null;
+                /**
+                 * @description * `public` - public
+                 *     * `class` - class
+                 *     * `private` - private
+                 */
+                visibility?: "public" | "class" | "private";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FacetsOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_list: {
+        parameters: {
+            query?: {
+                base_model?: string;
+                base_relation?: string;
+                /** @description One or more, by comma */
+                format?: string;
+                gated?: boolean | null;
+                /**
+                 * @description * `model` - model
+                 *     * `dataset` - dataset
+                 */
+                kind?: "model" | "dataset";
+                /** @description One or more, by comma */
+                language?: string;
+                /** @description One or more, by comma */
+                library?: string;
+                license?: string;
+                liked?: boolean;
+                max_params?: number | null;
+                max_rows?: number | null;
+                max_size?: number | null;
+                min_params?: number | null;
+                min_rows?: number | null;
+                min_size?: number | null;
+                /** @description One or more, by comma */
+                modality?: string;
+                /** @description The namespace: an organization's, a course's or a person's. */
+                organization?: string;
                 owner?: string;
                 page?: number;
                 page_size?: number;
@@ -3926,7 +4104,31 @@ export interface operations {
                  *     * `dataset` - dataset
                  */
                 role?: "base" | "adapter" | "dataset";
+                /** @description Words of the name, the summary, the labels and the card. */
                 search?: string;
+                /**
+                 * @description * `updated` - updated
+                 *     * `created` - created
+                 *     * `downloads` - downloads
+                 *     * `likes` - likes
+                 *     * `params` - params
+                 *     * `size` - size
+                 *     * `rows` - rows
+                 *     * `name` - name
+                 */
+                sort?: "updated" | "created" | "downloads" | "likes" | "params" | "size" | "rows" | "name";
+                /** @description One or more: all are needed. */
+                tag?: string;
+                /** @description One or more, by comma */
+                task?: string;
+                /** @description A date or a time. */
+                updated_since?: string | null;
+                /**
+                 * @description * `public` - public
+                 *     * `class` - class
+                 *     * `private` - private
+                 */
+                visibility?: "public" | "class" | "private";
             };
             header?: never;
             path?: never;
@@ -4042,6 +4244,69 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RepoDetailOutput"];
                 };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_like_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LikeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_like_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             "4XX": {

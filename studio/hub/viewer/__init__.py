@@ -1,0 +1,1 @@
+"""Looking into datasets without reading them whole: tables, rows, statistics, media."""
