@@ -46,6 +46,26 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/datasets/DatasetPage")).DatasetPage }),
   },
   {
+    path: "labelling",
+    lazy: async () => ({
+      Component: (await import("./pages/labelling/LabellingPage")).LabellingPage,
+    }),
+  },
+  {
+    path: "labelling/new",
+    lazy: async () => ({
+      Component: (await import("./pages/labelling/NewProjectPage")).NewProjectPage,
+    }),
+  },
+  {
+    path: "labelling/:id",
+    lazy: async () => ({ Component: (await import("./pages/labelling/ProjectPage")).ProjectPage }),
+  },
+  {
+    path: "labelling/:id/work",
+    lazy: async () => ({ Component: (await import("./pages/labelling/WorkPage")).WorkPage }),
+  },
+  {
     path: "playground/:id?",
     lazy: async () => ({
       Component: (await import("./pages/playground/PlaygroundPage")).PlaygroundPage,

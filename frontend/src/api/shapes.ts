@@ -60,3 +60,17 @@ export type ChatMessage = Schemas["ChatMessageOutput"];
 export type ConversationHead = Schemas["ConversationHeadOutput"];
 export type Conversation = Schemas["ConversationOutput"];
 export type Deployment = Schemas["DeploymentOutput"];
+
+export type Labelling = Schemas["LabellingOutput"];
+export type LabellingDetail = Schemas["LabellingDetailOutput"];
+export type LabelKind = Schemas["LabelKindEnum"];
+export type LabelWork = Schemas["LabelWorkOutput"];
+export type LabelNext = Schemas["LabelNextOutput"];
+export type LabelTurn = Schemas["TurnOutput"];
+export type LabelSpan = Schemas["SpanOutput"];
+export type LabelFigures = Schemas["LabelFiguresOutput"];
+export type LabelDispute = Schemas["LabelDisputeOutput"];
+export type LabelRow = Schemas["LabelRowOutput"];
+export type LabelSaved = Schemas["LabelSavedOutput"];
+export type Drafting = Schemas["DraftingOutput"];
+export type DraftingCost = Schemas["DraftingCostOutput"];

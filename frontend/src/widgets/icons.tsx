@@ -22,6 +22,7 @@ import {
   FireFilled as FireFilledDrawn,
   FireOutlined as FireOutlinedDrawn,
   GlobalOutlined as GlobalOutlinedDrawn,
+  HighlightOutlined as HighlightOutlinedDrawn,
   HistoryOutlined as HistoryOutlinedDrawn,
   HomeOutlined as HomeOutlinedDrawn,
   InboxOutlined as InboxOutlinedDrawn,
@@ -79,6 +80,7 @@ export const EyeOutlined = besideWords(EyeOutlinedDrawn);
 export const FireFilled = besideWords(FireFilledDrawn);
 export const FireOutlined = besideWords(FireOutlinedDrawn);
 export const GlobalOutlined = besideWords(GlobalOutlinedDrawn);
+export const HighlightOutlined = besideWords(HighlightOutlinedDrawn);
 export const HistoryOutlined = besideWords(HistoryOutlinedDrawn);
 export const HomeOutlined = besideWords(HomeOutlinedDrawn);
 export const InboxOutlined = besideWords(InboxOutlinedDrawn);

@@ -2,6 +2,7 @@ import { basics } from "./basics";
 import { home } from "./home";
 import { hub } from "./hub";
 import { jobs } from "./jobs";
+import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { people } from "./people";
 import { playground } from "./playground";
@@ -12,11 +13,13 @@ const units: Record<string, string> = {};
 
 export const en = {
   ...basics,
+  errors: { ...basics.errors, ...labellingErrors },
   shell,
   home,
   jobs,
   launch,
   hub,
+  labelling,
   playground,
   ...people,
   fields,

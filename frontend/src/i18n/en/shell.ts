@@ -4,6 +4,7 @@ export const shell = {
     jobs: "Jobs",
     models: "Models",
     datasets: "Datasets",
+    labelling: "Labelling",
     playground: "Playground",
     points: "Points",
     users: "Users and grants",

@@ -4,6 +4,7 @@ import { fields, units } from "./fields";
 import { home } from "./home";
 import { hub } from "./hub";
 import { jobs } from "./jobs";
+import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { people } from "./people";
 import { playground } from "./playground";
@@ -11,11 +12,13 @@ import { shell } from "./shell";
 
 export const zh: Catalogue = {
   ...basics,
+  errors: { ...basics.errors, ...labellingErrors },
   shell,
   home,
   jobs,
   launch,
   hub,
+  labelling,
   playground,
   ...people,
   fields,

@@ -6,6 +6,7 @@ export const shell: typeof en = {
     jobs: "任务",
     models: "模型",
     datasets: "数据集",
+    labelling: "标注",
     playground: "对话",
     points: "算力点",
     users: "用户与发放",

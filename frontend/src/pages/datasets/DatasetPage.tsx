@@ -59,13 +59,18 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
       <RepoHead
         repo={repo}
         verbs={
-          <LinkButton
-            to={`/launch?dataset=${encodeURIComponent(repo.id)}`}
-            type="primary"
-            icon={<FireOutlined />}
-          >
-            {text.hub.finetuneWith}
-          </LinkButton>
+          <>
+            <LinkButton
+              to={`/launch?dataset=${encodeURIComponent(repo.id)}`}
+              type="primary"
+              icon={<FireOutlined />}
+            >
+              {text.hub.finetuneWith}
+            </LinkButton>
+            <LinkButton to={`/labelling/new?dataset=${encodeURIComponent(repo.id)}`}>
+              {text.labelling.verb}
+            </LinkButton>
+          </>
         }
       />
       <div className="two">
