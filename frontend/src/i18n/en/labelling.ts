@@ -20,6 +20,7 @@ export const labelling = {
   progress: (done: string, all: string) => `${done} of ${all} rows done`,
   answers: (count: string) => `${count} answers`,
   mine: (count: string) => `${count} of them yours`,
+  byYou: (count: string) => `${count} by you`,
   form: {
     title: "Label a dataset",
     lead: "The project keeps to the revision as it is now, whatever is pushed later.",
@@ -108,7 +109,7 @@ export const labelling = {
     free: "Models answer free of charge on this studio.",
     cost: (rows: string, time: string) => `${rows} rows, about ${time}`,
     costPoints: (points: string) => `about ${points} points, paid by you`,
-    guessed: "a guess; after a first round it is measured",
+    guessed: "A guess: after a first round it is measured.",
     start: "Draft",
     stop: "Stop",
     state: {

@@ -21,6 +21,7 @@ export const labelling: typeof en = {
   progress: (done, all) => `${all} 行中完成 ${done} 行`,
   answers: (count) => `${count} 个回答`,
   mine: (count) => `其中 ${count} 个是你的`,
+  byYou: (count) => `你完成 ${count} 行`,
   form: {
     title: "标注一个数据集",
     lead: "项目固定在现在这个版本，之后的推送不影响它。",
@@ -109,7 +110,7 @@ export const labelling: typeof en = {
     free: "这个平台上模型回答不收算力点。",
     cost: (rows, time) => `${rows} 行，大约 ${time}`,
     costPoints: (points) => `大约 ${points} 算力点，由你支付`,
-    guessed: "这是估计，跑过一轮后按实测计算",
+    guessed: "这是估计，跑过一轮后按实测计算。",
     start: "生成草稿",
     stop: "停止",
     state: {

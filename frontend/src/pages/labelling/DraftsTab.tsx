@@ -162,11 +162,12 @@ function Start({ project, left }: { project: LabellingDetail; left: number }) {
         />
       </Form.Item>
       {cost.data && (
-        <p className="muted num" role="status">
-          {words.cost(format.number(cost.data.num_rows), format.duration(cost.data.seconds))}
-          {cost.data.is_measured ? "" : ` (${words.guessed})`}
-          {". "}
-          {rate > 0 ? words.costPoints(format.points(cost.data.mpoints)) : words.free}
+        <p className="muted num row" role="status">
+          <span>
+            {words.cost(format.number(cost.data.num_rows), format.duration(cost.data.seconds))}
+          </span>
+          {!cost.data.is_measured && <span className="small">{words.guessed}</span>}
+          <span>{rate > 0 ? words.costPoints(format.points(cost.data.mpoints)) : words.free}</span>
         </p>
       )}
       <Button type="primary" htmlType="submit" loading={isBusy}>

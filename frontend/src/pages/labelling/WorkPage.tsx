@@ -48,7 +48,6 @@ function WorkView({ project }: { project: LabellingDetail }) {
         lead={
           <span className="row num small">
             <span>{words.kind[project.kind]}</span>
-            <span>{words.mine(format.number(work.numMine))}</span>
             <span style={{ width: 140 }}>
               <Progress
                 percent={(100 * project.num_done) / project.num_rows}
@@ -60,6 +59,7 @@ function WorkView({ project }: { project: LabellingDetail }) {
             <span>
               {words.progress(format.number(project.num_done), format.number(project.num_rows))}
             </span>
+            <span>{words.byYou(format.number(work.numMine))}</span>
           </span>
         }
       />
