@@ -39,8 +39,14 @@ def take_next(*, by: User, project_id: UUID) -> Answer | None:
         if mine := held.select_related("item").order_by("row").first():
             return _renew(mine)
         _give_back_expired(project)
-        item = _find_returned(project, by) or _find_free(project, member) or _open_row(project)
-        return _take(project, member, item) if item else None
+        if item := _find_returned(project, by):
+            return _take(project, member, item)
+        if item := _find_free(project, member) or _open_row(project):
+            # Only here: a row that came back lies anywhere, and those before it are still to come.
+            member.next_row = item.row + 1
+            member.save(update_fields=["next_row"])
+            return _take(project, member, item)
+        return None
 
 
 def keep_unsent(
@@ -194,11 +200,7 @@ def _take(project: Project, member: Member, item: Item) -> Answer:
     answer.item = item
     _occupy(item)
     answer.state, answer.taken_at = AnswerState.HELD, timezone.now()
-    _renew(answer)
-    if item.row >= member.next_row:
-        member.next_row = item.row + 1
-        member.save(update_fields=["next_row"])
-    return answer
+    return _renew(answer)
 
 
 def _occupy(item: Item) -> None:

@@ -74,6 +74,13 @@ def test_two_people_review_at_once_and_the_owner_settles_and_saves(visit, live):
     lena.go(project)
     expect(page.get_by_test_id("agreement")).to_contain_text("33%")
     lena.expect_accessible()
+    settle_and_save(page)
+    expect(page.get_by_text("a better answer")).to_be_visible()
+    expect(page.get_by_text("question 1")).to_have_count(0)
+
+
+def settle_and_save(page) -> None:
+    """Take max's word on one row and lena's on the other, save, and open the dataset."""
     page.get_by_role("tab", name="Disagreements").click()
     expect(page.get_by_test_id("dispute")).to_have_count(2)
     page.get_by_role("button", name="Take max's").first.click()
@@ -83,8 +90,6 @@ def test_two_people_review_at_once_and_the_owner_settles_and_saves(visit, live):
     page.get_by_role("tab", name="Save").click()
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("link", name=re.compile("Open the dataset")).click()
-    expect(page.get_by_text("a better answer")).to_be_visible()
-    expect(page.get_by_text("question 1")).to_have_count(0)
 
 
 def test_what_is_typed_survives_a_reload(visit, live):

@@ -110,6 +110,19 @@ def test_a_skipped_row_goes_to_somebody_else_and_not_back(alice, bob):
     assert take(bob, project).row == skipped.row
 
 
+def test_who_takes_a_row_that_came_back_still_gets_those_before_it(alice, bob):
+    project = make_project(alice, talks(3), people=[bob], num_annotators=2)
+    for _ in range(3):
+        send(alice, project, take(alice, project))
+    undo_last(by=alice, project_id=project.pk)
+    skip_row(by=alice, project_id=project.pk, row=2)
+    rows = []
+    while answer := take(bob, project):
+        rows.append(answer.row)
+        send(bob, project, answer)
+    assert sorted(rows) == [0, 1, 2]
+
+
 def test_undo_goes_back_answer_by_answer(alice, project):
     for _ in range(2):
         send(alice, project, take(alice, project))
