@@ -80,6 +80,10 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/profile/ProfilePage")).ProfilePage }),
   },
   {
+    path: "drive",
+    lazy: async () => ({ Component: (await import("./pages/drive/DrivePage")).DrivePage }),
+  },
+  {
     path: "users",
     lazy: async () => ({ Component: (await import("./pages/admin/UsersPage")).UsersPage }),
   },
@@ -100,6 +104,12 @@ export const router = createBrowserRouter([
   {
     path: "/sign-in",
     lazy: async () => ({ Component: (await import("./pages/signin/SignInPage")).SignInPage }),
+    ErrorBoundary: PageFault,
+    HydrateFallback: PageSkeleton,
+  },
+  {
+    path: "/shared/:token",
+    lazy: async () => ({ Component: (await import("./pages/drive/SharedPage")).SharedPage }),
     ErrorBoundary: PageFault,
     HydrateFallback: PageSkeleton,
   },

@@ -138,6 +138,8 @@ class DrivePreviewOutput(serializers.Serializer):
 
 
 class DriveTrashOutput(serializers.ModelSerializer):
+    size_bytes = serializers.IntegerField()
+
     class Meta:
         model = TrashEntry
         fields = ["id", "path", "is_folder", "size_bytes", "trashed_at"]
@@ -159,6 +161,8 @@ class DriveDeletedOutput(serializers.Serializer):
 
 
 class DriveShareOutput(serializers.ModelSerializer):
+    num_fetched = serializers.IntegerField()
+
     class Meta:
         model = Share
         fields = ["id", "path", "created_at", "expires_at", "num_fetched"]
@@ -182,6 +186,10 @@ class DriveSharedOutput(serializers.Serializer):
 class DriveWorkOutput(serializers.ModelSerializer):
     state = serializers.ChoiceField(WorkState.values)
     kind = serializers.ChoiceField(WorkKind.values)
+    target = serializers.CharField()
+    result_path = serializers.CharField()
+    done_bytes = serializers.IntegerField()
+    total_bytes = serializers.IntegerField()
     problem = serializers.DictField(help_text="`code`, `message` and `params` where it failed.")
     paths = serializers.ListField(child=serializers.CharField())
 

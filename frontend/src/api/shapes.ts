@@ -41,6 +41,19 @@ export type DatasetReport = Schemas["DatasetReportOutput"];
 export type DatasetRow = Schemas["DatasetRowOutput"];
 export type DatasetRows = Schemas["DatasetRowsOutput"];
 
+export type DriveUse = Schemas["DriveUseOutput"];
+export type DriveEntry = Schemas["DriveEntryOutput"];
+export type DriveList = Schemas["DriveListOutput"];
+export type DriveTree = Schemas["DriveTreeOutput"];
+export type DriveFound = Schemas["DriveFoundOutput"];
+export type DrivePreview = Schemas["DrivePreviewOutput"];
+export type DriveTrashEntry = Schemas["DriveTrashOutput"];
+export type DriveShare = Schemas["DriveShareOutput"];
+export type DriveNewShare = Schemas["DriveShareCreatedOutput"];
+export type DriveShared = Schemas["DriveSharedOutput"];
+export type DriveWork = Schemas["DriveWorkOutput"];
+export type DriveHealth = Schemas["DriveHealthOutput"];
+
 export type SpecInfo = Schemas["SpecOutput"];
 export type Estimate = Schemas["JobEstimateOutput"];
 export type Refusal = Schemas["RefusalOutput"];

@@ -1676,8 +1676,7 @@ export interface components {
             readonly created_at: string;
             /** Format: date-time */
             expires_at: string;
-            /** Format: int64 */
-            num_fetched?: number;
+            num_fetched: number;
             /** @description Shown only now. */
             url: string;
         };
@@ -1694,8 +1693,7 @@ export interface components {
             readonly created_at: string;
             /** Format: date-time */
             expires_at: string;
-            /** Format: int64 */
-            num_fetched?: number;
+            num_fetched: number;
         };
         DriveSharedOutput: {
             name: string;
@@ -1714,8 +1712,7 @@ export interface components {
             readonly id: string;
             path: string;
             is_folder: boolean;
-            /** Format: int64 */
-            size_bytes?: number;
+            size_bytes: number;
             /** Format: date-time */
             readonly trashed_at: string;
         };
@@ -1758,12 +1755,10 @@ export interface components {
             kind: components["schemas"]["DriveWorkKindEnum"];
             state: components["schemas"]["DriveWorkOutputStateEnum"];
             paths: string[];
-            target?: string;
-            result_path?: string;
-            /** Format: int64 */
-            done_bytes?: number;
-            /** Format: int64 */
-            total_bytes?: number;
+            target: string;
+            result_path: string;
+            done_bytes: number;
+            total_bytes: number;
             /** @description `code`, `message` and `params` where it failed. */
             problem: {
                 [key: string]: unknown;

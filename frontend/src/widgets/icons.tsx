@@ -21,6 +21,13 @@ import {
   EyeOutlined as EyeOutlinedDrawn,
   FireFilled as FireFilledDrawn,
   FireOutlined as FireOutlinedDrawn,
+  FileOutlined as FileOutlinedDrawn,
+  FileZipOutlined as FileZipOutlinedDrawn,
+  FolderAddOutlined as FolderAddOutlinedDrawn,
+  FolderOpenOutlined as FolderOpenOutlinedDrawn,
+  FolderOutlined as FolderOutlinedDrawn,
+  LinkOutlined as LinkOutlinedDrawn,
+  PlayCircleOutlined as PlayCircleOutlinedDrawn,
   GlobalOutlined as GlobalOutlinedDrawn,
   HighlightOutlined as HighlightOutlinedDrawn,
   HistoryOutlined as HistoryOutlinedDrawn,
@@ -110,3 +117,10 @@ export const VerticalAlignBottomOutlined = besideWords(VerticalAlignBottomOutlin
 export const WalletOutlined = besideWords(WalletOutlinedDrawn);
 export const WarningOutlined = besideWords(WarningOutlinedDrawn);
 export const ArrowUpOutlined = besideWords(ArrowUpOutlinedDrawn);
+export const FileOutlined = besideWords(FileOutlinedDrawn);
+export const FileZipOutlined = besideWords(FileZipOutlinedDrawn);
+export const FolderAddOutlined = besideWords(FolderAddOutlinedDrawn);
+export const FolderOpenOutlined = besideWords(FolderOpenOutlinedDrawn);
+export const FolderOutlined = besideWords(FolderOutlinedDrawn);
+export const LinkOutlined = besideWords(LinkOutlinedDrawn);
+export const PlayCircleOutlined = besideWords(PlayCircleOutlinedDrawn);

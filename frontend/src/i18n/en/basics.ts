@@ -1,7 +1,7 @@
 // Words that many pages share: verbs, states, units, and what went wrong.
 
 import type { Params } from "../params";
-import { GIB, n } from "../params";
+import { GIB, MIB, n } from "../params";
 
 export const basics = {
   app: "Athanor",
@@ -48,6 +48,14 @@ export const basics = {
     points_exhausted: (p: Params) =>
       `${n(p.missing_mpoints, 1000)} points are missing: this needs ${n(p.needed_mpoints, 1000)} and you have ` +
       `${n(p.available_mpoints, 1000)}. Ask your operator for a grant.`,
+    drive_full: (p: Params) =>
+      typeof p.needed_bytes === "number"
+        ? `It needs ${n(p.needed_bytes, MIB)} MiB and ${n(p.free_bytes, MIB)} MiB are free on your drive. Delete something or empty the trash.`
+        : "Your drive is full. Delete something or empty the trash, then try again.",
+    file_changed: () => "Somebody wrote this file after you opened it.",
+    bad_path: (p: Params) =>
+      typeof p.message === "string" ? p.message : "No file can have this name or path.",
+    disk_fault: () => "The disk could not be read or written. Tell your administrator.",
     not_enough_memory: (p: Params) =>
       `It needs about ${n(p.needed_bytes, GIB)} GiB of memory and the flavor has ${n(p.has_bytes, GIB)} GiB.`,
     dataset_bad_rows: (p: Params) =>

@@ -1,4 +1,5 @@
 import { basics } from "./basics";
+import { drive } from "./drive";
 import { home } from "./home";
 import { hub } from "./hub";
 import { jobs } from "./jobs";
@@ -20,6 +21,7 @@ export const en = {
   launch,
   hub,
   labelling,
+  drive,
   playground,
   ...people,
   fields,

@@ -5,6 +5,7 @@ export const shell = {
     models: "Models",
     datasets: "Datasets",
     labelling: "Labelling",
+    drive: "Drive",
     playground: "Playground",
     points: "Points",
     users: "Users and grants",

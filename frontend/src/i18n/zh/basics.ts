@@ -1,5 +1,5 @@
 import type { basics as en } from "../en/basics";
-import { GIB, n } from "../params";
+import { GIB, MIB, n } from "../params";
 
 export const basics: typeof en = {
   app: "Athanor",
@@ -46,6 +46,19 @@ export const basics: typeof en = {
     points_exhausted: (p) =>
       `还差 ${n(p.missing_mpoints, 1000)} 算力点：需要 ${n(p.needed_mpoints, 1000)}，` +
       `你有 ${n(p.available_mpoints, 1000)}。请向运营人员申请发放。`,
+    drive_full: (p) =>
+      typeof p.needed_bytes === "number"
+        ? `需要 ${n(p.needed_bytes, MIB)} MiB，云盘只剩 ${n(p.free_bytes, MIB)} MiB。请删除一些内容或清空回收站。`
+        : "云盘已满，请删除一些内容或清空回收站后再试。",
+    file_changed: () => "在你打开之后，有人修改了这个文件。",
+    bad_path: () =>
+      "名称或路径不可用：不能含有 /、..、控制字符，也不能超过 255 字节，且不会跟随链接。",
+    bad_archive: () =>
+      "这个压缩包不能解压：已损坏、已加密、解压后过大，或内含链接、设备、越界的路径。",
+    bad_upload: () => "这次上传的请求有误，请重新选择文件。",
+    upload_gone: () => "这次上传已失效，请重新开始。",
+    upload_busy: () => "另一个连接还在上传这个文件，请稍后再试。",
+    disk_fault: () => "磁盘无法读写，请联系管理员。",
     not_enough_memory: (p) =>
       `大约需要 ${n(p.needed_bytes, GIB)} GiB 内存，规格只有 ${n(p.has_bytes, GIB)} GiB。`,
     dataset_bad_rows: (p) =>

@@ -7,6 +7,7 @@ export const shell: typeof en = {
     models: "模型",
     datasets: "数据集",
     labelling: "标注",
+    drive: "云盘",
     playground: "对话",
     points: "算力点",
     users: "用户与发放",

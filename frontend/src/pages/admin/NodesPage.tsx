@@ -9,6 +9,7 @@ import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
+import { DriveHealthPanel } from "./DriveHealthPanel";
 import { DataTable } from "../../widgets/DataTable";
 
 export function NodesPage() {
@@ -80,6 +81,7 @@ export function NodesPage() {
           )}
         </Loaded>
       </div>
+      <DriveHealthPanel />
     </div>
   );
 }

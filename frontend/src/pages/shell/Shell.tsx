@@ -9,6 +9,7 @@ import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { UploadPanel } from "../drive/UploadPanel";
 import { CommandPalette } from "./CommandPalette";
 import { SideMenu } from "./SideMenu";
 import { TopBar } from "./TopBar";
@@ -108,6 +109,7 @@ export function Shell() {
         </Layout.Content>
       </Layout>
       <CommandPalette me={me} />
+      <UploadPanel />
     </Layout>
   );
 }
