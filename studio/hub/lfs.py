@@ -23,16 +23,36 @@ from studio.accounts.models import User
 from studio.core.errors import BadInput, Conflict, StudioError
 from studio.hub.access import readable_by
 from studio.hub.models import Blob, BlobClaim, CommitFile, Repo
+from studio.hub.services import LARGE_BYTES
 from studio.hub.storage import check_room, sync_file
 from studio.hub.xet.ingest import ingest
 from studio.hub.xet.services import register_file
 
+# The kinds that Hugging Face's Hub keeps out of git in every new repo.
+_BINARY = (
+    *(".7z", ".bz2", ".gz", ".rar", ".tar", ".tgz", ".xz", ".zip", ".zst"),
+    *(".arrow", ".h5", ".msgpack", ".npy", ".npz", ".parquet", ".pickle", ".pkl"),
+    *(".bin", ".ckpt", ".ftz", ".gguf", ".joblib", ".mlmodel", ".model", ".onnx", ".ot", ".pb"),
+    *(".pt", ".pth", ".safetensors", ".tflite", ".wasm"),
+    *(".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tiff", ".webp"),
+    *(".aac", ".flac", ".mp3", ".ogg", ".pcm", ".wav", ".avi", ".mkv", ".mp4", ".webm"),
+)
 PART_BYTES = 64 * 2**20
 """The most that comes in one request."""
 _PIECE_BYTES = 2**20
 _SALT = "hub.lfs"
 _URL_S = 24 * 3600
 _LARGE = 2**40
+
+
+def goes_before_commit(path: str, size_bytes: int) -> bool:
+    """Say whether a file is sent by Xet or LFS, before the commit that names it.
+
+    Large ones are; and of binary kinds small ones too, as on Hugging Face's Hub: some clients
+    delete such a file once it is sent, and could not put it into the commit any more.
+    """
+    name = path.rpartition("/")[2].lower()
+    return size_bytes > 0 and (size_bytes >= LARGE_BYTES or name.endswith(_BINARY))
 
 
 class BadUpload(StudioError):

@@ -139,6 +139,22 @@ def create_repo(
     return repo
 
 
+@transaction.atomic
+def begin_history(*, by: User, repo: Repo) -> Commit:
+    """Give a new repo a first commit without files: clients ask a new repo for its revision.
+
+    Raises:
+        NotFound, Forbidden: the caller may not write here.
+    """
+    check_may_write(by, repo)
+    repo = lock_repo(repo)
+    if repo.head is not None:
+        return repo.head
+    commit = _write_commit(by, repo, None, {}, Words("Begin"))
+    _move_head(repo, commit, {})
+    return commit
+
+
 def commit_files(
     *, by: User, repo: Repo, changes: Changes, words: Words, branch: str = MAIN
 ) -> Commit:

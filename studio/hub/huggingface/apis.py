@@ -25,12 +25,19 @@ from studio.hub.huggingface.shapes import (
     show_tree,
     show_whoami,
 )
+from studio.hub.lfs import goes_before_commit
 from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.names import check_path
 from studio.hub.refs import MAIN, get_branch_head
 from studio.hub.selectors import get_commit, get_file, list_files, list_history
 from studio.hub.serializers import PreuploadInput
-from studio.hub.services import LARGE_BYTES, RepoName, commit_files, create_repo, delete_repo
+from studio.hub.services import (
+    RepoName,
+    begin_history,
+    commit_files,
+    create_repo,
+    delete_repo,
+)
 
 _PAGE = 1000
 _EXPANDED_PAGE = 100
@@ -66,6 +73,7 @@ class CreateRepoApi(HubApi):
             repo = self.find_repo(kind, namespace, name)
             body = {"error": error.message, "url": _address(request, repo)}
             return Response(body, status=409)
+        begin_history(by=get_caller(request), repo=repo)
         return Response({"url": _address(request, repo), "name": repo.repo_id, "id": repo.repo_id})
 
 
@@ -157,7 +165,7 @@ class PreuploadApi(HubApi):
         answers = []
         for file in wish["files"]:
             path = check_path(file["path"])
-            mode = "lfs" if file["size"] >= LARGE_BYTES else "regular"
+            mode = "lfs" if goes_before_commit(path, file["size"]) else "regular"
             known_oid = known.get(path)
             answers.append(
                 {"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": known_oid}
@@ -190,7 +198,11 @@ class ResolveApi(HubApi):
     def get(
         self, request: Request, kind: str, namespace: str, name: str, revision: str, path: str
     ) -> HttpResponseBase:
-        commit = get_commit(self.find_readable(kind, namespace, name), revision)
+        repo = self.find_readable(kind, namespace, name)
+        if repo.head is None and _read_branch(revision) == MAIN:
+            # Clients look for a card before the first push, and take no other answer for none.
+            raise FileNotThere(f"There is no file {path[:200]!r}: {repo.repo_id} is empty.")
+        commit = get_commit(repo, revision)
         file = get_file(commit, path)
         if request.method == "GET" and _counts_as_download(kind, path):
             Repo.objects.filter(pk=commit.repo_id).update(downloads=F("downloads") + 1)

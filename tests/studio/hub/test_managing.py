@@ -70,7 +70,7 @@ def test_a_branch_goes_its_own_way(repo, tmp_path):
     refs = repo.list_repo_refs("alice/tiny")
     assert {ref.name: ref.target_commit for ref in refs.branches}["try/out"] == sha
     titles = [each.title for each in repo.list_repo_commits("alice/tiny", revision="try/out")]
-    assert len(titles) == 3 and len(repo.list_repo_commits("alice/tiny")) == 2
+    assert len(titles) == 4 and len(repo.list_repo_commits("alice/tiny")) == 3
     with pytest.raises(HfHubHTTPError, match="already"):
         repo.create_branch("alice/tiny", branch="try/out")
     repo.create_branch("alice/tiny", branch="try/out", exist_ok=True)
@@ -142,7 +142,7 @@ def test_long_lists_come_in_pages_and_each_page_once(repo, monkeypatch):
     for expand in (False, True):
         paths = [each.path for each in repo.list_repo_tree("alice/tiny", "n", expand=expand)]
         assert paths == [f"n/{number}.txt" for number in range(7)]
-    assert len(repo.list_repo_commits("alice/tiny")) == 3
+    assert len(repo.list_repo_commits("alice/tiny")) == 4
 
 
 def test_a_squashed_branch_has_one_commit_and_all_files(repo):
@@ -288,7 +288,7 @@ def test_two_pushes_at_once_to_a_branch_and_to_main_lose_nothing(repo):
     for branch in ("main", "side"):
         files = repo.list_repo_files("alice/tiny", revision=branch)
         assert {f"{branch}-{number}.txt" for number in range(3)} <= set(files)
-    assert Commit.objects.count() == 8
+    assert Commit.objects.count() == 9
 
 
 def test_pull_requests_are_refused_in_one_sentence(repo):
