@@ -16,7 +16,7 @@ from studio.hub.model_facts import find_shape, predict_memory_bytes, read_shape,
 from studio.hub.models import Blob, Commit, CommitFile, Kind, Repo, Role
 from studio.hub.names import is_commit_prefix
 from studio.hub.refs import MAIN, find_ref
-from studio.hub.reports import find_data_file, get_data_file, read_report
+from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_data_file, read_report
 
 _MOST_REVISIONS = 200
 
@@ -277,7 +277,9 @@ def _read(blob: Blob | None) -> str | None:
 
 def _find_report(commit: Commit) -> DatasetReport | None:
     found = find_data_file(commit)
-    return read_report(found[1]) if found else None
+    if found is None or found[1].size_bytes > MOST_CHECKED_BYTES:
+        return None
+    return read_report(found[1])
 
 
 def _list_adapters(viewer: Viewer, repo: Repo) -> list[str]:

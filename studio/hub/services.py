@@ -25,7 +25,7 @@ from studio.hub.models import Blob, BlobReport, Commit, CommitFile, Kind, Repo, 
 from studio.hub.names import check_path, check_repo_name
 from studio.hub.places import find_place, forget_old_name
 from studio.hub.refs import MAIN, get_branch_head, lock_repo
-from studio.hub.reports import find_data_file, get_report
+from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_report
 from studio.hub.storage import get_store, measure, stage
 from studio.hub.xet.ingest import ingest
 from studio.hub.xet.services import register_file
@@ -172,7 +172,7 @@ def commit_files(
         check_path(path)
     if repo.kind == Kind.DATASET:
         for path, blob in changes.added.items():
-            if path.endswith(".jsonl"):
+            if path.endswith(".jsonl") and blob.size_bytes <= MOST_CHECKED_BYTES:
                 get_report(blob)
     with transaction.atomic():
         repo = lock_repo(repo)

@@ -4,6 +4,7 @@ from django.urls import path, re_path
 
 from studio.hub import apis
 from studio.hub.catalogue import apis as catalogue
+from studio.hub.viewer import apis as viewer
 
 _REPO = r"(?P<namespace>[\w.\-]+)/(?P<name>[\w.\-]+)"
 
@@ -12,6 +13,10 @@ urlpatterns = [
     path("facets/", catalogue.FacetsApi.as_view()),
     path("datasets/", apis.DatasetUploadApi.as_view()),
     path("datasets/check/", apis.DatasetCheckApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/viewer/$", viewer.ViewerTablesApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/viewer/rows/$", viewer.ViewerRowsApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/viewer/statistics/$", viewer.ViewerStatisticsApi.as_view()),
+    re_path(rf"^repos/dataset/{_REPO}/viewer/media/$", viewer.ViewerMediaApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/rows/$", apis.RepoRowsApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/report/$", apis.RepoReportApi.as_view()),
     re_path(rf"^repos/dataset/{_REPO}/keep-good-rows/$", apis.KeepGoodRowsApi.as_view()),

@@ -576,6 +576,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/hub/repos/dataset/{namespace}/{name}/viewer/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_dataset_viewer_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/dataset/{namespace}/{name}/viewer/media/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_dataset_viewer_media_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/dataset/{namespace}/{name}/viewer/rows/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_dataset_viewer_rows_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/dataset/{namespace}/{name}/viewer/statistics/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_dataset_viewer_statistics_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/jobs/": {
         parameters: {
             query?: never;
@@ -2913,6 +2977,85 @@ export interface components {
          * @enum {string}
          */
         VerdictEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
+        ViewerCellOutput: {
+            kind: components["schemas"]["ViewerCellOutputKindEnum"];
+            text: string;
+            is_cut: boolean;
+            url: string;
+        };
+        /**
+         * @description * `null` - null
+         *     * `number` - number
+         *     * `bool` - bool
+         *     * `text` - text
+         *     * `json` - json
+         *     * `bytes` - bytes
+         *     * `image` - image
+         *     * `audio` - audio
+         * @enum {string}
+         */
+        ViewerCellOutputKindEnum: "null" | "number" | "bool" | "text" | "json" | "bytes" | "image" | "audio";
+        ViewerColumnOutput: {
+            name: string;
+            kind: string;
+            num_null: number;
+            num_nan?: number;
+            /**
+             * Format: double
+             * @description Of a text or a list: of its length.
+             */
+            min?: number;
+            /** Format: double */
+            max?: number;
+            /** Format: double */
+            mean?: number;
+            bins?: number[];
+            top?: components["schemas"]["ViewerTopOutput"][];
+            whole?: components["schemas"]["ViewerWholeOutput"] | null;
+        };
+        ViewerConfigOutput: {
+            name: string;
+            splits: components["schemas"]["ViewerSplitOutput"][];
+        };
+        ViewerPageOutput: {
+            columns: string[];
+            types: string[];
+            rows: components["schemas"]["ViewerRowOutput"][];
+            total: number | null;
+            has_more: boolean;
+            is_partial: boolean;
+            num_seen: number;
+        };
+        ViewerRowOutput: {
+            index: number;
+            cells: components["schemas"]["ViewerCellOutput"][];
+        };
+        ViewerSplitOutput: {
+            name: string;
+            format: string;
+            paths: string[];
+            num_files: number;
+        };
+        ViewerStatisticsOutput: {
+            columns: components["schemas"]["ViewerColumnOutput"][];
+            num_seen: number;
+            is_whole: boolean;
+            num_rows: number | null;
+        };
+        ViewerTablesOutput: {
+            configs: components["schemas"]["ViewerConfigOutput"][];
+        };
+        ViewerTopOutput: {
+            value: string;
+            count: number;
+        };
+        ViewerWholeOutput: {
+            /** Format: double */
+            min?: number;
+            /** Format: double */
+            max?: number;
+            num_null?: number;
+        };
         /**
          * @description * `public` - public
          *     * `class` - class
@@ -4401,6 +4544,148 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DatasetRowsOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_dataset_viewer_retrieve: {
+        parameters: {
+            query?: {
+                revision?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewerTablesOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_dataset_viewer_media_retrieve: {
+        parameters: {
+            query: {
+                column?: string;
+                path: string;
+                revision?: string;
+                row?: number | null;
+            };
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "image/*": string;
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_dataset_viewer_rows_retrieve: {
+        parameters: {
+            query?: {
+                config?: string;
+                limit?: number;
+                offset?: number;
+                path?: string;
+                revision?: string;
+                search?: string;
+                split?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewerPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_dataset_viewer_statistics_retrieve: {
+        parameters: {
+            query: {
+                path: string;
+                revision?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewerStatisticsOutput"];
                 };
             };
             /** @description Refused. */
