@@ -84,6 +84,18 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/drive/DrivePage")).DrivePage }),
   },
   {
+    path: "organizations",
+    lazy: async () => ({
+      Component: (await import("./pages/organizations/OrganizationsPage")).OrganizationsPage,
+    }),
+  },
+  {
+    path: "organizations/:name",
+    lazy: async () => ({
+      Component: (await import("./pages/organizations/OrganizationPage")).OrganizationPage,
+    }),
+  },
+  {
     path: "users",
     lazy: async () => ({ Component: (await import("./pages/admin/UsersPage")).UsersPage }),
   },

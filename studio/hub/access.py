@@ -25,6 +25,16 @@ class Reader:
     reads_all: bool = False
 
 
+@dataclass(frozen=True)
+class Rights:
+    """What somebody may do with a repo they see, and what became of their wish for its files."""
+
+    read: bool
+    write: bool
+    manage: bool
+    asked: str | None
+
+
 Viewer = Union[User, Reader]  # noqa: UP007  User has no `|` of its own
 
 
@@ -102,6 +112,17 @@ def may_write_in(user: User, organization_id: int) -> bool:
 def is_admin_of(user: User, organization_id: int) -> bool:
     """Say whether a person runs an organization."""
     return _is_member(user, organization_id, (Membership.ADMIN,))
+
+
+def get_rights(user: User, repo: Repo) -> Rights:
+    """Return what a person may do with a repo that they see."""
+    asked = AccessRequest.objects.filter(user_id=user.pk, repo=repo).first() if repo.gate else None
+    return Rights(
+        read=not repo.gate or Repo.objects.filter(readable_by(user), pk=repo.pk).exists(),
+        write=may_write(user, repo),
+        manage=may_manage(user, repo),
+        asked=asked.state if asked else None,
+    )
 
 
 def check_may_write(user: User, repo: Repo) -> None:

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
-from studio.hub.access import check_may_read
+from studio.hub.access import check_may_read, get_rights
 from studio.hub.callers import get_caller
 from studio.hub.catalogue.models import LabelKind
 from studio.hub.catalogue.negotiation import FormatIsOurs
@@ -219,7 +219,11 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
         body["size_bytes"] = sum(file.blob.size_bytes for file in detail.files)
     if detail.report is not None:
         body["num_rows"] = detail.report.num_rows
+    rights = get_rights(get_caller(request), detail.repo)
     return body | {
+        "gate": detail.repo.gate,
+        "can": {"read": rights.read, "write": rights.write, "manage": rights.manage},
+        "asked": rights.asked,
         "card": detail.card.text,
         "metadata": detail.card.metadata,
         "files": [
@@ -239,5 +243,5 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
         "facts": facts,
         "adapters": detail.adapters,
         "provenance": detail.provenance,
-        "report": detail.report and detail.report.model_dump(),
+        "report": detail.report.model_dump() if detail.report and rights.read else None,
     }

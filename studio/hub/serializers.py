@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from studio.hub.catalogue.search import SORTS
-from studio.hub.models import Kind, Role, Visibility
+from studio.hub.models import AccessState, Gate, Kind, Role, Visibility
 
 
 class RepoOutput(serializers.Serializer):
@@ -88,6 +88,12 @@ class DatasetReportOutput(serializers.Serializer):
     longest_tokens_estimate = serializers.IntegerField()
 
 
+class RepoRightsOutput(serializers.Serializer):
+    read = serializers.BooleanField(help_text="Have the files.")
+    write = serializers.BooleanField(help_text="Change the files.")
+    manage = serializers.BooleanField(help_text="Show, gate, move and delete it.")
+
+
 class RepoDetailOutput(RepoOutput):
     card = serializers.CharField(allow_blank=True, help_text="Markdown, without front matter.")
     metadata = serializers.DictField(help_text="The card's front matter.")
@@ -97,6 +103,11 @@ class RepoDetailOutput(RepoOutput):
     adapters = serializers.ListField(child=serializers.CharField())
     provenance = serializers.DictField(allow_null=True, help_text="athanor.json")
     report = DatasetReportOutput(allow_null=True)
+    gate = serializers.ChoiceField(choices=Gate.values, allow_blank=True)
+    can = RepoRightsOutput()
+    asked = serializers.ChoiceField(
+        choices=AccessState.values, allow_null=True, help_text="What became of one's own wish."
+    )
 
 
 class DatasetRowOutput(serializers.Serializer):
@@ -215,6 +226,7 @@ class DatasetRowsInput(RevisionInput):
 
 class RepoUpdateInput(serializers.Serializer):
     visibility = serializers.ChoiceField(choices=Visibility.values, required=False)
+    gate = serializers.ChoiceField(choices=Gate.values, required=False, allow_blank=True)
     summary = serializers.CharField(required=False, allow_blank=True, max_length=300)
 
 

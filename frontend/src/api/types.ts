@@ -1391,6 +1391,13 @@ export interface components {
          */
         ArtifactRoleEnum: "adapter" | "checkpoint" | "model" | "report";
         /**
+         * @description * `pending` - pending
+         *     * `accepted` - accepted
+         *     * `rejected` - rejected
+         * @enum {string}
+         */
+        AskedEnum: "pending" | "accepted" | "rejected";
+        /**
          * @description * `btrfs` - btrfs
          *     * `project` - project
          *     * `none` - none
@@ -1871,6 +1878,13 @@ export interface components {
             is_available: boolean;
             why_not: (components["schemas"]["WhyNotEnum"] | components["schemas"]["NullEnum"]) | null;
         };
+        /**
+         * @description * `` -
+         *     * `auto` - auto
+         *     * `manual` - manual
+         * @enum {string}
+         */
+        GateEnum: "auto" | "manual";
         GrantInputRequest: {
             username: string;
             /** Format: int64 */
@@ -2413,6 +2427,7 @@ export interface components {
         };
         PatchedRepoUpdateInputRequest: {
             visibility?: components["schemas"]["VisibilityEnum"];
+            gate?: components["schemas"]["GateEnum"] | components["schemas"]["BlankEnum"];
             summary?: string;
         };
         PatchedUnsentInputRequest: {
@@ -2518,6 +2533,16 @@ export interface components {
                 [key: string]: unknown;
             } | null;
             report: components["schemas"]["DatasetReportOutput"] | null;
+            gate: components["schemas"]["GateEnum"] | components["schemas"]["BlankEnum"];
+            can: components["schemas"]["RepoRightsOutput"];
+            /**
+             * @description What became of one's own wish.
+             *
+             *     * `pending` - pending
+             *     * `accepted` - accepted
+             *     * `rejected` - rejected
+             */
+            asked: (components["schemas"]["AskedEnum"] | components["schemas"]["NullEnum"]) | null;
         };
         RepoFileOutput: {
             path: string;
@@ -2576,6 +2601,14 @@ export interface components {
             /** Format: date-time */
             created_at: string;
             tags: string[];
+        };
+        RepoRightsOutput: {
+            /** @description Have the files. */
+            read: boolean;
+            /** @description Change the files. */
+            write: boolean;
+            /** @description Show, gate, move and delete it. */
+            manage: boolean;
         };
         /**
          * @description * `base` - base

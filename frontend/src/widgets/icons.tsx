@@ -3,6 +3,7 @@
 
 import type { AntdIconProps } from "@ant-design/icons/es/components/AntdIcon";
 import {
+  ApartmentOutlined as ApartmentOutlinedDrawn,
   AppstoreOutlined as AppstoreOutlinedDrawn,
   CheckCircleFilled as CheckCircleFilledDrawn,
   CheckOutlined as CheckOutlinedDrawn,
@@ -68,6 +69,7 @@ function besideWords(Icon: ComponentType<AntdIconProps>) {
   };
 }
 
+export const ApartmentOutlined = besideWords(ApartmentOutlinedDrawn);
 export const AppstoreOutlined = besideWords(AppstoreOutlinedDrawn);
 export const CheckCircleFilled = besideWords(CheckCircleFilledDrawn);
 export const CheckOutlined = besideWords(CheckOutlinedDrawn);

@@ -40,6 +40,42 @@ export const people = {
     emptyText: "An operator grants points; each grant, hold and charge is written here.",
     run: (n: number) => `run ${n}`,
   },
+  organizations: {
+    title: "Organizations",
+    lead: "People who share models and datasets under one name: a course, a lab, a team.",
+    create: "Make an organization",
+    name: "Name",
+    nameHelp:
+      "The first part of its repos' names. Letters, digits, single dots, dashes and underscores.",
+    nameNeeded: "Write a name.",
+    displayName: "Shown as",
+    about: "What it is for",
+    empty: "You belong to no organization yet.",
+    emptyText:
+      "An operator makes one and takes you in; what is shared with the class is then yours to use.",
+    members: (n: number) => (n === 1 ? "1 member" : `${n} members`),
+    role: { member: "Member", contributor: "Contributor", admin: "Admin", "": "" } as Record<
+      string,
+      string
+    >,
+    roleHelp:
+      "Members use what is for the class; contributors add and change repos; admins also run the organization.",
+    person: "Person",
+    roleName: "Role",
+    joined: "Since",
+    add: "Take somebody in",
+    username: "Username",
+    usernameNeeded: "Write a username.",
+    removeMember: (name: string) => `Let ${name} go?`,
+    removeText: "They lose what is shared within the organization. Repos they made stay.",
+    removeOk: "Let go",
+    leave: "Leave",
+    repos: "Models and datasets",
+    added: "Taken in",
+    drop: "Delete the organization",
+    dropTitle: (name: string) => `Delete ${name}?`,
+    dropText: "Its members lose the class. Repos have to be moved or deleted first.",
+  },
   users: {
     title: "Users and grants",
     lead: "Who may come in, and what they have to spend.",

@@ -6,6 +6,7 @@ export const shell = {
     datasets: "Datasets",
     labelling: "Labelling",
     drive: "Drive",
+    organizations: "Organizations",
     playground: "Playground",
     points: "Points",
     users: "Users and grants",

@@ -8,6 +8,7 @@ export const shell: typeof en = {
     datasets: "数据集",
     labelling: "标注",
     drive: "云盘",
+    organizations: "组织",
     playground: "对话",
     points: "算力点",
     users: "用户与发放",

@@ -1,54 +1,54 @@
 // A repo's name, what it is, and its verbs; its owner may also show, hide and delete it.
 
-import {
-  DeleteOutlined,
-  EyeInvisibleOutlined,
-  EyeOutlined,
-  MoreOutlined,
-} from "../../widgets/icons";
+import { DeleteOutlined, MoreOutlined, SettingOutlined } from "../../widgets/icons";
 import { App, Button, Dropdown, Tag } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
-import type { ReactNode } from "react";
+import { useState, type ReactNode } from "react";
 import { useNavigate } from "react-router";
-import { patch, remove } from "../../api/client";
-import { queries } from "../../api/queries";
+import { remove } from "../../api/client";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { CopyButton } from "../../widgets/CopyButton";
 import { PageHead } from "../../widgets/PageHead";
 import { useAction } from "../useAction";
+import { GateNotice } from "./GateNotice";
+import { RepoSettings } from "./RepoSettings";
 
 export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }) {
   const { text } = useWords();
   return (
-    <PageHead
-      title={repo.id}
-      heading={
-        <h1>
-          {repo.id} <CopyButton text={repo.id} />
-        </h1>
-      }
-      lead={
-        <>
-          {repo.summary && <div>{repo.summary}</div>}
-          <span className="row" style={{ marginTop: 6 }}>
-            <Tag variant="filled">{text.hub.role[repo.role]}</Tag>
-            <Tag variant="filled">{repo.visibility === "public" ? text.public : text.private}</Tag>
-            {repo.tags.map((tag) => (
-              <Tag key={tag} variant="filled">
-                {tag}
-              </Tag>
-            ))}
-          </span>
-        </>
-      }
-      actions={
-        <>
-          {verbs}
-          {repo.is_mine && <OwnerMenu repo={repo} />}
-        </>
-      }
-    />
+    <>
+      <PageHead
+        title={repo.id}
+        heading={
+          <h1>
+            {repo.id} <CopyButton text={repo.id} />
+          </h1>
+        }
+        lead={
+          <>
+            {repo.summary && <div>{repo.summary}</div>}
+            <span className="row" style={{ marginTop: 6 }}>
+              <Tag variant="filled">{text.hub.role[repo.role]}</Tag>
+              <Tag variant="filled">{text.hub.seenBy[repo.visibility]}</Tag>
+              {repo.gate && <Tag variant="filled">{text.hub.isGated}</Tag>}
+              {repo.tags.map((tag) => (
+                <Tag key={tag} variant="filled">
+                  {tag}
+                </Tag>
+              ))}
+            </span>
+          </>
+        }
+        actions={
+          <>
+            {verbs}
+            {repo.can.manage && <OwnerMenu repo={repo} />}
+          </>
+        }
+      />
+      <GateNotice repo={repo} />
+    </>
   );
 }
 
@@ -60,16 +60,8 @@ function OwnerMenu({ repo }: { repo: RepoDetail }) {
   const cache = useQueryClient();
   const navigate = useNavigate();
   const address = `/api/hub/repos/${repo.kind}/${repo.id}/`;
-  const isPublic = repo.visibility === "public";
+  const [isSetting, setIsSetting] = useState(false);
 
-  const toggle = () =>
-    run(async () => {
-      const next = await patch<RepoDetail>(address, {
-        visibility: isPublic ? "private" : "public",
-      });
-      cache.setQueryData(queries.repo(repo.kind, repo.id).queryKey, { ...repo, ...next });
-      await cache.invalidateQueries({ queryKey: ["repos"] });
-    });
   const drop = () =>
     modal.confirm({
       title: words.remove.title(repo.id),
@@ -85,10 +77,10 @@ function OwnerMenu({ repo }: { repo: RepoDetail }) {
     });
   const items = [
     {
-      key: "visibility",
-      icon: isPublic ? <EyeInvisibleOutlined /> : <EyeOutlined />,
-      label: isPublic ? words.makePrivate : words.makePublic,
-      onClick: () => void toggle(),
+      key: "settings",
+      icon: <SettingOutlined />,
+      label: words.manage.verb,
+      onClick: () => setIsSetting(true),
     },
     {
       key: "remove",
@@ -99,8 +91,11 @@ function OwnerMenu({ repo }: { repo: RepoDetail }) {
     },
   ];
   return (
-    <Dropdown menu={{ items }} trigger={["click"]}>
-      <Button icon={<MoreOutlined />} aria-label={text.more} />
-    </Dropdown>
+    <>
+      <Dropdown menu={{ items }} trigger={["click"]}>
+        <Button icon={<MoreOutlined />} aria-label={text.more} />
+      </Dropdown>
+      <RepoSettings repo={repo} isOpen={isSetting} onClose={() => setIsSetting(false)} />
+    </>
   );
 }

@@ -1,6 +1,7 @@
 // Where the menu and the palette can take a person, by role.
 
 import {
+  ApartmentOutlined,
   AppstoreOutlined,
   CloudServerOutlined,
   DatabaseOutlined,
@@ -35,6 +36,12 @@ export function destinationsFor(me: Me, text: Catalogue): Destination[] {
     { path: "/drive", name: nav.drive, icon: <FolderOpenOutlined />, isOperators: false },
     { path: "/playground", name: nav.playground, icon: <MessageOutlined />, isOperators: false },
     { path: "/points", name: nav.points, icon: <WalletOutlined />, isOperators: false },
+    {
+      path: "/organizations",
+      name: nav.organizations,
+      icon: <ApartmentOutlined />,
+      isOperators: false,
+    },
     { path: "/users", name: nav.users, icon: <TeamOutlined />, isOperators: true },
     { path: "/nodes", name: nav.nodes, icon: <CloudServerOutlined />, isOperators: true },
     {
