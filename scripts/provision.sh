@@ -17,6 +17,7 @@ need chromium chromium
 need /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc fonts-noto-cjk
 need dockerd docker.io
 need debootstrap debootstrap
+need mkfs.btrfs btrfs-progs
 need docker-compose docker-compose
 
 [ ${#missing[@]} -eq 0 ] && exit 0

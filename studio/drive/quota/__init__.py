@@ -15,11 +15,12 @@ _BACKENDS: tuple[type[QuotaBackend], ...] = (BtrfsQuota, ProjectQuota)
 
 def get_backend() -> QuotaBackend:
     """Return who keeps the quotas of the drive's disk, looked up once."""
-    return _find(str(settings.DRIVE_DIR))
+    return find_backend(str(settings.DRIVE_DIR))
 
 
 @lru_cache(maxsize=8)
-def _find(folder: str) -> QuotaBackend:
+def find_backend(folder: str) -> QuotaBackend:
+    """Return the first backend that a folder's disk can have."""
     reasons = []
     for backend in _BACKENDS:
         reason = backend.why_not(Path(folder))

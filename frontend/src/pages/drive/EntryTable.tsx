@@ -1,9 +1,8 @@
 // The things of a folder, or those a search found: sorted, chosen, renamed, each with its actions.
 
-import { Button, Dropdown, type TableProps } from "antd";
+import { Button, Dropdown, Table, type TableProps } from "antd";
 import type { DriveEntry } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { MoreOutlined } from "../../widgets/icons";
 import { RelativeTime } from "../../widgets/RelativeTime";
@@ -83,67 +82,70 @@ export function EntryTable(props: Props) {
     props.onPage(pages.current ?? 1, one?.order === "descend" ? `-${key}` : key);
   };
   return (
-    <DataTable<DriveEntry>
-      rowKey="path"
-      dataSource={[...props.entries]}
-      onChange={onChange}
-      pagination={
-        props.total > 100
-          ? { current: props.page, pageSize: 100, total: props.total, showSizeChanger: false }
-          : false
-      }
-      rowSelection={{
-        selectedRowKeys: [...props.selected],
-        onChange: (keys) => props.onSelect(keys.map(String)),
-        getCheckboxProps: (entry) => ({ "aria-label": words.select(entry.name) }),
-        getTitleCheckboxProps: () => ({ "aria-label": words.selectAll }),
-      }}
-      locale={{
-        emptyText: isFound ? (
-          <EmptyState title={words.noMatch} />
-        ) : (
-          <EmptyState title={words.empty} text={words.emptyText} />
-        ),
-      }}
-      columns={[
-        {
-          key: "name",
-          title: words.col.name,
-          sorter: !isFound,
-          sortOrder: order("name"),
-          render: (_, entry) => (
-            <NameCell
-              entry={entry}
-              isFound={isFound}
-              isRenaming={props.renaming === entry.path}
-              onOpen={props.onOpen}
-              onRename={props.onRename}
-            />
+    <div className="drive-scroll">
+      {/* Not the kit's own scrolling: it would draw the boxes to choose by a second time, hidden. */}
+      <Table<DriveEntry>
+        rowKey="path"
+        dataSource={[...props.entries]}
+        onChange={onChange}
+        pagination={
+          props.total > 100
+            ? { current: props.page, pageSize: 100, total: props.total, showSizeChanger: false }
+            : false
+        }
+        rowSelection={{
+          selectedRowKeys: [...props.selected],
+          onChange: (keys) => props.onSelect(keys.map(String)),
+          getCheckboxProps: (entry) => ({ "aria-label": words.select(entry.name) }),
+          getTitleCheckboxProps: () => ({ "aria-label": words.selectAll }),
+        }}
+        locale={{
+          emptyText: isFound ? (
+            <EmptyState title={words.noMatch} />
+          ) : (
+            <EmptyState title={words.empty} text={words.emptyText} />
           ),
-        },
-        {
-          key: "size",
-          title: words.col.size,
-          align: "right",
-          className: "num",
-          sorter: !isFound,
-          sortOrder: order("size"),
-          render: (_, entry) => (entry.kind === "file" ? format.bytes(entry.size_bytes) : ""),
-        },
-        {
-          key: "modified",
-          title: words.col.modified,
-          sorter: !isFound,
-          sortOrder: order("modified"),
-          render: (_, entry) => <RelativeTime iso={entry.modified_at} />,
-        },
-        {
-          key: "actions",
-          align: "right",
-          title: <span className="visually-hidden">{words.col.actions}</span>,
-          render: (_, entry) => <EntryMenu entry={entry} onAct={props.onAct} />,
-        },
-      ]}
-    />
+        }}
+        columns={[
+          {
+            key: "name",
+            title: words.col.name,
+            sorter: !isFound,
+            sortOrder: order("name"),
+            render: (_, entry) => (
+              <NameCell
+                entry={entry}
+                isFound={isFound}
+                isRenaming={props.renaming === entry.path}
+                onOpen={props.onOpen}
+                onRename={props.onRename}
+              />
+            ),
+          },
+          {
+            key: "size",
+            title: words.col.size,
+            align: "right",
+            className: "num",
+            sorter: !isFound,
+            sortOrder: order("size"),
+            render: (_, entry) => (entry.kind === "file" ? format.bytes(entry.size_bytes) : ""),
+          },
+          {
+            key: "modified",
+            title: words.col.modified,
+            sorter: !isFound,
+            sortOrder: order("modified"),
+            render: (_, entry) => <RelativeTime iso={entry.modified_at} />,
+          },
+          {
+            key: "actions",
+            align: "right",
+            title: <span className="visually-hidden">{words.col.actions}</span>,
+            render: (_, entry) => <EntryMenu entry={entry} onAct={props.onAct} />,
+          },
+        ]}
+      />
+    </div>
   );
 }

@@ -15,7 +15,7 @@ export function QuotaBar() {
   return (
     <div className="drive-use" data-testid="quota">
       <Progress
-        percent={Math.min(100, ratio * 100)}
+        percent={Math.min(100, Math.round(ratio * 1000) / 10)}
         showInfo={false}
         size="small"
         status={ratio >= 0.95 ? "exception" : "normal"}

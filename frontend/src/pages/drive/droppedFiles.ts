@@ -10,19 +10,24 @@ export interface Dropped {
 
 /** Must be called before the drop event is over: the browser forgets its entries then. */
 export function readDrop(data: DataTransfer): Promise<Dropped> {
-  const entries = [...data.items].flatMap((item) => {
-    const entry = item.kind === "file" ? item.webkitGetAsEntry() : null;
-    return entry ? [entry] : [];
-  });
-  return readAll(entries);
+  const entries: FileSystemEntry[] = [];
+  const plain: NewFile[] = [];
+  for (const item of data.items) {
+    if (item.kind !== "file") continue;
+    const entry = item.webkitGetAsEntry();
+    const file = entry ? null : item.getAsFile();
+    if (entry) entries.push(entry);
+    else if (file) plain.push({ file, relativePath: file.name }); // dragged out of another page
+  }
+  return readAll(entries, plain);
 }
 
 export function readPicked(list: FileList): NewFile[] {
   return [...list].map((file) => ({ file, relativePath: file.webkitRelativePath || file.name }));
 }
 
-async function readAll(entries: FileSystemEntry[]): Promise<Dropped> {
-  const found: Dropped = { files: [], emptyFolders: [] };
+async function readAll(entries: FileSystemEntry[], plain: NewFile[]): Promise<Dropped> {
+  const found: Dropped = { files: [...plain], emptyFolders: [] };
   const todo = [...entries];
   for (let entry = todo.shift(); entry; entry = todo.shift()) {
     const path = entry.fullPath.replace(/^\//, "");
