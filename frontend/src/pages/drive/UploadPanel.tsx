@@ -104,7 +104,7 @@ export function UploadPanel() {
   const { text } = useWords();
   const words = text.drive.uploads;
   const { items, numLiving } = useStore(uploadStore);
-  const [isFolded, setIsFolded] = useState(false);
+  const [isFolded, setIsFolded] = useState(() => window.innerWidth < 600); // it would cover the page
   useFreshLists();
   useLeaveWarning(numLiving > 0);
   if (items.length === 0) return null;
