@@ -9,12 +9,12 @@ from playwright.sync_api import Page, expect
 from tests.journeys.browser import Visitor
 
 MIB = 2**20
-# A drop as the desktop makes it: a folder with files, through the real DataTransfer where it can be.
+# A drop as the desktop makes it, as far as a script can make one.
 _DROP = """async ([files]) => {
   const data = new DataTransfer();
   for (const [name, text] of files) data.items.add(new File([text], name));
   for (const type of ["dragenter", "dragover", "drop"])
-    window.dispatchEvent(new DragEvent(type, { dataTransfer: data, bubbles: true, cancelable: true }));
+    window.dispatchEvent(new DragEvent(type, { dataTransfer: data, cancelable: true }));
 }"""
 
 
