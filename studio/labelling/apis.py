@@ -40,7 +40,9 @@ class LabellingListApi(APIView):
     )
     def get(self, request: Request) -> Response:
         viewer = get_caller(request)
-        found = list_projects(viewer, dataset=request.query_params.get("dataset", "")[:200])
+        wanted = wire.LabellingListInput(data=request.query_params)
+        wanted.is_valid(raise_exception=True)
+        found = list_projects(viewer, **wanted.validated_data)
         pages = Pages()
         page = pages.paginate_queryset(found, request, view=self) or []
         return pages.get_paginated_response([shapes.show_project(each, viewer) for each in page])

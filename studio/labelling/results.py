@@ -8,8 +8,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import groupby
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from engine.specs.messages import MAX_LINE_BYTES
 from studio.core.errors import BadInput
@@ -35,7 +36,19 @@ FORMATS = {
 }
 KEEP, DROP = "keep", "drop"
 _PIECE_BYTES = 2**16
-_CHUNK_ROWS = 500
+_CHUNK_ROWS = 2000
+
+
+class DoneAnswer(NamedTuple):
+    """What somebody said of a row."""
+
+    row: int
+    annotator_id: int
+    verdict: str
+    content: dict[str, Any]
+    reason: str
+    key: str
+    done_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class Outcome:
     content: dict[str, Any] = field(default_factory=dict)
     how: str = "none"
     """`agreed`, `majority`, `decided`, `undecided` or `none`."""
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[DoneAnswer, ...] = ()
     item: Item | None = None
 
 
@@ -79,7 +92,7 @@ def check_format(kind: str, wanted: str) -> str:
     return wanted
 
 
-def settle(project: Project, answers: Iterable[Answer], item: Item | None) -> Outcome:
+def settle(project: Project, answers: Iterable[DoneAnswer], item: Item | None) -> Outcome:
     """Return what the answers to one row come to: the owner's decision, else the majority's.
 
     Of spans, each is kept that more than half of the annotators tagged.
@@ -104,10 +117,15 @@ def settle(project: Project, answers: Iterable[Answer], item: Item | None) -> Ou
 def list_outcomes(project: Project) -> Iterator[tuple[int, Outcome]]:
     """Yield row and outcome of every row that has answers, in the order of the file."""
     done = Answer.objects.filter(project=project, state=AnswerState.DONE)
-    answers = done.select_related("annotator", "item__decided_by").order_by("row", "pk")
-    for row, group in groupby(answers.iterator(_CHUNK_ROWS), key=lambda answer: answer.row):
-        said = list(group)
-        yield row, settle(project, said, said[0].item)
+    columns = done.order_by("row", "pk").values_list(*DoneAnswer._fields)
+    answers = map(DoneAnswer._make, columns.iterator(_CHUNK_ROWS))  # rows of models cost thrice
+    settled = project.items.filter(decided_at__isnull=False).order_by("row")
+    decided = settled.iterator(_CHUNK_ROWS)
+    item = next(decided, None)
+    for row, group in groupby(answers, key=lambda answer: answer.row):
+        while item is not None and item.row < row:
+            item = next(decided, None)
+        yield row, settle(project, group, item if item is not None and item.row == row else None)
 
 
 def list_lines(file: BinaryIO) -> Iterator[Line]:
@@ -257,7 +275,7 @@ def _list_texts(writing: Writing, seen: SourceRow) -> list[str]:
     return answers if draft is None else [*answers, draft]
 
 
-def _vote_spans(answers: tuple[Answer, ...]) -> list[dict[str, Any]]:
+def _vote_spans(answers: tuple[DoneAnswer, ...]) -> list[dict[str, Any]]:
     votes = Counter(
         (span["start"], span["end"], span["label"])
         for answer in answers

@@ -84,6 +84,8 @@ def get_my_answer(viewer: User, project: Project, row: int) -> Answer:
     Raises:
         NotFound: they never had it.
     """
+    if row >= project.num_rows:  # however large: no column holds just any number
+        raise NotFound
     mine = Answer.objects.filter(project=project, annotator=viewer, row=row)
     answer = mine.select_related("item").first()
     if answer is None:

@@ -162,7 +162,8 @@ def remove_member(*, by: User, project: Project, username: str) -> None:
     """
     check_owner(by, project)
     project = lock_project(project.pk)
-    member = project.members.filter(user__username__iexact=username, is_active=True).first()
+    named = project.members.filter(user__username__iexact=username.replace("\0", ""))
+    member = named.filter(is_active=True).first()
     if member is None:
         raise NotFound
     if member.user_id == project.owner_id:
@@ -182,6 +183,8 @@ def decide_row(*, by: User, project: Project, row: int, wish: dict[str, Any] | N
         BadInput: the verdict does not fit the row.
     """
     check_owner(by, project)
+    if row >= project.num_rows:
+        raise NotFound
     said = None if wish is None else check_said(project, read_source_row(project, row), wish)
     with transaction.atomic():
         lock_project(project.pk)

@@ -3,6 +3,7 @@
 Only the row that is shown is read: the hub's marks say where it begins.
 """
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from studio.hub.rows import Row, read_rows
 from studio.hub.selectors import get_file
 from studio.labelling.models import Project, TaskKind
 
+_MOST_RAW = 4000  # characters of a row that is shown as it is
 _PROBED_ROWS = 20
 Turns = list[dict[str, str]]
 
@@ -66,7 +68,7 @@ def read_source_row(project: Project, index: int) -> SourceRow:
         NotFound: the file has no such row.
         Conflict: the dataset is gone.
     """
-    found = list_source_rows(project, index, 1)
+    found = list_source_rows(project, index, 1) if index < project.num_rows else []
     if not found:
         raise NotFound
     return found[0]
@@ -165,8 +167,11 @@ def _see(kind: str, text_field: str, index: int, row: Row) -> SourceRow:
         pair = read_pair(content)
     elif content is not None:
         messages = _read_turns(content.get("messages"), "user")
+    raw = row.raw
+    if content is not None and messages is None and pair is None and text is None:
+        raw = json.dumps(content, ensure_ascii=False)[:_MOST_RAW]
     return SourceRow(
-        index, row.line, content, row.raw, row.problems, messages=messages, pair=pair, text=text
+        index, row.line, content, raw, row.problems, messages=messages, pair=pair, text=text
     )
 
 

@@ -88,12 +88,25 @@ def check_spans(spans: list[dict[str, Any]], text: str, labels: list[str]) -> li
 
 
 def edit_row(row: dict[str, Any] | None, messages: Any) -> bytes:
-    """Return a row with other messages, as the line it becomes; other fields stay as they are."""
+    """Return a row with other messages, as the line it becomes.
+
+    Other fields stay as they are: the row's, and a turn's where its role is the same.
+    """
+    old = (row or {}).get("messages")
+    if isinstance(messages, list) and isinstance(old, list):
+        messages = [_keep_fields(old, index, turn) for index, turn in enumerate(messages)]
     edited = {**(row or {}), "messages": messages}
     try:
         return json.dumps(edited, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half a surrogate pair in a field that nobody edits
         return json.dumps(edited).encode()
+
+
+def _keep_fields(old: list[Any], index: int, turn: Any) -> Any:
+    was = old[index] if index < len(old) else None
+    if isinstance(was, dict) and isinstance(turn, dict) and was.get("role") == turn.get("role"):
+        return {**was, **turn}
+    return turn
 
 
 def _check_review(
@@ -118,6 +131,11 @@ def _check_review(
 def _check_rank(
     project: Project, source: SourceRow, verdict: str, wish: dict[str, Any]
 ) -> dict[str, Any]:
+    answers = source.pair.answers if source.pair else []
+    drafts = project.drafts.filter(row=source.index, error="")
+    if len(answers) < 2 and not (answers and drafts.exists()):
+        message = "verdict: this row has no two answers to choose from; skip it."
+        raise BadInput(message, field="verdict", code="no_two_answers")
     return {}
 
 

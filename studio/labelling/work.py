@@ -248,6 +248,8 @@ def _give_back(answer: Answer, state: AnswerState) -> None:
 
 
 def _get_mine(project: Project, by: User, row: int) -> Answer:
+    if row >= project.num_rows:  # however large: no column holds just any number
+        raise NotFound
     mine = Answer.objects.filter(project=project, annotator=by, row=row)
     answer = mine.select_related("item").first()
     if answer is None:

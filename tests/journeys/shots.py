@@ -59,6 +59,8 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
         "dataset": f"/datasets/{dataset}" if dataset else None,
         "dataset-report": f"/datasets/{dataset}?tab=report" if dataset else None,
         "dataset-new": "/datasets/new",
+        "labelling": "/labelling",
+        "labelling-new": "/labelling/new",
         "playground": "/playground",
         "conversation": f"/playground/{talk}" if talk else None,
         "points": "/points",

@@ -279,7 +279,13 @@ def test_a_hostile_answer_is_refused_and_changes_nothing(alice, project, label, 
 
 def test_a_row_that_was_not_handed_out_cannot_be_answered(alice, project, label):
     mine = label(alice, project)
-    for row in (3, 10**6, 2**62):
+    for row in (3, 10**6, 2**62, 2**80):
+        assert mine.client.get(f"{mine.url}rows/{row}/").status_code == 404
+        assert mine.client.get(f"{mine.url}rows/{10**6 + row}/decision/").status_code == 404
+        assert mine.client.post(f"{mine.url}rows/{row}/skip/").status_code == 404
+        decision = {"verdict": "accept"}
+        url = f"{mine.url}rows/{row}/decision/"
+        assert mine.client.put(url, decision, format="json").status_code == 404
         answer = mine.client.put(
             f"{mine.url}rows/{row}/", {"verdict": "accept", "revision": 0}, format="json"
         )
@@ -296,6 +302,37 @@ def test_a_bad_row_is_shown_as_written_and_can_be_rejected_or_mended(alice, labe
     mine.send(work, "edit", messages=turns)
     answer = mine.client.get(f"{mine.url}export/sft/")
     assert [json.loads(line) for line in _read(answer).splitlines()][1] == {"messages": turns}
+
+
+def test_an_edit_keeps_what_it_does_not_touch(alice, label):
+    turns = [
+        {"role": "user", "content": "q", "name": "ann"},
+        {"role": "assistant", "content": "a", "loss_weight": 0.5},
+    ]
+    row = {"id": 3, "messages": turns}
+    project = make_project(alice, json.dumps(row).encode() + b"\n")
+    mine = label(alice, project)
+    edited = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "better"}]
+    mine.send(mine.next(), "edit", messages=edited)
+    made = json.loads(_read(mine.client.get(f"{mine.url}export/sft/")))
+    assert made == {"id": 3, "messages": [turns[0], {**turns[1], "content": "better"}]}
+
+
+def test_a_row_without_two_answers_is_skipped_not_ranked(alice, label):
+    content = pairs(1) + b'{"prompt": "q", "answers": ["only one"]}\n{"other": 1}\n'
+    mine = label(alice, make_project(alice, content, kind="rank"))
+    mine.say("tie")
+    refused = mine.send(mine.next(), "first", status=400)
+    assert refused["code"] == "no_two_answers"
+    work = mine.post("rows/1/skip/")["work"]
+    assert (work["row"], work["raw"]) == (2, '{"other": 1}')
+
+
+@pytest.mark.parametrize("path", ["?dataset=%00", "members/%00/", "members/%F0%9F%98%80/"])
+def test_strange_addresses_are_refused(api, alice, project, path):
+    url = URL + path if path.startswith("?") else f"{URL}{project.pk}/{path}"
+    answer = api(alice).delete(url) if "members" in path else api(alice).get(url)
+    assert answer.status_code in {400, 404}
 
 
 def test_a_closed_project_takes_no_answers(alice, project, label):

@@ -230,6 +230,7 @@ export const labellingErrors: Record<string, (p: Params) => string> = {
   nothing_to_review: () => "The rows hold no conversations to review.",
   no_such_text: (p) => `No row has a text there. The rows have: ${n(p.found)}.`,
   no_such_user: (p) => `There is nobody called ${n(p.username)} here.`,
+  no_two_answers: () => "This row has no two answers to choose from. Skip it.",
   drafting_active: () => "A model is drafting for this project. Stop it, or let it finish.",
   limit_reached: () => "The points of its limit are spent. Start another round to go on.",
   limit_missing: () => "Say how many points it may cost at most.",

@@ -227,6 +227,7 @@ export const labellingErrors: Record<string, (p: Params) => string> = {
   nothing_to_review: () => "行里没有可以审阅的对话。",
   no_such_text: (p) => `没有哪一行在这个位置有文本。行里有这些字段：${n(p.found)}。`,
   no_such_user: (p) => `这里没有叫 ${n(p.username)} 的人。`,
+  no_two_answers: () => "这一行没有两个回答可选，请跳过。",
   drafting_active: () => "已有模型在为这个项目生成草稿，请先停止，或等它完成。",
   limit_reached: () => "上限内的算力点已用完，要继续请再开始一轮。",
   limit_missing: () => "请填写最多花多少算力点。",
