@@ -54,7 +54,7 @@ export const people = {
     emptyText:
       "An operator makes one and takes you in; what is shared with the class is then yours to use.",
     members: (n: number) => (n === 1 ? "1 member" : `${n} members`),
-    role: { member: "Member", contributor: "Contributor", admin: "Admin", "": "" } as Record<
+    role: { member: "Member", contributor: "Contributor", admin: "Admin" } as Record<
       string,
       string
     >,

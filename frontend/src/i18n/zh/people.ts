@@ -52,10 +52,7 @@ export const people: typeof en = {
     empty: "你还没有加入任何组织。",
     emptyText: "由助教或运营者建立并把你加入；之后班级内分享的内容你就可以使用。",
     members: (n: number) => `${n} 位成员`,
-    role: { member: "成员", contributor: "贡献者", admin: "管理员", "": "" } as Record<
-      string,
-      string
-    >,
+    role: { member: "成员", contributor: "贡献者", admin: "管理员" } as Record<string, string>,
     roleHelp: "成员可使用班级内的内容；贡献者可新建和修改仓库；管理员还可管理组织。",
     person: "成员",
     roleName: "角色",
