@@ -1,10 +1,10 @@
 // The page's language: a typed catalogue and the matching formats, for every component below the provider.
+// Only the chosen language is fetched; the page waits for it rather than show the other one first.
 
-import { createContext, useContext, useMemo, type ReactNode } from "react";
+import { createContext, useContext, useEffect, useMemo, useState, type ReactNode } from "react";
 import type { Language } from "../api/shapes";
-import { en, type Catalogue } from "./en";
+import type { Catalogue } from "./en";
 import { makeFormat, type Format } from "./format";
-import { zh } from "./zh";
 
 interface Words {
   language: Language;
@@ -12,16 +12,54 @@ interface Words {
   format: Format;
 }
 
-const CATALOGUES: Record<Language, Catalogue> = { en, zh };
+const LOAD: Record<Language, () => Promise<Catalogue>> = {
+  en: async () => (await import("./en")).en,
+  zh: async () => (await import("./zh")).zh,
+};
+const AGAIN_MS = 2000;
 
-const Context = createContext<Words>({ language: "en", text: en, format: makeFormat("en") });
+const Context = createContext<Words | null>(null);
 
-export function WordsProvider({ language, children }: { language: Language; children: ReactNode }) {
-  const words = useMemo(
-    () => ({ language, text: CATALOGUES[language], format: makeFormat(language) }),
-    [language],
-  );
-  return <Context.Provider value={words}>{children}</Context.Provider>;
+interface Loaded {
+  language: Language;
+  text: Catalogue;
 }
 
-export const useWords = (): Words => useContext(Context);
+/** The words of a language once they are here; until then those of the one before, or null. */
+function useCatalogue(language: Language): Loaded | null {
+  const [loaded, setLoaded] = useState<Loaded | null>(null);
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let isWanted = true;
+    const load = () =>
+      LOAD[language]().then(
+        (text) => {
+          if (isWanted) setLoaded({ language, text });
+        },
+        () => {
+          if (isWanted) timer = setTimeout(() => void load(), AGAIN_MS);
+        },
+      );
+    void load();
+    return () => {
+      isWanted = false;
+      clearTimeout(timer);
+    };
+  }, [language]);
+  return loaded;
+}
+
+export function WordsProvider({ language, children }: { language: Language; children: ReactNode }) {
+  const loaded = useCatalogue(language);
+  const words = useMemo(
+    () => loaded && { ...loaded, format: makeFormat(loaded.language) },
+    [loaded],
+  );
+  return words && <Context.Provider value={words}>{children}</Context.Provider>;
+}
+
+export function useWords(): Words {
+  const words = useContext(Context);
+  if (!words) throw new Error("there are no words outside of the WordsProvider");
+  return words;
+}
