@@ -76,6 +76,29 @@ export const queries = {
       queryKey: ["repos", query],
       queryFn: ({ signal }) => get<S.Page<S.Repo>>("/api/hub/repos/", query, signal),
     }),
+  facets: (query: Query) =>
+    queryOptions({
+      queryKey: ["repos", "facets", query],
+      queryFn: ({ signal }) => get<S.Facets>("/api/hub/facets/", query, signal),
+    }),
+  tables: (id: string, revision: string) =>
+    queryOptions({
+      queryKey: ["tables", id, revision],
+      queryFn: ({ signal }) =>
+        get<S.Tables>(`/api/hub/repos/dataset/${id}/viewer/`, { revision }, signal),
+    }),
+  tablePage: (id: string, query: Query) =>
+    queryOptions({
+      queryKey: ["table-page", id, query],
+      queryFn: ({ signal }) =>
+        get<S.TablePage>(`/api/hub/repos/dataset/${id}/viewer/rows/`, query, signal),
+    }),
+  statistics: (id: string, query: Query) =>
+    queryOptions({
+      queryKey: ["statistics", id, query],
+      queryFn: ({ signal }) =>
+        get<S.TableStatistics>(`/api/hub/repos/dataset/${id}/viewer/statistics/`, query, signal),
+    }),
   repo: (kind: S.Repo["kind"], id: string) =>
     queryOptions({
       queryKey: ["repo", kind, id],

@@ -45,6 +45,12 @@ export type Node = Schemas["NodeOutput"];
 
 export type Repo = Schemas["RepoOutput"];
 export type RepoDetail = Schemas["RepoDetailOutput"];
+export type Facets = Schemas["FacetsOutput"];
+export type Tables = Schemas["ViewerTablesOutput"];
+export type TablePage = Schemas["ViewerPageOutput"];
+export type TableCell = Schemas["ViewerCellOutput"];
+export type TableStatistics = Schemas["ViewerStatisticsOutput"];
+export type TableColumn = Schemas["ViewerColumnOutput"];
 export type RepoFile = Schemas["RepoFileOutput"];
 export type Revision = Schemas["RepoRevisionOutput"];
 export type RowProblem = Schemas["RowProblemOutput"];

@@ -31,6 +31,8 @@ import {
   PlayCircleOutlined as PlayCircleOutlinedDrawn,
   GlobalOutlined as GlobalOutlinedDrawn,
   HighlightOutlined as HighlightOutlinedDrawn,
+  HeartFilled as HeartFilledDrawn,
+  HeartOutlined as HeartOutlinedDrawn,
   HistoryOutlined as HistoryOutlinedDrawn,
   HomeOutlined as HomeOutlinedDrawn,
   InboxOutlined as InboxOutlinedDrawn,
@@ -90,6 +92,8 @@ export const FireFilled = besideWords(FireFilledDrawn);
 export const FireOutlined = besideWords(FireOutlinedDrawn);
 export const GlobalOutlined = besideWords(GlobalOutlinedDrawn);
 export const HighlightOutlined = besideWords(HighlightOutlinedDrawn);
+export const HeartFilled = besideWords(HeartFilledDrawn);
+export const HeartOutlined = besideWords(HeartOutlinedDrawn);
 export const HistoryOutlined = besideWords(HistoryOutlinedDrawn);
 export const HomeOutlined = besideWords(HomeOutlinedDrawn);
 export const InboxOutlined = besideWords(InboxOutlinedDrawn);

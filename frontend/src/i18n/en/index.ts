@@ -1,5 +1,6 @@
 import { basics } from "./basics";
 import { drive } from "./drive";
+import { finding } from "./finding";
 import { home } from "./home";
 import { hub } from "./hub";
 import { jobs } from "./jobs";
@@ -20,6 +21,7 @@ export const en = {
   jobs,
   launch,
   hub,
+  finding,
   labelling,
   drive,
   playground,

@@ -2,6 +2,7 @@ import type { Catalogue } from "../en";
 import { basics } from "./basics";
 import { fields, units } from "./fields";
 import { drive } from "./drive";
+import { finding } from "./finding";
 import { home } from "./home";
 import { hub } from "./hub";
 import { jobs } from "./jobs";
@@ -19,6 +20,7 @@ export const zh: Catalogue = {
   jobs,
   launch,
   hub,
+  finding,
   labelling,
   drive,
   playground,

@@ -18,6 +18,7 @@ import { FilesTab, RevisionsTab } from "../hub/RepoTabs";
 import { useUrlState } from "../useUrlState";
 import { ReportTab } from "./ReportTab";
 import { RowsTab } from "./RowsTab";
+import { TableTab } from "./TableTab";
 
 export function DatasetPage() {
   const { namespace, name } = useParams();
@@ -35,8 +36,14 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
   const { tab } = text.hub;
   const [read, write] = useUrlState();
+  // What cannot be learnt from is a table all the same.
+  const isConversations = repo.report !== null;
+  const first = isConversations ? "rows" : "table";
   const tabs = [
-    { key: "rows", label: tab.rows, children: <RowsTab repo={repo} /> },
+    ...(isConversations
+      ? [{ key: "rows", label: tab.rows, children: <RowsTab repo={repo} /> }]
+      : []),
+    { key: "table", label: text.finding.table.tab, children: <TableTab repo={repo} /> },
     {
       key: "card",
       label: tab.card,
@@ -50,7 +57,9 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
         </div>
       ),
     },
-    { key: "report", label: tab.report, children: <ReportTab repo={repo} /> },
+    ...(isConversations
+      ? [{ key: "report", label: tab.report, children: <ReportTab repo={repo} /> }]
+      : []),
     { key: "files", label: tab.files, children: <FilesTab repo={repo} /> },
     { key: "revisions", label: tab.revisions, children: <RevisionsTab repo={repo} /> },
   ];
@@ -75,8 +84,8 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
       />
       <div className="two">
         <Tabs
-          activeKey={read("tab") || "rows"}
-          onChange={(key) => write({ tab: key === "rows" ? "" : key })}
+          activeKey={read("tab") || first}
+          onChange={(key) => write({ tab: key === first ? "" : key })}
           destroyOnHidden
           items={tabs}
         />

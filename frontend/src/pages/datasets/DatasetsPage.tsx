@@ -19,11 +19,15 @@ export function DatasetsPage() {
   return (
     <div className="page">
       <PageHead title={words.title} lead={words.lead} actions={upload} />
-      <RepoFilters />
-      <RepoCards
-        kind="dataset"
-        nothing={<EmptyState title={words.empty} text={words.emptyText} action={upload} />}
-      />
+      <div className="catalogue">
+        <RepoFilters kind="dataset" />
+        <div>
+          <RepoCards
+            kind="dataset"
+            nothing={<EmptyState title={words.empty} text={words.emptyText} action={upload} />}
+          />
+        </div>
+      </div>
     </div>
   );
 }

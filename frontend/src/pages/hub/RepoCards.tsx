@@ -1,6 +1,6 @@
 // A page of repos as cards; the whole card leads to the repo.
 
-import { LockOutlined } from "../../widgets/icons";
+import { HeartOutlined, LockOutlined } from "../../widgets/icons";
 import { Button, Pagination, Tag } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import type { ReactNode } from "react";
@@ -12,6 +12,8 @@ import { EmptyState } from "../../widgets/EmptyState";
 import { Loaded } from "../../widgets/Loaded";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { useUrlState } from "../useUrlState";
+import { ActiveFilters } from "./ActiveFilters";
+import { countFilters, FILTERS, toQuery } from "./search";
 
 const PAGE_SIZE = 24;
 
@@ -25,50 +27,48 @@ export function RepoCards({ kind, nothing }: Props) {
   const [read, write] = useUrlState();
   const { data: me } = useQuery(queries.me());
   const page = Number(read("page")) || 1;
-  const filters = {
-    search: read("search"),
-    role: read("role"),
-    owner: read("mine") ? me?.username : undefined,
-  };
   const repos = useQuery({
-    ...queries.repos({ kind, ...filters, page, page_size: PAGE_SIZE }),
+    ...queries.repos({ ...toQuery(read, me?.username), kind, page, page_size: PAGE_SIZE }),
     placeholderData: keepPreviousData,
   });
-  const isFiltered = Boolean(filters.search || filters.role || filters.owner);
-  const clear = () => write({ search: "", role: "", mine: "", page: "" });
+  const isFiltered = countFilters(read) > 0;
+  const clear = () => write({ ...Object.fromEntries(FILTERS.map((name) => [name, ""])), page: "" });
   return (
     <Loaded query={repos}>
-      {({ results, count }) =>
-        results.length === 0 ? (
-          <div className="panel">
-            {isFiltered ? (
-              <EmptyState
-                title={text.hub.noneMatch}
-                action={<Button onClick={clear}>{text.hub.clear}</Button>}
-              />
-            ) : (
-              nothing
-            )}
-          </div>
-        ) : (
-          <>
-            <div className="cards">
-              {results.map((repo) => (
-                <RepoCard key={repo.id} repo={repo} />
-              ))}
+      {({ results, count }) => (
+        <>
+          <ActiveFilters count={count} />
+          {results.length === 0 ? (
+            <div className="panel">
+              {isFiltered ? (
+                <EmptyState
+                  title={text.hub.noneMatch}
+                  action={<Button onClick={clear}>{text.hub.clear}</Button>}
+                />
+              ) : (
+                nothing
+              )}
             </div>
-            <Pagination
-              style={{ marginTop: 18 }}
-              current={page}
-              pageSize={PAGE_SIZE}
-              total={count}
-              hideOnSinglePage
-              showSizeChanger={false}
-              onChange={(value) => write({ page: value > 1 ? String(value) : "" })}
-            />
-          </>
-        )
-      }
+          ) : (
+            <>
+              <div className="cards">
+                {results.map((repo) => (
+                  <RepoCard key={repo.id} repo={repo} />
+                ))}
+              </div>
+              <Pagination
+                style={{ marginTop: 18 }}
+                current={page}
+                pageSize={PAGE_SIZE}
+                total={count}
+                hideOnSinglePage
+                showSizeChanger={false}
+                onChange={(value) => write({ page: value > 1 ? String(value) : "" })}
+              />
+            </>
+          )}
+        </>
+      )}
     </Loaded>
   );
 }
@@ -97,6 +97,17 @@ function RepoCard({ repo }: { repo: Repo }) {
           <span className="num">{text.hub.rows(format.number(repo.num_rows))}</span>
         )}
         <span className="num">{format.bytes(repo.size_bytes)}</span>
+        {repo.num_params !== null && (
+          <span className="num">
+            {format.compact(repo.num_params)} {text.finding.label.params}
+          </span>
+        )}
+        {repo.license && <span>{repo.license}</span>}
+        {repo.likes > 0 && (
+          <span className="num">
+            <HeartOutlined /> {format.number(repo.likes)}
+          </span>
+        )}
         <RelativeTime iso={repo.updated_at} />
       </div>
     </Link>

@@ -13,6 +13,7 @@ import { PageHead } from "../../widgets/PageHead";
 import { useAction } from "../useAction";
 import { GateNotice } from "./GateNotice";
 import { RepoSettings } from "./RepoSettings";
+import { LikeButton } from "./LikeButton";
 
 export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }) {
   const { text } = useWords();
@@ -43,6 +44,7 @@ export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }
         actions={
           <>
             {verbs}
+            <LikeButton repo={repo} />
             {repo.can.manage && <OwnerMenu repo={repo} />}
           </>
         }

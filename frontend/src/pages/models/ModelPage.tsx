@@ -14,9 +14,11 @@ import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { RepoHead } from "../hub/RepoHead";
 import { FilesTab, RevisionsTab } from "../hub/RepoTabs";
 import { useUrlState } from "../useUrlState";
+import { Evaluations } from "./Evaluations";
 import { Lineage } from "./Lineage";
 import { ModelFactsPanel } from "./ModelFactsPanel";
 import { Provenance } from "./Provenance";
+import { readScores } from "./scores";
 
 export function ModelPage() {
   const { namespace, name } = useParams();
@@ -35,6 +37,7 @@ function ModelView({ repo }: { repo: RepoDetail }) {
   const { tab } = text.hub;
   const [read, write] = useUrlState();
   const base = repo.role === "adapter" ? repo.base_model : repo.id;
+  const scores = readScores(repo.metadata);
   const verbs = (
     <>
       <LinkButton
@@ -68,6 +71,15 @@ function ModelView({ repo }: { repo: RepoDetail }) {
     { key: "files", label: tab.files, children: <FilesTab repo={repo} /> },
     { key: "revisions", label: tab.revisions, children: <RevisionsTab repo={repo} /> },
     { key: "lineage", label: tab.lineage, children: <Lineage repo={repo} /> },
+    ...(scores.length > 0
+      ? [
+          {
+            key: "evaluations",
+            label: text.finding.evaluations.tab,
+            children: <Evaluations scores={scores} />,
+          },
+        ]
+      : []),
     ...(repo.provenance
       ? [
           {

@@ -18,16 +18,21 @@ export function ModelsPage() {
   return (
     <div className="page">
       <PageHead title={words.title} lead={words.lead} />
-      <RepoFilters
-        roles={(["all", "base", "adapter"] as const).map((value) => ({
-          value,
-          label: words.role[value],
-        }))}
-      />
-      <RepoCards
-        kind="model"
-        nothing={<EmptyState title={words.empty} text={words.emptyText} action={launch} />}
-      />
+      <div className="catalogue">
+        <RepoFilters
+          kind="model"
+          roles={(["all", "base", "adapter"] as const).map((value) => ({
+            value,
+            label: words.role[value],
+          }))}
+        />
+        <div>
+          <RepoCards
+            kind="model"
+            nothing={<EmptyState title={words.empty} text={words.emptyText} action={launch} />}
+          />
+        </div>
+      </div>
     </div>
   );
 }
