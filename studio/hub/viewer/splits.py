@@ -88,13 +88,18 @@ def _guess_splits(data: list[str]) -> list[Split]:
 
 
 def _make_split(name: str, paths: list[str]) -> Split:
-    """A split holds one format: the one that most of its files have, tables before media."""
+    """A split holds one format: the one that most of its files have; tables before media, plain text last."""
     formats = [get_format(path) for path in paths]
-    tables = [found for found in formats if found != FOLDER] or formats
-    best = max(set(tables), key=tables.count, default="")
+    best = max(sorted(set(formats)), key=lambda found: _rank(found, formats), default="")
     kept = [path for path, found in zip(paths, formats, strict=True) if found == best]
     most = len(kept) if best == FOLDER else _MOST_FILES
     return Split(name, best, kept[:most], len(kept))
+
+
+def _rank(found: str, formats: list[str]) -> tuple[int, int]:
+    """A note in a text file beside the data does not hide it."""
+    order = {FOLDER: 1, "text": 0}
+    return order.get(found, 2), formats.count(found)
 
 
 def _read_patterns(files: Any, folder: Any) -> list[tuple[str, list[str]]]:

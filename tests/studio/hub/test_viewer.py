@@ -117,6 +117,8 @@ def test_configs_and_splits_come_from_the_card_or_from_names():
     (config,) = list_configs({}, paths)
     assert [split.name for split in config.splits] == ["train", "test"]
     assert list_configs({"configs": "x"}, ["README.md"]) == []
+    (config,) = list_configs({}, ["note.txt", "more.txt", "a.parquet"])
+    assert config.splits[0].paths == ["a.parquet"]
 
 
 def test_statistics_say_how_many_rows_they_are_told_from(show, monkeypatch):
