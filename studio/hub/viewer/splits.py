@@ -88,7 +88,7 @@ def _guess_splits(data: list[str]) -> list[Split]:
 
 
 def _make_split(name: str, paths: list[str]) -> Split:
-    """A split holds one format: the one that most of its files have; tables before media, plain text last."""
+    """A split holds one format: of tables the commonest, else media, else plain text."""
     formats = [get_format(path) for path in paths]
     best = max(sorted(set(formats)), key=lambda found: _rank(found, formats), default="")
     kept = [path for path, found in zip(paths, formats, strict=True) if found == best]

@@ -74,7 +74,13 @@ function Column({ column }: { column: TableColumn }) {
 function Histogram({ bins, label }: { bins: readonly number[]; label: string }) {
   const most = Math.max(...bins, 1);
   return (
-    <svg className="histogram" viewBox="0 0 120 36" preserveAspectRatio="none" role="img" aria-label={label}>
+    <svg
+      className="histogram"
+      viewBox="0 0 120 36"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={label}
+    >
       {bins.map((count, index) => {
         const width = 120 / bins.length;
         const height = count > 0 ? Math.max((count / most) * 36, 1) : 0;

@@ -69,13 +69,15 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
         repo={repo}
         verbs={
           <>
-            <LinkButton
-              to={`/launch?dataset=${encodeURIComponent(repo.id)}`}
-              type="primary"
-              icon={<FireOutlined />}
-            >
-              {text.hub.finetuneWith}
-            </LinkButton>
+            {isConversations && (
+              <LinkButton
+                to={`/launch?dataset=${encodeURIComponent(repo.id)}`}
+                type="primary"
+                icon={<FireOutlined />}
+              >
+                {text.hub.finetuneWith}
+              </LinkButton>
+            )}
             <LinkButton to={`/labelling/new?dataset=${encodeURIComponent(repo.id)}`}>
               {text.labelling.verb}
             </LinkButton>
