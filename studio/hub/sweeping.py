@@ -17,12 +17,14 @@ from django.utils import timezone
 from studio.core import audit
 from studio.hub.lfs import waiting_folder
 from studio.hub.models import Blob, BlobClaim, XetFile, Xorb
+from studio.hub.remote import imports_folder
 from studio.hub.storage import Shelf, StoredObject, get_store, staged_folder
 from studio.hub.xet.services import KEPT_DAYS
 
 SPARED_DAYS = 1.0
 """What came in lately may belong to a commit that is on its way."""
 _BATCH = 500
+_IMPORT_DAYS = 7  # an import that broke off may be taken up so long
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ def sweep_hub(*, spared_days: float = SPARED_DAYS, xorb_days: float = KEPT_DAYS)
     before = _Before(now - timedelta(days=spared_days), now - timedelta(days=xorb_days))
     count = _sweep_arriving(staged_folder(), before.blobs)
     count += _sweep_arriving(waiting_folder(), before.blobs)
+    count += _sweep_arriving(imports_folder(), now - timedelta(days=_IMPORT_DAYS))
     BlobClaim.objects.filter(claimed_at__lt=before.blobs).delete()
     _adopt_orphans("blobs", before.blobs)
     _adopt_orphans("xorbs", before.blobs)

@@ -1,0 +1,263 @@
+"""Fetches repos from elsewhere: a hub that speaks Hugging Face's API, or ModelScope.
+
+Each file lies in a folder of this machine until all are there and have the hashes that the source
+names; a fetch that broke off goes on with the bytes it has. Then the hub makes one commit of them.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from django.conf import settings
+
+from studio.core.errors import BadInput, StudioError
+from studio.hub.models import Kind
+from studio.hub.names import check_path
+
+HUGGING_FACE = "https://huggingface.co"
+MODELSCOPE = "https://www.modelscope.cn"
+_TRIES = 5
+_PIECE_BYTES = 2**20
+_TIMEOUT_S = 60.0
+
+
+class SourceFault(StudioError):
+    """The source is away, has no such repo, or sent other bytes than it said."""
+
+    code = "source_fault"
+    status = 502
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a repo comes from. `token` is used and never kept."""
+
+    scheme: str
+    """`hf` or `modelscope`."""
+    endpoint: str
+    kind: str
+    repo_id: str
+    revision: str
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that the source lists, with what it says of its bytes."""
+
+    path: str
+    url: str
+    size_bytes: int
+    sha256: str = ""
+    git_oid: str = ""
+
+
+Tell = Callable[[str, int], None]
+"""Is told a file's path, and each time how many more of its bytes are here."""
+
+
+def read_source(text: str, kind: str, *, token: str = "") -> Source:
+    """Return what `hf://owner/name@revision`, `hf+https://hub.example/owner/name` or
+    `modelscope://owner/name` means.
+
+    Raises:
+        BadInput: it means nothing.
+    """
+    scheme, _, rest = text.partition("://")
+    name, _, revision = rest.partition("@")
+    parts = name.strip("/").split("/")
+    if scheme in {"hf", "modelscope"} and len(parts) == 2 and all(parts):
+        endpoint = HUGGING_FACE if scheme == "hf" else MODELSCOPE
+        default = "main" if scheme == "hf" else "master"
+        return Source(scheme, endpoint, kind, "/".join(parts), revision or default, token)
+    kinds = {"hf+http", "hf+https", "modelscope+http", "modelscope+https"}
+    if scheme in kinds and len(parts) >= 3 and all(parts):
+        flavour, _, protocol = scheme.partition("+")
+        endpoint, repo_id = f"{protocol}://{'/'.join(parts[:-2])}", "/".join(parts[-2:])
+        default = "main" if flavour == "hf" else "master"
+        return Source(flavour, endpoint, kind, repo_id, revision or default, token)
+    message = (
+        f"source: {text[:100]!r} is none; write a folder, hf://owner/name@revision, "
+        "hf+https://hub.example/owner/name or modelscope://owner/name."
+    )
+    raise BadInput(message, field="source", code="bad_source")
+
+
+def list_remote_files(source: Source) -> list[RemoteFile]:
+    """Return the files of a source.
+
+    Raises:
+        SourceFault: it is away, or has no such repo.
+        BadInput: it lists a path that no repo may hold.
+    """
+    with _open_client(source) as client:
+        listed = _list_hf if source.scheme == "hf" else _list_modelscope
+        files = listed(client, source)
+    if not files:
+        raise SourceFault(f"source: {source.repo_id} holds no files.", field="source")
+    for file in files:
+        check_path(file.path)
+    return files
+
+
+def fetch_files(source: Source, files: list[RemoteFile], tell: Tell | None = None) -> Path:
+    """Bring all files of a source here, and return the folder they are in.
+
+    What is here already and has the right hash is not fetched again.
+
+    Raises:
+        SourceFault: it is away, or sent other bytes than it said.
+    """
+    folder = imports_folder() / _name_of(source)
+    with _open_client(source) as client:
+        for file in files:
+            _fetch(client, file, folder / file.path, tell)
+    return folder
+
+
+def imports_folder() -> Path:
+    """Return the folder of imports that are under way."""
+    return Path(settings.HUB_DIR) / "imports"
+
+
+def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
+    prefix = "datasets/" if source.kind == Kind.DATASET else ""
+    revision = quote(source.revision, safe="")
+    about = _get_json(client, f"/api/{source.kind}s/{source.repo_id}/revision/{revision}")
+    sha = str(about.get("sha") or source.revision)
+    files = []
+    url: str | None = f"/api/{source.kind}s/{source.repo_id}/tree/{sha}?recursive=true"
+    while url:
+        answer = _get(client, url)
+        for entry in answer.json():
+            if entry.get("type") != "file":
+                continue
+            where = f"/{prefix}{source.repo_id}/resolve/{sha}/{quote(entry['path'])}"
+            lfs = entry.get("lfs") or {}
+            files.append(
+                RemoteFile(
+                    path=entry["path"],
+                    url=where,
+                    size_bytes=int(entry["size"]),
+                    sha256=str(lfs.get("oid") or ""),
+                    git_oid="" if lfs else str(entry.get("oid") or ""),
+                )
+            )
+        url = answer.links.get("next", {}).get("url")
+    return files
+
+
+def _list_modelscope(client: httpx.Client, source: Source) -> list[RemoteFile]:
+    base = f"/api/v1/{source.kind}s/{source.repo_id}/repo"
+    listing = f"{base}/files" if source.kind == Kind.MODEL else f"{base}/tree"
+    found = _get_json(client, f"{listing}?Revision={quote(source.revision)}&Recursive=true")
+    files = []
+    for entry in (found.get("Data") or {}).get("Files") or []:
+        if entry.get("Type") == "tree":
+            continue
+        query = f"Revision={quote(source.revision)}&FilePath={quote(entry['Path'], safe='')}"
+        files.append(
+            RemoteFile(
+                path=entry["Path"],
+                url=f"{base}?{query}",
+                size_bytes=int(entry["Size"]),
+                sha256=str(entry.get("Sha256") or ""),
+            )
+        )
+    return files
+
+
+def _fetch(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    said = 0
+    for attempt in range(_TRIES):
+        here = path.stat().st_size if path.exists() else 0
+        if tell and here > said:
+            tell(file.path, here - said)
+            said = here
+        if here >= file.size_bytes:
+            if _has_its_hash(file, path):
+                return
+            path.unlink()  # other bytes than the source says: all of it again
+        try:
+            _fetch_rest(client, file, path)
+        except httpx.TransportError as error:
+            if attempt == _TRIES - 1:
+                raise SourceFault(f"source: {file.path} broke off: {error}.") from error
+    raise SourceFault(
+        f"source: {file.path} came {_TRIES} times with other bytes than the source lists."
+    )
+
+
+def _fetch_rest(client: httpx.Client, file: RemoteFile, path: Path) -> None:
+    here = path.stat().st_size if path.exists() else 0
+    headers = {"Range": f"bytes={here}-"} if here else {}
+    with client.stream("GET", file.url, headers=headers) as answer:
+        _check(answer)
+        with path.open("ab" if answer.status_code == 206 else "wb") as out:
+            for piece in answer.iter_bytes(_PIECE_BYTES):
+                out.write(piece)
+            out.flush()
+            os.fsync(out.fileno())
+
+
+def _has_its_hash(file: RemoteFile, path: Path) -> bool:
+    if path.stat().st_size != file.size_bytes:
+        return False
+    if not file.sha256 and not file.git_oid:
+        return True
+    digest = (
+        hashlib.sha256()
+        if file.sha256
+        else hashlib.sha1(b"blob %d\0" % file.size_bytes, usedforsecurity=False)
+    )
+    with path.open("rb") as data:
+        while piece := data.read(_PIECE_BYTES):
+            digest.update(piece)
+    return digest.hexdigest() == (file.sha256 or file.git_oid)
+
+
+@contextmanager
+def _open_client(source: Source) -> Iterator[httpx.Client]:
+    headers = {"Authorization": f"Bearer {source.token}"} if source.token else {}
+    with httpx.Client(
+        base_url=source.endpoint, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True
+    ) as client:
+        yield client
+
+
+def _get(client: httpx.Client, url: str) -> httpx.Response:
+    try:
+        answer = client.get(url)
+    except httpx.HTTPError as error:
+        raise SourceFault(f"source: {client.base_url} cannot be reached: {error}.") from error
+    _check(answer)
+    return answer
+
+
+def _get_json(client: httpx.Client, url: str) -> dict[str, Any]:
+    try:
+        found = _get(client, url).json()
+    except ValueError as error:
+        raise SourceFault(f"source: {client.base_url} did not answer in JSON.") from error
+    return found if isinstance(found, dict) else {}
+
+
+def _check(answer: httpx.Response) -> None:
+    if answer.is_success:
+        return
+    mends = {401: "give a token", 403: "ask for access there, and give a token", 404: "look it up"}
+    mend = mends.get(answer.status_code, "try again later")
+    message = f"source: {answer.url.host} answered {answer.status_code} for it: {mend}."
+    raise SourceFault(message, field="source")
+
+
+def _name_of(source: Source) -> str:
+    text = f"{source.endpoint} {source.kind} {source.repo_id} {source.revision}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
