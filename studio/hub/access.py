@@ -86,6 +86,11 @@ def check_may_read(viewer: Viewer, repo: Repo) -> None:
     raise RepoGated(repo.repo_id)
 
 
+def may_read(viewer: Viewer, repo: Repo) -> bool:
+    """Say whether a viewer may have a repo's files."""
+    return Repo.objects.filter(readable_by(viewer), pk=repo.pk).exists()
+
+
 def may_write(user: User, repo: Repo) -> bool:
     """Say whether a person may change a repo: its owner, an organization's contributors and admins,
     and an administrator a public one."""

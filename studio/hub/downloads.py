@@ -67,7 +67,7 @@ def answer_file(request: HttpRequest, file: CommitFile) -> HttpResponseBase:
     headers = _describe(request, file, etag)
     if etag in request.headers.get("If-None-Match", "").replace("W/", "").split(", "):
         return HttpResponse(status=304, headers=headers)
-    if request.method == "GET" and (path := find_accel(file.blob)):
+    if request.method == "GET" and (path := find_accel(request, file.blob)):
         return HttpResponse(headers=headers | {"X-Accel-Redirect": path})
     try:
         span = _pick_span(request, size_bytes, etag)
@@ -102,12 +102,22 @@ async def stream_bytes(open_file: Callable[[], BinaryIO], span: Span) -> AsyncIt
         file.close()
 
 
-def find_accel(blob: Blob) -> str | None:
-    """Return where a proxy finds a file that lies whole on this machine; None elsewhere."""
-    if not settings.HUB_ACCEL or blob.xet_id or not get_store().find_path(blob.sha256):
+def find_accel(request: HttpRequest, blob: Blob) -> str | None:
+    """Return where the proxy finds a file that lies whole on this machine; None elsewhere."""
+    prefix = get_accel_prefix(request)
+    if not prefix or blob.xet_id or not get_store().find_path(blob.sha256):
         return None
     name = blob.sha256
-    return f"{settings.HUB_ACCEL}/blobs/{name[:2]}/{name[2:4]}/{name}"
+    return f"{prefix}/blobs/{name[:2]}/{name[2:4]}/{name}"
+
+
+def get_accel_prefix(request: HttpRequest) -> str:
+    """Return the proxy's address for the hub's folder; empty where the request came by none.
+
+    Nodes ask the web process itself: what the proxy would send, they have to be sent.
+    """
+    prefix = str(settings.HUB_ACCEL)
+    return prefix if prefix and request.headers.get("X-Accel-Prefix") == prefix else ""
 
 
 def _pick_span(request: HttpRequest, size_bytes: int, etag: str) -> Span | None:

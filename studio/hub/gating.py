@@ -55,6 +55,21 @@ def decide_access(*, by: User, repo: Repo, username: str, state: str) -> AccessR
     return request
 
 
+def find_asker(by: User, repo: Repo, request_id: str) -> str:
+    """Return the username of a wish.
+
+    Raises:
+        NotFound: the repo has no such wish; or the caller may not know.
+        Forbidden: the caller may not manage the repo.
+    """
+    check_may_manage(by, repo)
+    is_number = request_id.isascii() and request_id.isdigit() and len(request_id) <= 18
+    asked = repo.access_requests.filter(pk=int(request_id)).first() if is_number else None
+    if asked is None:
+        raise NotFound(f"requestId: there is no wish {request_id[:40]!r}.", field="requestId")
+    return asked.user.username
+
+
 def list_requests(by: User, repo: Repo, state: str) -> QuerySet[AccessRequest]:
     """Return who asked, first come first.
 

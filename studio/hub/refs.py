@@ -109,7 +109,9 @@ def delete_ref(*, by: User, repo: Repo, kind: str, name: str) -> None:
     if name in _TAKEN:
         message = f"{kind}: {name} cannot be deleted; delete the repo instead."
         raise BadInput(message, field=kind, code="bad_ref")
-    count, _ = repo.refs.filter(kind=kind, name=name).delete()
+    with transaction.atomic():
+        lock_repo(repo)  # a push that is on its way finds it gone, or is done before
+        count, _ = repo.refs.filter(kind=kind, name=name).delete()
     if not count:
         raise RevisionNotThere(f"{repo.repo_id} has no {kind} {name[:100]!r}.")
     audit.record("repo.ref_deleted", actor=by, subject=repo.repo_id, ref=name)

@@ -6,6 +6,7 @@ from typing import Literal
 from engine.specs import ServeSpec, TrainSpec, split_ref
 from studio.accounts.models import User
 from studio.core.errors import BadInput, StudioError
+from studio.hub.errors import RepoGated
 from studio.hub.models import Commit, Repo, Role
 from studio.hub.selectors import resolve_revision
 
@@ -67,6 +68,9 @@ def _resolve(viewer: User, ref: str, name: str, kind: Kind) -> Commit:
         raise BadInput(message, field=where, code="path_not_offered", ref=ref)
     try:
         return resolve_revision(viewer, ref, kind=kind)
+    except RepoGated as error:
+        message = f"{where}: {error.message}"
+        raise BadInput(message, field=where, code="repo_gated", ref=ref) from error
     except StudioError as error:
         message = f"{where}: there is no {kind} {ref} that you may see; pick one from the list."
         raise BadInput(message, field=where, code=f"{kind}_not_found", ref=ref) from error

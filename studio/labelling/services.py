@@ -10,6 +10,7 @@ from django.utils import timezone
 from studio.accounts.models import User
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, Forbidden, NotFound
+from studio.hub.access import check_may_read
 from studio.hub.models import Kind
 from studio.hub.names import split_repo_id
 from studio.hub.reports import find_data_file
@@ -46,7 +47,9 @@ def create_project(*, by: User, wanted: NewProject) -> Project:
         BadInput: the file cannot be labelled so; the sentence says why.
     """
     namespace, name = split_repo_id(wanted.dataset, field="dataset")
-    commit = get_commit(get_repo(by, Kind.DATASET, namespace, name), wanted.revision)
+    repo = get_repo(by, Kind.DATASET, namespace, name)
+    check_may_read(by, repo)
+    commit = get_commit(repo, wanted.revision)
     found = find_data_file(commit)
     if found is None:
         message = (

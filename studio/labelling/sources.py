@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.specs.messages import RowProblem, parse_row
 from studio.core.errors import BadInput, Conflict, NotFound
-from studio.hub.access import may_see
+from studio.hub.access import may_read
 from studio.hub.models import Blob
 from studio.hub.reports import get_report
 from studio.hub.rows import Row, read_rows
@@ -52,7 +52,7 @@ def get_source_blob(project: Project) -> Blob:
         Conflict: `dataset_gone`, where it was deleted or its owner may not see it any more.
     """
     commit = project.commit
-    if commit is None or not may_see(project.owner, commit.repo):
+    if commit is None or not may_read(project.owner, commit.repo):
         message = (
             f"The dataset {project.dataset} was deleted or is not {project.owner.username}'s to "
             "see any more. The answers are kept: export needs it back."

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from studio.core.errors import BadInput
 from studio.hub.callers import get_caller
-from studio.hub.gating import ask_access, decide_access, list_requests
+from studio.hub.gating import ask_access, decide_access, find_asker, list_requests
 from studio.hub.huggingface.doors import HubApi
 from studio.hub.huggingface.pages import CountedRepos, cut_page
 from studio.hub.huggingface.shapes import show_repo, show_time
@@ -104,7 +104,7 @@ class SettingsApi(HubApi):
             wish["visibility"] = _read_choice("visibility", body["visibility"], Visibility.values)
         elif "private" in body:
             wish["visibility"] = Visibility.PRIVATE if body["private"] else Visibility.PUBLIC
-        update_repo(by=get_caller(request), repo=repo, **wish)
+        repo = update_repo(by=get_caller(request), repo=repo, **wish)
         return Response({"private": repo.visibility != Visibility.PUBLIC})
 
 
@@ -138,9 +138,8 @@ class AccessDecisionApi(HubApi):
         if action == "handle":
             state = _read_choice("status", body.get("status"), AccessState.values)
         username = body.get("user")
-        if username is None and str(body.get("requestId", "")).isdigit():
-            asked = repo.access_requests.filter(pk=int(body["requestId"])).first()
-            username = asked.user.username if asked else None
+        if username is None:
+            username = find_asker(get_caller(request), repo, str(body.get("requestId", "")))
         decide_access(by=get_caller(request), repo=repo, username=str(username), state=state)
         return Response({})
 

@@ -31,10 +31,8 @@ def cut_page(
     request: Request, items: Sequence[Any], size: int
 ) -> tuple[Sequence[Any], dict[str, str]]:
     """Return a page of a list, and the header that leads to the next."""
-    limit = request.query_params.get("limit", "")
-    size = min(int(limit), size) if limit.isdigit() and int(limit) else size
-    cursor = request.query_params.get("cursor", "")
-    begin = int(cursor) if cursor.isdigit() else 0
+    size = min(_read_number(request, "limit") or size, size)
+    begin = _read_number(request, "cursor")
     page = items[begin : begin + size]
     if begin + size >= len(items):
         return page, {}
@@ -42,6 +40,12 @@ def cut_page(
     query = [(key, value) for key, value in query if key != "cursor"]
     address = f"{request.path}?{urlencode([*query, ('cursor', str(begin + size))])}"
     return page, {"Link": f'<{request.build_absolute_uri(address)}>; rel="next"'}
+
+
+def _read_number(request: Request, name: str) -> int:
+    """Return a number of the query; 0 where it is none, or none that a list could reach."""
+    text = request.query_params.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
 def add_last_commits(commit: Commit, entries: Sequence[Json]) -> list[Json]:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
@@ -25,7 +24,7 @@ from studio.accounts.models import User
 from studio.core.errors import BadInput, Forbidden, NotFound, StudioError
 from studio.core.inputs import JsonParser, read_body
 from studio.hub.access import Reader, check_may_read, may_write
-from studio.hub.downloads import RangeNotThere, Span, read_range, stream_bytes
+from studio.hub.downloads import RangeNotThere, Span, get_accel_prefix, read_range, stream_bytes
 from studio.hub.models import CommitFile, Repo, XetFile
 from studio.hub.storage import get_store
 from studio.hub.xet.hashes import from_text
@@ -177,8 +176,8 @@ def send_xorb(request: HttpRequest, xorb: str) -> HttpResponseBase:
         return HttpResponse("Ask for one range at a time.", status=416)
     span = Span(first, last - first + 1)
     headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes"}
-    if settings.HUB_ACCEL and get_store("xorbs").find_path(xorb):
-        headers["X-Accel-Redirect"] = f"{settings.HUB_ACCEL}/xorbs/{xorb[:2]}/{xorb[2:4]}/{xorb}"
+    if (prefix := get_accel_prefix(request)) and get_store("xorbs").find_path(xorb):
+        headers["X-Accel-Redirect"] = f"{prefix}/xorbs/{xorb[:2]}/{xorb[2:4]}/{xorb}"
         return HttpResponse(headers=headers)
     headers["Content-Length"] = str(span.length)
     headers["Content-Range"] = f"bytes {first}-{last}/{measure_xorb(xorb)}"

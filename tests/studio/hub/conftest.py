@@ -1,5 +1,7 @@
 """What the hub's tests share: a folder of its own for bytes, and a studio that clients can call."""
 
+import secrets
+
 import pytest
 from huggingface_hub import HfApi
 
@@ -18,6 +20,9 @@ def hub_dir(settings, tmp_path):
 def hub(django_db_serialized_rollback, transactional_db, settings):
     """Address of a running hub; rows that migrations made are there in each test."""
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    # Clients remember a hub's chunks by its address and its name, which the key makes: a later
+    # test's hub at a port that comes again is another.
+    settings.SECRET_KEY = secrets.token_hex()
     with run_app(application) as url:
         yield url
 

@@ -294,3 +294,13 @@ def test_two_pushes_at_once_to_a_branch_and_to_main_lose_nothing(repo):
 def test_pull_requests_are_refused_in_one_sentence(repo):
     with pytest.raises(BadRequestError, match="no pull requests"):
         put(repo, "x", b"x", create_pr=True)
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=\u00b2", "cursor=\u00b2", "cursor=" + "9" * 50, "limit=-1"]
+)
+def test_numbers_that_are_none_are_passed_over(repo, query):
+    headers = {"Authorization": f"Bearer {repo.token}"}
+    for address in ("/api/models", "/api/models/alice/tiny/tree/main"):
+        answer = httpx.get(f"{repo.endpoint}{address}?{query}", headers=headers)
+        assert answer.status_code == 200, answer.text

@@ -378,3 +378,18 @@ def _read(answer) -> bytes:
 
     assert answer.status_code == 200
     return asyncio.run(read())
+
+
+def test_a_gated_dataset_is_labelled_by_who_was_let_in_alone(api, alice, bob):
+    from studio.hub.models import AccessRequest, Repo
+    from tests.studio.hub.made import push
+
+    row = b'{"messages": [{"role": "user", "content": "q"}]}\n'
+    push(alice, "alice/gated", {"train.jsonl": row}, visibility="public")
+    repo = Repo.objects.get(name="gated")
+    Repo.objects.filter(pk=repo.pk).update(gate="manual")
+    wish = {"name": "mine", "dataset": "alice/gated", "kind": "review"}
+    refused = api(bob).post("/api/labelling/projects/", wish, format="json")
+    assert refused.status_code == 403 and refused.json()["code"] == "repo_gated"
+    AccessRequest.objects.create(repo=repo, user=bob, state="accepted")
+    assert api(bob).post("/api/labelling/projects/", wish, format="json").status_code == 201

@@ -44,6 +44,7 @@ export const basics = {
     unreachable: () => "The studio cannot be reached. Nothing was lost: try again in a moment.",
     not_signed_in: () => "You are signed out. Sign in again.",
     not_found: () => "It may have been removed, or it belongs to somebody else.",
+    repo_gated: () => "Its files are for those who were let in: ask for access on the repo's page.",
     forbidden: () => "Your role may not do this.",
     points_exhausted: (p: Params) =>
       `${n(p.missing_mpoints, 1000)} points are missing: this needs ${n(p.needed_mpoints, 1000)} and you have ` +

@@ -42,6 +42,7 @@ export const basics: typeof en = {
     unreachable: () => "暂时连接不上平台。没有丢失任何内容，请稍后再试。",
     not_signed_in: () => "登录已失效，请重新登录。",
     not_found: () => "它可能已被删除，或者属于别人。",
+    repo_gated: () => "它的文件仅提供给获批准的人：请在仓库页面申请访问。",
     forbidden: () => "你的角色没有这项权限。",
     points_exhausted: (p) =>
       `还差 ${n(p.missing_mpoints, 1000)} 算力点：需要 ${n(p.needed_mpoints, 1000)}，` +
