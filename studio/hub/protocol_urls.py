@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from studio.hub.huggingface import apis, manage_apis
+from studio.hub.huggingface import apis, like_apis, manage_apis
 
 _REPO = r"(?P<namespace>[A-Za-z0-9][\w.\-]*)/(?P<name>[\w.\-]+)"
 # A revision is one part, but for git's full names; clients send their slashes encoded.
@@ -21,6 +21,8 @@ _DOORS = [
     (r"/super-squash/(?P<branch>[^/]+)$", manage_apis.SquashApi),
     (r"/settings$", manage_apis.SettingsApi),
     (r"/auth-check$", manage_apis.AuthCheckApi),
+    (r"/like$", like_apis.LikeApi),
+    (r"/likers$", like_apis.LikersApi),
     (r"/ask-access$", manage_apis.AskAccessApi),
     (
         r"/user-access-request/(?P<state>pending|accepted|rejected)$",
@@ -35,6 +37,7 @@ urlpatterns = [
     path("api/validate-yaml", apis.ValidateYamlApi.as_view()),
     path("api/repos/create", apis.CreateRepoApi.as_view()),
     path("api/repos/delete", apis.DeleteRepoApi.as_view()),
+    re_path(r"^api/users/(?P<username>[^/]+)/likes$", like_apis.UserLikesApi.as_view()),
     path("api/repos/move", manage_apis.MoveRepoApi.as_view()),
     path("api/models", manage_apis.RepoListApi.as_view(), {"kind": "model"}),
     path("api/datasets", manage_apis.RepoListApi.as_view(), {"kind": "dataset"}),

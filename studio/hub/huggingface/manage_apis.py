@@ -27,6 +27,7 @@ _ORDERS = {
     "createdAt": "created_at",
     "created_at": "created_at",
     "downloads": "downloads",
+    "likes": "entry__num_likes",
 }
 
 
@@ -193,7 +194,7 @@ class RepoListApi(HubApi):
             repos = repos.exclude(gate="") if gated.lower() == "true" else repos.filter(gate="")
         field = _ORDERS.get(asked.get("sort", ""), "updated_at")
         sign = "" if asked.get("direction") == "1" else "-"
-        repos = repos.order_by(f"{sign}{field}", "pk")
+        repos = repos.select_related("entry").order_by(f"{sign}{field}", "pk")
         page, headers = cut_page(request, CountedRepos(repos), _PAGE)
         return Response(
             [show_repo(repo, repo.head, [], with_blobs=False) for repo in page], headers=headers

@@ -52,7 +52,7 @@ def show_repo(
         "gated": repo.gate or False,
         "disabled": False,
         "downloads": repo.downloads,
-        "likes": 0,
+        "likes": _count_likes(repo),
         "tags": list(repo.tags),
         "usedStorage": repo.size_bytes,
         "siblings": [_show_sibling(file, with_blobs=with_blobs) for file in files],
@@ -64,6 +64,11 @@ def show_repo(
     card = {"license": repo.license, "base_model": repo.base_model}
     body["cardData"] = {name: value for name, value in card.items() if value}
     return body
+
+
+def _count_likes(repo: Repo) -> int:
+    entry = getattr(repo, "entry", None)  # none before the catalogue has noted it
+    return int(entry.num_likes) if entry else 0
 
 
 def show_tree(files: list[CommitFile], folder: str, *, recursive: bool) -> list[Json]:

@@ -304,3 +304,21 @@ def test_numbers_that_are_none_are_passed_over(repo, query):
     for address in ("/api/models", "/api/models/alice/tiny/tree/main"):
         answer = httpx.get(f"{repo.endpoint}{address}?{query}", headers=headers)
         assert answer.status_code == 200, answer.text
+
+
+def test_what_people_like_is_counted_and_listed(repo, client_of, carol):
+    repo.update_repo_settings("alice/tiny", private=False)
+    other = client_of(carol)
+    url = f"{other.endpoint}/api/models/alice/tiny/like"
+    for _ in range(2):
+        liked = httpx.post(url, headers={"Authorization": f"Bearer {other.token}"})
+        assert liked.status_code == 200
+    assert other.model_info("alice/tiny").likes == 1
+    assert [each.username for each in repo.list_repo_likers("alice/tiny")] == ["carol"]
+    assert other.list_liked_repos().models == ["alice/tiny"]
+    assert [each.id for each in other.list_models(sort="likes")] == ["alice/tiny"]
+    other.unlike("alice/tiny")
+    assert other.list_liked_repos().total == 0
+    repo.update_repo_settings("alice/tiny", private=True)
+    refused = httpx.post(url, headers={"Authorization": f"Bearer {other.token}"})
+    assert refused.status_code == 404
