@@ -2301,6 +2301,14 @@ export interface components {
         MemberInputRequest: {
             username: string;
         };
+        /**
+         * @description * `member` - member
+         *     * `contributor` - contributor
+         *     * `admin` - admin
+         *     * `` -
+         * @enum {string}
+         */
+        MembershipEnum: "member" | "contributor" | "admin";
         MendOutput: {
             code: string;
             params: {
@@ -2326,14 +2334,6 @@ export interface components {
                 [key: string]: number;
             };
         };
-        /**
-         * @description * `member` - member
-         *     * `contributor` - contributor
-         *     * `admin` - admin
-         *     * `` -
-         * @enum {string}
-         */
-        MyRoleEnum: "member" | "contributor" | "admin";
         NodeDevice: {
             index: number;
             name: string;
@@ -2362,7 +2362,7 @@ export interface components {
             display_name: string;
             about: string;
             num_members: number;
-            my_role: components["schemas"]["MyRoleEnum"] | components["schemas"]["BlankEnum"];
+            my_role: components["schemas"]["MembershipEnum"] | components["schemas"]["BlankEnum"];
             /** Format: date-time */
             created_at: string;
             members: components["schemas"]["OrganizationMemberOutput"][];
@@ -2377,12 +2377,12 @@ export interface components {
         OrganizationMemberInputRequest: {
             username: string;
             /** @default member */
-            role: components["schemas"]["Role704Enum"];
+            role: components["schemas"]["MembershipEnum"];
         };
         OrganizationMemberOutput: {
             username: string;
             display_name: string;
-            role: components["schemas"]["Role704Enum"];
+            role: components["schemas"]["MembershipEnum"];
             /** Format: date-time */
             joined_at: string;
         };
@@ -2392,7 +2392,7 @@ export interface components {
             display_name: string;
             about: string;
             num_members: number;
-            my_role: components["schemas"]["MyRoleEnum"] | components["schemas"]["BlankEnum"];
+            my_role: components["schemas"]["MembershipEnum"] | components["schemas"]["BlankEnum"];
             /** Format: date-time */
             created_at: string;
         };
@@ -2623,13 +2623,6 @@ export interface components {
          * @enum {string}
          */
         RestEnum: "keep" | "drop";
-        /**
-         * @description * `member` - member
-         *     * `contributor` - contributor
-         *     * `admin` - admin
-         * @enum {string}
-         */
-        Role704Enum: "member" | "contributor" | "admin";
         RowProblemOutput: {
             line: number;
             field: string;
