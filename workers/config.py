@@ -1,4 +1,4 @@
-"""All that a node knows: six variables, read once, refused at start when they cannot be right."""
+"""All that a node knows: seven variables, read once, refused at start when they cannot be right."""
 
 import os
 import re
@@ -25,6 +25,8 @@ class NodeConfig:
     node_dir: Path
     node_host: str = "127.0.0.1"
     """Address at which the studio reaches a model server of this node."""
+    cache_gib: int = 0
+    """How much the cache of models and datasets may hold; 0 is half of its disk."""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
@@ -41,6 +43,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
         node_name=_read_name(env),
         node_dir=_read_dir(env),
         node_host=_read_host(env),
+        cache_gib=_read_cache_gib(env),
     )
 
 
@@ -107,3 +110,13 @@ def _read_host(env: Mapping[str, str]) -> str:
             "such as 10.0.0.7, without scheme or port."
         )
     return value
+
+
+def _read_cache_gib(env: Mapping[str, str]) -> int:
+    value = env.get("ATHANOR_NODE_CACHE_GIB", "").strip() or "0"
+    if not (value.isascii() and value.isdigit() and len(value) < 8):
+        raise WorkerError(
+            f"ATHANOR_NODE_CACHE_GIB is {value!r}: write a whole number of GiB, or 0 for "
+            "half of the disk."
+        )
+    return int(value)

@@ -11,6 +11,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from workers.files import sync_folder, write_once, write_whole
 from workers.orders import RunOrder
 from workers.run_dir import RunDir
@@ -70,6 +72,16 @@ class NodeDir:
     def list_orders(self) -> list[Path]:
         """Return the spooled orders, oldest name first."""
         return sorted(path for path in self.orders.glob("*.json") if path.name[0] != _HIDDEN)
+
+    def read_live_orders(self) -> list[RunOrder | None]:
+        """Return the orders that wait and those of live runs; None for what cannot be read."""
+        waiting = []
+        for path in self.list_orders():
+            try:
+                waiting.append(RunOrder.model_validate_json(path.read_bytes()))
+            except (OSError, ValidationError):
+                continue
+        return [*waiting, *(run.read_order() for run in self.list_active())]
 
     def list_active(self) -> list[RunDir]:
         """Return the runs that still need care."""

@@ -36,6 +36,8 @@ def test_good_settings_are_read() -> None:
         ("ATHANOR_NODE_DIR", "relative/path"),
         ("ATHANOR_NODE_HOST", "http://node"),
         ("ATHANOR_NODE_HOST", "node:8600"),
+        ("ATHANOR_NODE_CACHE_GIB", "many"),
+        ("ATHANOR_NODE_CACHE_GIB", "-1"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_mend(name: str, value: str) -> None:
