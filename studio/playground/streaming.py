@@ -5,6 +5,7 @@ A browser that goes away cancels the generator: what has come by then is kept as
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -166,4 +167,4 @@ async def _finish(tasks: "list[asyncio.Task[None]]") -> None:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    return time.perf_counter()  # a loop's own clock counts whole milliseconds
