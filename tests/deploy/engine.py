@@ -112,6 +112,7 @@ def _run(engine: DockerEngine, data: Path, log: IO[bytes]) -> Iterator[DockerEng
     )
     try:
         _await(process, engine)
+        _remove_leftovers(engine)
         yield engine
         engine.run("docker", "image", "prune", "--force")
     finally:
@@ -122,6 +123,15 @@ def _run(engine: DockerEngine, data: Path, log: IO[bytes]) -> Iterator[DockerEng
             process.kill()
             process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_leftovers(engine: DockerEngine) -> None:
+    """Remove what an engine that was killed left in its data; what restarts by itself is back."""
+    if left := engine.run("docker", "ps", "--all", "--quiet").stdout.split():
+        engine.run("docker", "rm", "--force", "--volumes", *left)
+    engine.run("docker", "network", "prune", "--force")
+    if volumes := engine.run("docker", "volume", "ls", "--quiet").stdout.split():
+        engine.run("docker", "volume", "rm", *volumes)
 
 
 def _await(process: subprocess.Popen[bytes], engine: DockerEngine) -> None:
