@@ -22,6 +22,7 @@ urlpatterns = [
     path("api/", include("studio.compute.urls")),
     path("api/", include("studio.jobs.urls")),
     path("api/hub/", include("studio.hub.urls")),
+    path("api/", include("studio.hub.node_share.urls")),
     path("api/drive/", include("studio.drive.urls")),
     path("api/", include("studio.serving.urls")),
     path("api/playground/", include("studio.playground.urls")),

@@ -1,6 +1,6 @@
-"""`python -m workers supervise` and `python -m workers report`: the node's two long processes.
+"""`python -m workers supervise`, `report` and `keep`: the node's long processes.
 
-The third, the queue's consumer, is Celery's own: `celery -A workers.app worker`.
+The fourth, the queue's consumer, is Celery's own: `celery -A workers.app worker`.
 """
 
 import argparse
@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from workers.config import NodeConfig, read_config
 from workers.errors import WorkerError
 from workers.files import hold_lock
+from workers.keeper import Keeper
 from workers.logs import configure_logs
 from workers.node_dir import NodeDir
 from workers.reporter import Reporter
@@ -34,6 +35,12 @@ async def report(config: NodeConfig) -> None:
         await _run_until_told(Reporter(NodeDir(config.node_dir), ProcessRuntime(), client).run())
 
 
+async def keep(config: NodeConfig) -> None:
+    """Work as the node's keeper until told to end."""
+    async with StudioClient(config.studio_url) as client:
+        await _run_until_told(Keeper(config, client).run())
+
+
 async def _run_until_told(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -42,17 +49,25 @@ async def _run_until_told(work: Coroutine[Any, Any, None]) -> None:
         await task
 
 
+_PROCESSES: dict[str, tuple[str, Callable[[NodeConfig], Coroutine[Any, Any, None]]]] = {
+    "supervise": ("supervisor", supervise),
+    "report": ("reporter", report),
+    "keep": ("keeper", keep),
+}
+
+
 def main() -> int:
     """Read the settings, take the lock, and work."""
     parser = argparse.ArgumentParser(prog="python -m workers", description=__doc__)
-    parser.add_argument("process", choices=["supervise", "report"])
+    parser.add_argument("process", choices=sorted(_PROCESSES))
     process = parser.parse_args().process
-    configure_logs({"supervise": "supervisor", "report": "reporter"}[process])
+    name, work = _PROCESSES[process]
+    configure_logs(name)
     try:
         config = read_config()
         NodeDir(config.node_dir).create()
         with hold_lock(config.node_dir / f"{process}.lock", process):
-            asyncio.run(supervise(config) if process == "supervise" else report(config))
+            asyncio.run(work(config))
     except WorkerError as error:
         print(error, file=sys.stderr)
         return 2

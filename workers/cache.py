@@ -7,7 +7,7 @@ run or a waiting order names is never removed; nor is anything of a repo that a 
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ log = structlog.get_logger()
 GIB = 2**30
 _REFS = {"model": "model", "dataset": "dataset"}  # a spec's field, and what kind of repo it names
 _STAMPS = ".used"
+_GONE = ".gone-"
 _ARRIVING_S = 3600.0  # a server fetches adapters that no order names
 
 
@@ -48,26 +49,38 @@ class NodeCache:
         """Return how much the cache may hold."""
         return self._limit_bytes or shutil.disk_usage(self._path).total // 2
 
-    def shrink(self, in_use: set[tuple[str, str]]) -> Usage:
+    def shrink(self, list_in_use: Callable[[], set[tuple[str, str]]]) -> Usage:
         """Remove what was used longest ago until the rest fits; return what the cache holds.
 
-        `in_use` are kinds and ids of repos that stay. They count as used now.
+        `list_in_use` gives kinds and ids of repos that stay. They count as used now. It is asked
+        again before each removal: an order may come at any moment.
         """
-        self._stamp(in_use)
+        self._tidy()
+        self._stamp(list_in_use())
         repos = self._scan()
         total, limit = sum(repo.size_on_disk for repo in repos), self.limit_bytes
         for repo in sorted(repos, key=self._last_used):
             if total <= limit:
                 break
             is_arriving = time.time() - repo.last_modified < _ARRIVING_S
-            if is_arriving or (repo.repo_type, repo.repo_id) in in_use:
+            if is_arriving or (repo.repo_type, repo.repo_id) in list_in_use():
                 continue
-            shutil.rmtree(repo.repo_path)
+            self._remove(repo.repo_path)
             total -= repo.size_on_disk
             log.info("cache_evicted", repo=repo.repo_id, size_bytes=repo.size_on_disk)
         if total > limit:
             log.warning("cache_over_limit", size_bytes=total, limit_bytes=limit)
         return Usage(total, limit, sum(repo.repo_path.exists() for repo in repos))
+
+    def _remove(self, folder: Path) -> None:
+        """Take a repo away in one step: a run that comes now finds it gone, not half of it."""
+        gone = folder.with_name(f"{_GONE}{folder.name}")
+        folder.rename(gone)
+        shutil.rmtree(gone)
+
+    def _tidy(self) -> None:
+        for folder in self._path.glob(f"{_GONE}*"):
+            shutil.rmtree(folder)
 
     def _scan(self) -> list[CachedRepoInfo]:
         try:

@@ -4,6 +4,7 @@ orders/RUN.json   orders taken from the queue, not yet a run
 runs/RUN/         one folder a run, in one place for all its life; swept by age after its end
 active/RUN        an empty file for each run that goes on, or that the studio has not heard out
 cache/            models and datasets, shared by runs
+share/            chosen repos, for machines and jobs to read at /share
 """
 
 import os
@@ -30,6 +31,11 @@ class NodeDir:
     def cache(self) -> Path:
         """Models and datasets fetched from the hub."""
         return self.path / "cache"
+
+    @property
+    def share(self) -> Path:
+        """What is mounted as /share."""
+        return self.path / "share"
 
     @property
     def orders(self) -> Path:

@@ -1,6 +1,7 @@
 """What the studio may ask of a node, and how it is sent. Light enough for the studio to import."""
 
-from typing import Any
+from enum import Enum
+from typing import Any, Literal
 
 from celery import Celery
 from celery.exceptions import TaskRevokedError, TimeoutError
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from engine.specs import JobSpec
 
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"  # never a path
+# Parts of a path on the node, so neither is `..` nor hidden.
+REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}$"
 START_RUN = "workers.tasks.start_run"
 PING = "workers.tasks.ping"
 
@@ -39,6 +42,52 @@ class RunOrder(BaseModel):
     """Unix seconds."""
     expires_at: float
     """Unix seconds; a run not claimed by then is not started."""
+
+
+class ShareOrder(BaseModel):
+    """One repo that a node shall lay out under /share."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    kind: Literal["model", "dataset"]
+    repo: str = Field(pattern=REPO_ID)
+    sha: str = Field(pattern=r"^[0-9a-f]{40}$")
+    size_bytes: int = Field(ge=0)
+
+
+class ShareProgress(Enum):
+    """How far a node is with one repo of /share."""
+
+    WAITING = "waiting"
+    FETCHING = "fetching"
+    READY = "ready"
+    FAILED = "failed"
+
+
+class ShareState(BaseModel):
+    """What a node says of one repo of /share."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    kind: Literal["model", "dataset"]
+    repo: str = Field(max_length=200)
+    revision: str = Field(max_length=40)
+    """The commit that is meant by the rest."""
+    state: ShareProgress
+    bytes_done: int = Field(default=0, ge=0, lt=2**62)
+    bytes_total: int = Field(default=0, ge=0, lt=2**62)
+    message: str = Field(default="", max_length=500)
+    """Why it failed or waits, one sentence."""
+
+
+class ShareReport(BaseModel):
+    """What a node says of its disk's part in the hub."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    cache_bytes: int = Field(ge=0, lt=2**62)
+    cache_limit_bytes: int = Field(ge=0, lt=2**62)
+    share: list[ShareState] = Field(max_length=10_000)
 
 
 def queue_name(node: str) -> str:

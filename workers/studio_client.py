@@ -1,4 +1,4 @@
-"""The three doors of the studio that a node knows, and what can be made of its answers."""
+"""The four doors of the studio that a node knows, and what can be made of its answers."""
 
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import StudioAway, StudioRefused
+from workers.orders import ShareOrder
 from workers.run_dir import StopWish
 
 _TIMEOUT = httpx.Timeout(10.0, connect=3.0)
@@ -30,6 +31,12 @@ class EventsAnswer(_Answer):
 
     next_seq: int = Field(ge=0)
     stop: StopWish | None = None
+
+
+class ShareAnswer(_Answer):
+    """What /share shall hold."""
+
+    share: list[ShareOrder]
 
 
 class HeartbeatAnswer(_Answer):
@@ -81,6 +88,10 @@ class StudioClient:
     async def send_heartbeat(self, token: str, body: bytes) -> HeartbeatAnswer:
         """Say that the node lives, and what it has."""
         return await self._post(HeartbeatAnswer, "/api/internal/nodes/heartbeat/", token, body)
+
+    async def report_share(self, token: str, body: bytes) -> ShareAnswer:
+        """Say how far /share is, a `ShareReport` as JSON."""
+        return await self._post(ShareAnswer, "/api/internal/nodes/share/", token, body)
 
     async def _post(self, shape: type[_A], path: str, token: str, body: bytes) -> _A:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

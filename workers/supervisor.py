@@ -15,7 +15,6 @@ from typing import Any
 import structlog
 from pydantic import ValidationError
 
-from workers.cache import GIB, NodeCache, list_repos_of
 from workers.care import Need, RunView, decide, explain_end
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused
@@ -48,7 +47,6 @@ class Supervisor:
         self._config = config
         self._runtime = runtime
         self._client = client
-        self._cache = NodeCache(self.node.cache, config.cache_gib * GIB)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._terminated: dict[str, float] = {}
 
@@ -192,15 +190,7 @@ class Supervisor:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     def sweep(self) -> None:
-        """Delete what ended long ago, and of the cache what is too much."""
-        self._sweep_runs()
-        try:
-            self._cache.shrink(list_repos_of(self.node.read_live_orders()))
-        except OSError as error:  # removed in this moment, or not removable
-            log.error("cache_sweep_failed", error=str(error))
-
-    def _sweep_runs(self) -> None:
-        """What the studio has not heard out is never shelved."""
+        """Delete the runs that ended long ago. What the studio has not heard out never is."""
         usage = shutil.disk_usage(self.node.path)
         keep_s = KEEP_FULL_S if usage.used / usage.total > FULL_SHARE else KEEP_S
         for run in self.node.list_shelved():

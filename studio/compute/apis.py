@@ -1,15 +1,14 @@
 """Flavors and nodes at the API, and the door of the nodes' heartbeats."""
 
 from drf_spectacular.utils import extend_schema
-from rest_framework.authentication import BaseAuthentication, get_authorization_header
-from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
 from studio.compute.selectors import describe_flavors, describe_nodes
 from studio.compute.serializers import FlavorOutput, HeartbeatInput, NodeOutput
-from studio.compute.services import BadNodeToken, Inventory, read_node_token, record_heartbeat
+from studio.compute.services import Inventory, record_heartbeat
 from studio.core.permissions import IsOperator
 from workers.orders import queue_name
 
@@ -29,15 +28,12 @@ class NodeListApi(APIView):
 
 
 class HeartbeatApi(APIView):
-    authentication_classes: list[type[BaseAuthentication]] = []
-    permission_classes = [AllowAny]
+    authentication_classes = [NodeTokenAuthentication]
+    permission_classes = [IsNode]
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        words = get_authorization_header(request).decode("latin-1").split()
-        if len(words) != 2 or words[0].lower() != "bearer":
-            raise BadNodeToken("Send the node's token: Authorization: Bearer node_...")
-        node = read_node_token(words[1])
+        node = get_node(request)
         given = HeartbeatInput(data=request.data)
         given.is_valid(raise_exception=True)
         said = dict(given.validated_data)

@@ -19,6 +19,11 @@ class Node(models.Model):
     """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
     run_ids = models.JSONField(default=list, blank=True)
     """Runs the node said are alive, when last seen."""
+    cache_bytes = models.PositiveBigIntegerField(default=0)
+    cache_limit_bytes = models.PositiveBigIntegerField(default=0)
+    """How much its cache of models and datasets may hold; 0 until it said so."""
+    share = models.JSONField(default=list, blank=True)
+    """How far each repo of its /share is; see `workers.orders.ShareState`."""
 
     def __str__(self) -> str:
         """Return the name."""

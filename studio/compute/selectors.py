@@ -16,7 +16,8 @@ def describe_nodes() -> list[dict[str, Any]]:
     """Return every node by name, with the number of runs it holds."""
     held = Q(runs__status__in=["starting", "running", "stopping"])
     nodes = Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
-    fields = "name last_seen_at cores memory_bytes disk_free_bytes devices version num_running"
+    fields = "name last_seen_at cores memory_bytes disk_free_bytes devices version num_running "
+    fields += "cache_bytes cache_limit_bytes share"
     return [
         {name: getattr(node, name) for name in fields.split()} | {"is_online": is_online(node)}
         for node in nodes

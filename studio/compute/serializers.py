@@ -2,7 +2,10 @@
 
 from rest_framework import serializers
 
+from workers.orders import ShareProgress
+
 _MOST = 2**62
+SHARE_STATES = [state.value for state in ShareProgress]
 
 
 class FlavorOutput(serializers.Serializer):
@@ -26,6 +29,16 @@ class NodeDevice(serializers.Serializer):
     uuid = serializers.CharField(max_length=100, allow_blank=True, required=False, default="")
 
 
+class NodeShareState(serializers.Serializer):
+    kind = serializers.ChoiceField(choices=["model", "dataset"])
+    repo = serializers.CharField(help_text="namespace/name")
+    revision = serializers.CharField()
+    state = serializers.ChoiceField(choices=SHARE_STATES)
+    bytes_done = serializers.IntegerField()
+    bytes_total = serializers.IntegerField()
+    message = serializers.CharField(allow_blank=True)
+
+
 class NodeOutput(serializers.Serializer):
     name = serializers.CharField()
     is_online = serializers.BooleanField()
@@ -36,6 +49,9 @@ class NodeOutput(serializers.Serializer):
     devices = NodeDevice(many=True)
     version = serializers.CharField(allow_blank=True)
     num_running = serializers.IntegerField()
+    cache_bytes = serializers.IntegerField(help_text="What its cache of models and datasets holds.")
+    cache_limit_bytes = serializers.IntegerField(help_text="0 until it has said so.")
+    share = NodeShareState(many=True, help_text="How far each repo of its /share is.")
 
 
 class HeartbeatInput(serializers.Serializer):

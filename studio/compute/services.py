@@ -81,6 +81,15 @@ def record_heartbeat(*, node: Node, inventory: Inventory) -> Node:
     return node
 
 
+def record_share(
+    *, node: Node, cache_bytes: int, cache_limit_bytes: int, share: list[dict[str, Any]]
+) -> None:
+    """Note what a node's cache holds, and how far its /share is."""
+    Node.objects.filter(pk=node.pk).update(
+        cache_bytes=cache_bytes, cache_limit_bytes=cache_limit_bytes, share=share
+    )
+
+
 def hash_token(raw: str) -> str:
     """Return what is stored of a token: 32 random bytes need no slow hash."""
     return hashlib.sha256(raw.encode()).hexdigest()

@@ -12,17 +12,19 @@ from django.db.models import Q
 from studio.accounts.models import Membership, OrganizationMember, User
 from studio.core.errors import Forbidden, NotFound
 from studio.hub.errors import RepoGated
-from studio.hub.models import AccessRequest, AccessState, Repo, Visibility
+from studio.hub.models import AccessRequest, AccessState, Gate, Repo, Visibility
 
 _WRITERS = (Membership.CONTRIBUTOR, Membership.ADMIN)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """A person, or the platform's own servers, which read everything."""
+    """A person, the platform's own servers, which read everything, or a node's own hand."""
 
     user: User
     reads_all: bool = False
+    reads_open: bool = False
+    """Reads what is open to everybody, and not the rest of what the user may."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,8 @@ Viewer = Union[User, Reader]  # noqa: UP007  User has no `|` of its own
 def visible_to(viewer: Viewer) -> Q:
     """Return the filter of the repos a viewer may see."""
     if isinstance(viewer, Reader):
+        if viewer.reads_open:
+            return Q(visibility=Visibility.PUBLIC, gate=Gate.NONE)
         return Q() if viewer.reads_all else visible_to(viewer.user)
     mine = OrganizationMember.objects.filter(user_id=viewer.pk)
     organizations = mine.values("organization_id")
@@ -57,6 +61,8 @@ def visible_to(viewer: Viewer) -> Q:
 def readable_by(viewer: Viewer) -> Q:
     """Return the filter of the repos whose files a viewer may have."""
     if isinstance(viewer, Reader):
+        if viewer.reads_open:
+            return visible_to(viewer)
         return Q() if viewer.reads_all else readable_by(viewer.user)
     accepted = AccessRequest.objects.filter(user_id=viewer.pk, state=AccessState.ACCEPTED)
     open_to_me = Q(gate="") | Q(pk__in=accepted.values("repo_id"))

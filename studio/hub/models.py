@@ -268,6 +268,7 @@ class BlobReport(models.Model):
 
 # Their tables are the hub's too.
 from studio.hub.catalogue.models import CatalogueEntry, Like, RepoLabel  # noqa: E402
+from studio.hub.node_share.models import SharedRepo  # noqa: E402
 from studio.hub.viewer.models import BlobStatistics  # noqa: E402
 from studio.hub.xet.models import AnnouncedChunk, XetFile, XetFileXorb, Xorb  # noqa: E402
 
@@ -291,6 +292,7 @@ __all__ = [
     "Repo",
     "RepoLabel",
     "Role",
+    "SharedRepo",
     "Visibility",
     "XetFile",
     "XetFileXorb",

@@ -12,6 +12,7 @@ from studio.accounts.authentication import (
     BrowserSessionAuthentication,
     PersonalTokenAuthentication,
 )
+from studio.compute.authentication import NodeAuth, NodeTokenAuthentication
 from studio.core.errors import Forbidden, StudioError
 from studio.core.permissions import SignedInWithScope
 from studio.hub.access import Reader, check_may_read
@@ -22,7 +23,7 @@ from studio.jobs.authentication import RunAuth, RunTokenAuthentication
 
 
 class HubDoor(SignedInWithScope):
-    """People by session or token; runs too, which each view holds to what a run may do."""
+    """People by session or token; nodes, which read; and runs, which each view holds to its own."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         """Let a live run in, and people by their scope."""
@@ -37,6 +38,7 @@ class HubApi(APIView):
     schema = None
     authentication_classes = [
         RunTokenAuthentication,
+        NodeTokenAuthentication,
         PersonalTokenAuthentication,
         BrowserSessionAuthentication,
     ]
@@ -64,6 +66,8 @@ class HubApi(APIView):
     def reader(self) -> Reader:
         """Return on whose behalf the request reads; a server of the platform's reads everything."""
         auth = self.request.auth
+        if isinstance(auth, NodeAuth):
+            return Reader(get_caller(self.request), reads_open=True)
         is_platform = isinstance(auth, RunAuth) and auth.run.job.is_platform
         return Reader(get_caller(self.request), reads_all=is_platform)
 
@@ -80,6 +84,16 @@ class HubApi(APIView):
     def find_commit(self, kind: str, namespace: str, name: str, revision: str) -> Commit:
         """Return the commit of the address."""
         return get_commit(self.find_repo(kind, namespace, name), revision)
+
+    def refuse_readers(self) -> None:
+        """Let pass who may write as far as their token goes, for what is asked by GET.
+
+        Raises:
+            Forbidden: the token is for reading.
+        """
+        auth: Any = self.request.auth
+        if auth is not None and not isinstance(auth, RunAuth) and not auth.allows("write"):
+            raise Forbidden("This token may only read: make one with the scope `write`.")
 
     def refuse_runs(self) -> None:
         """Let pass people only: a run changes files of its own repo and nothing else.

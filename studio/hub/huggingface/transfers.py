@@ -52,6 +52,7 @@ class XetTokenApi(HubApi):
     ) -> Response:
         repo = self.find_repo(kind, namespace, name)
         if action == "write":
+            self.refuse_readers()
             self.check_run_may_write(kind, repo.repo_id)
             check_may_write(get_caller(request), repo)
         else:

@@ -19,7 +19,7 @@ def hub_dir(settings, tmp_path):
 @pytest.fixture
 def hub(django_db_serialized_rollback, transactional_db, settings):
     """Address of a running hub; rows that migrations made are there in each test."""
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    settings.ALLOWED_HOSTS = ["127.0.0.1", "testserver"]
     # Clients remember a hub's chunks by its address and its name, which the key makes: a later
     # test's hub at a port that comes again is another.
     settings.SECRET_KEY = secrets.token_hex()

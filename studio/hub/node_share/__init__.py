@@ -1,0 +1,1 @@
+"""Which repos every node lays out under /share, for the machines and jobs on it to read."""
