@@ -26,7 +26,7 @@ from workers.studio_client import StudioClient
 log = structlog.get_logger()
 
 REPORT_EVERY_S = 10.0
-SHRINK_EVERY_S = 600.0
+SHRINK_EVERY_S = 60.0
 TRY_AGAIN_S = 60.0
 _SPARE_BYTES = GIB  # what a fetch leaves free on the disk
 T = TypeVar("T")

@@ -65,6 +65,12 @@ export const queries = {
       queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Node>>("/api/nodes/", {}, signal)),
       refetchInterval: 5000,
     }),
+  nodeShare: () =>
+    queryOptions({
+      queryKey: ["node-share"],
+      queryFn: async ({ signal }) =>
+        rowsOf(await get<Rows<S.SharedRepo>>("/api/node-share/", {}, signal)),
+    }),
   deployments: () =>
     queryOptions({
       queryKey: ["deployments"],

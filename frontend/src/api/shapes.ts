@@ -42,6 +42,7 @@ export type StatementLine = Schemas["StatementLineOutput"];
 
 export type Flavor = Schemas["FlavorOutput"];
 export type Node = Schemas["NodeOutput"];
+export type SharedRepo = Schemas["SharedRepoOutput"];
 
 export type Repo = Schemas["RepoOutput"];
 export type RepoDetail = Schemas["RepoDetailOutput"];

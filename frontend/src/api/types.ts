@@ -993,6 +993,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/node-share/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["node_share_list"];
+        put?: never;
+        post: operations["node_share_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/node-share/{kind}/{namespace}/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["node_share_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/nodes/": {
         parameters: {
             query?: never;
@@ -2353,7 +2385,31 @@ export interface components {
             devices: components["schemas"]["NodeDevice"][];
             version: string;
             num_running: number;
+            /** @description What its cache of models and datasets holds. */
+            cache_bytes: number;
+            /** @description 0 until it has said so. */
+            cache_limit_bytes: number;
+            /** @description How far each repo of its /share is. */
+            share: components["schemas"]["NodeShareState"][];
         };
+        NodeShareState: {
+            kind: components["schemas"]["RepoKindEnum"];
+            /** @description namespace/name */
+            repo: string;
+            revision: string;
+            state: components["schemas"]["NodeShareStateStateEnum"];
+            bytes_done: number;
+            bytes_total: number;
+            message: string;
+        };
+        /**
+         * @description * `waiting` - waiting
+         *     * `fetching` - fetching
+         *     * `ready` - ready
+         *     * `failed` - failed
+         * @enum {string}
+         */
+        NodeShareStateStateEnum: "waiting" | "fetching" | "ready" | "failed";
         /** @enum {unknown} */
         NullEnum: null;
         OrganizationDetailOutput: {
@@ -2815,6 +2871,28 @@ export interface components {
          * @enum {string}
          */
         ScopesEnum: "read" | "write" | "chat" | "admin";
+        SharedRepoInputRequest: {
+            kind: components["schemas"]["RepoKindEnum"];
+            /** @description namespace/name */
+            repo: string;
+            /** @default main */
+            revision: string;
+        };
+        SharedRepoOutput: {
+            kind: components["schemas"]["RepoKindEnum"];
+            /** @description namespace/name */
+            repo: string;
+            /** @description Where machines and jobs find it. */
+            path: string;
+            /** @description The branch, tag or commit that is followed. */
+            revision: string;
+            /** @description Blank where there is none any more. */
+            sha: string;
+            size_bytes: number;
+            chosen_by: string;
+            /** Format: date-time */
+            chosen_at: string;
+        };
         SigninLinkOutput: {
             /** Format: uri */
             url: string;
@@ -5780,6 +5858,97 @@ export interface operations {
                 "application/json": components["schemas"]["PasswordInputRequest"];
             };
         };
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_share_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedRepoOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_share_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SharedRepoInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SharedRepoOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_share_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description No response body */
             204: {

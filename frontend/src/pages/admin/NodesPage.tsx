@@ -1,16 +1,32 @@
 // The machines that do the work, and whether each still speaks.
 
+import { Progress } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { queries } from "../../api/queries";
 import type { Node } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { DriveHealthPanel } from "./DriveHealthPanel";
-import { DataTable } from "../../widgets/DataTable";
+import { SharePanel } from "./SharePanel";
+
+function Meter({ value, most, said }: { value: number; most: number; said: string }) {
+  return (
+    <div style={{ minWidth: 120 }}>
+      <Progress
+        percent={Math.min(100, (100 * value) / most)}
+        showInfo={false}
+        size="small"
+        aria-label={said}
+      />
+      <div className="muted small num">{said}</div>
+    </div>
+  );
+}
 
 export function NodesPage() {
   const { text, format } = useWords();
@@ -68,6 +84,21 @@ export function NodesPage() {
                   className: "num",
                   render: (_, node) => format.bytes(node.disk_free_bytes),
                 },
+                {
+                  title: col.cache,
+                  key: "cache",
+                  render: (_, node) =>
+                    node.cache_limit_bytes > 0 && (
+                      <Meter
+                        value={node.cache_bytes}
+                        most={node.cache_limit_bytes}
+                        said={words.cache(
+                          format.bytes(node.cache_bytes),
+                          format.bytes(node.cache_limit_bytes),
+                        )}
+                      />
+                    ),
+                },
                 { title: col.running, dataIndex: "num_running", align: "right", className: "num" },
                 { title: col.version, dataIndex: "version", className: "mono" },
                 {
@@ -81,6 +112,7 @@ export function NodesPage() {
           )}
         </Loaded>
       </div>
+      <SharePanel nodes={nodes.data ?? []} />
       <DriveHealthPanel />
     </div>
   );
