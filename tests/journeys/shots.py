@@ -27,9 +27,10 @@ LOOKS = {
 def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
     """Name every page worth a picture, with the things this studio really has."""
 
-    def first(path: str) -> str | None:
-        rows = context.request.get(url + path).json().get("results", [])
-        return rows[0]["id"] if rows else None
+    def first(path: str, field: str = "id") -> str | None:
+        answer = context.request.get(url + path).json()
+        rows = answer.get("results", []) if isinstance(answer, dict) else answer
+        return rows[0][field] if rows else None
 
     job = first("/api/jobs/?page_size=1")
     ended = first("/api/jobs/?status=succeeded&page_size=1")
@@ -37,6 +38,8 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
     base = first("/api/hub/repos/?kind=model&role=base")
     adapter = first("/api/hub/repos/?kind=model&role=adapter")
     dataset = first("/api/hub/repos/?kind=dataset")
+    organization = first("/api/organizations/", "name")
+    project = first("/api/labelling/projects/")
     talk = first("/api/playground/conversations/?page_size=1")
     pages = {
         "home": "/",
@@ -58,9 +61,18 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
         "datasets": "/datasets",
         "dataset": f"/datasets/{dataset}" if dataset else None,
         "dataset-report": f"/datasets/{dataset}?tab=report" if dataset else None,
+        "dataset-rows": f"/datasets/{dataset}?tab=rows" if dataset else None,
+        "dataset-files": f"/datasets/{dataset}?tab=files" if dataset else None,
         "dataset-new": "/datasets/new",
+        "drive": "/drive",
+        "drive-trash": "/drive?view=trash",
+        "drive-links": "/drive?view=shares",
+        "organizations": "/organizations",
+        "organization": f"/organizations/{organization}" if organization else None,
         "labelling": "/labelling",
         "labelling-new": "/labelling/new",
+        "labelling-project": f"/labelling/{project}" if project else None,
+        "labelling-work": f"/labelling/{project}/work" if project else None,
         "playground": "/playground",
         "conversation": f"/playground/{talk}" if talk else None,
         "points": "/points",
@@ -76,7 +88,7 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
 def take(page: Page, url: str, path: str, to: Path) -> None:
     """Open one address, let it settle, and take its picture."""
     page.goto(url + path)
-    page.wait_for_selector("h1", state="attached")
+    page.wait_for_selector("h1, h2", state="attached")
     expect(page.locator("[aria-busy=true]")).to_have_count(0, timeout=15_000)
     page.wait_for_timeout(700)
     page.screenshot(path=to)

@@ -86,6 +86,7 @@ export function EntryTable(props: Props) {
       {/* Not the kit's own scrolling: it would draw the boxes to choose by a second time, hidden. */}
       <Table<DriveEntry>
         rowKey="path"
+        size="small"
         dataSource={[...props.entries]}
         onChange={onChange}
         pagination={
@@ -126,7 +127,7 @@ export function EntryTable(props: Props) {
             key: "size",
             title: words.col.size,
             align: "right",
-            className: "num",
+            className: "num nowrap",
             sorter: !isFound,
             sortOrder: order("size"),
             render: (_, entry) => (entry.kind === "file" ? format.bytes(entry.size_bytes) : ""),
@@ -134,6 +135,8 @@ export function EntryTable(props: Props) {
           {
             key: "modified",
             title: words.col.modified,
+            className: "nowrap",
+            responsive: ["md"],
             sorter: !isFound,
             sortOrder: order("modified"),
             render: (_, entry) => <RelativeTime iso={entry.modified_at} />,
@@ -141,6 +144,7 @@ export function EntryTable(props: Props) {
           {
             key: "actions",
             align: "right",
+            width: 56,
             title: <span className="visually-hidden">{words.col.actions}</span>,
             render: (_, entry) => <EntryMenu entry={entry} onAct={props.onAct} />,
           },
