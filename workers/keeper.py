@@ -44,6 +44,7 @@ class Keeper:
         self._client = client
         self._wanted: list[ShareOrder] | None = None  # None until the studio has said
         self._states: dict[ShareOrder, ShareState] = {}
+        self._fetching: ShareOrder | None = None
         self._usage = Usage(0, 0, 0)
         self._news = asyncio.Event()
 
@@ -110,10 +111,13 @@ class Keeper:
             self._note(order, ShareProgress.WAITING, message=message)
             return
         self._note(order, ShareProgress.FETCHING)
+        self._fetching = order
         try:
             snapshot = await _in_daemon(lambda: self._download(order))
+            self._fetching = None
             self._share.lay_out(order, snapshot)
         except Exception as error:  # of any kind a client raises: the other repos are wanted still
+            self._fetching = None
             log.warning("share_fetch_failed", repo=order.repo, error=str(error))
             said = " ".join(str(error).split())[:400]
             self._note(order, ShareProgress.FAILED, message=f"It cannot be fetched: {said}")
@@ -145,7 +149,8 @@ class Keeper:
                 super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
 
             def display(self, *args: Any, **kwargs: Any) -> None:
-                if self._counts_bytes:
+                # A bar that a failed fetch left behind draws itself once more when it is collected.
+                if self._counts_bytes and keeper._fetching == order:
                     keeper._note(order, ShareProgress.FETCHING, bytes_done=int(self.n))
 
         return _Bar

@@ -11,10 +11,11 @@ from engine.specs.messages import check_row
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.hub.access import check_may_write
+from studio.hub.blobs import store_blob
 from studio.hub.content import open_blob
 from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.reports import get_data_file, iter_rows, read_report
-from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
 
 DATA_FILE = "train.jsonl"
 _SPOOL_BYTES = 8 * 2**20

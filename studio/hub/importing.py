@@ -6,9 +6,10 @@ from pathlib import Path
 
 from studio.accounts.models import User
 from studio.core.errors import BadInput
+from studio.hub.blobs import store_blob
 from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.names import split_repo_id
-from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
 
 Tell = Callable[[str, int], None]
 """Is told a file's path, and each time how many more of its bytes are in."""

@@ -22,8 +22,8 @@ from django.core import signing
 from studio.accounts.models import User
 from studio.core.errors import BadInput, Conflict, StudioError
 from studio.hub.access import readable_by
+from studio.hub.blobs import LARGE_BYTES
 from studio.hub.models import Blob, BlobClaim, CommitFile, Repo
-from studio.hub.services import LARGE_BYTES
 from studio.hub.storage import check_room, sync_file
 from studio.hub.xet.ingest import ingest
 from studio.hub.xet.services import register_file

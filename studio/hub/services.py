@@ -6,9 +6,7 @@ that of two commits at once neither is lost.
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -26,12 +24,7 @@ from studio.hub.names import check_path, check_repo_name
 from studio.hub.places import find_place, forget_old_name
 from studio.hub.refs import MAIN, get_branch_head, lock_repo
 from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_report
-from studio.hub.storage import get_store, measure, stage
-from studio.hub.xet.ingest import ingest
-from studio.hub.xet.services import register_file
 
-LARGE_BYTES = 2**20
-"""From here on a file is kept as chunks, and clients send it by Xet or LFS."""
 MAX_FILE_BYTES = 64 * 2**20
 """The largest file that a commit itself may carry."""
 _MOST_FILES = 20_000
@@ -67,37 +60,6 @@ class Words:
     description: str = ""
     parent_sha: str = ""
     """The head that the author saw: if it has moved, the commit is refused. Empty asks nothing."""
-
-
-def store_blob(*, source: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> Blob:
-    """Keep some bytes and return what they are called; the same bytes are kept once.
-
-    A large file is kept as chunks, of which only those are stored that are not here yet.
-
-    Raises:
-        DiskFull: there is no room.
-    """
-    if measure(source) >= LARGE_BYTES:
-        return register_file(by=None, file=ingest(source, on_bytes=on_bytes))
-    staged = stage(source, on_bytes=on_bytes)
-    try:
-        with transaction.atomic():
-            blob, made = Blob.objects.select_for_update().get_or_create(
-                sha256=staged.sha256,
-                defaults={"git_oid": staged.git_oid, "size_bytes": staged.size_bytes},
-            )
-            if not made:
-                blob.stored_at = timezone.now()
-            if not made and blob.xet_id is None:
-                # A sweep may have found the bytes without a row and not known what they are.
-                blob.git_oid, blob.size_bytes = staged.git_oid, staged.size_bytes
-            if not made:
-                blob.save(update_fields=["stored_at", "git_oid", "size_bytes"])
-            if blob.xet_id is None:
-                get_store().place(staged.sha256, staged.path)
-    finally:
-        staged.path.unlink(missing_ok=True)
-    return blob
 
 
 def create_repo(

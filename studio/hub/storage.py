@@ -4,11 +4,12 @@
 `studio.hub.storage_s3` a bucket. A shelf is one kind of objects: whole files, or xorbs.
 """
 
+import ctypes
 import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -19,6 +20,7 @@ from django.conf import settings
 
 from studio.core.errors import StudioError
 
+_LIBC = ctypes.CDLL(None, use_errno=True)
 Shelf = Literal["blobs", "xorbs"]
 _PIECE_BYTES = 2**20
 _STAGED = "staged"
@@ -60,6 +62,9 @@ class ObjectStore(Protocol):
     def place(self, name: str, staged: Path) -> None:
         """Give a staged file its name; where the object is there already, drop the copy."""
 
+    def place_many(self, staged: Mapping[str, Path]) -> None:
+        """Give files their names that nobody has synced yet; all are safe when this returns."""
+
     def exists(self, name: str) -> bool:
         """Say whether an object is there."""
 
@@ -95,15 +100,16 @@ class LocalObjects:
 
     def place(self, name: str, staged: Path) -> None:
         """Give a staged file its name; where the object is there already, drop the copy."""
-        path = self._path(name)
-        if path.exists() and path.stat().st_size == staged.stat().st_size:
-            staged.unlink(missing_ok=True)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A proxy that sends files is another user of this machine.
-        staged.chmod(0o644 if settings.HUB_ACCEL else 0o640)
-        staged.replace(path)
-        _sync_folder(path.parent)
+        if path := self._name(name, staged):
+            _sync_folder(path.parent)
+
+    def place_many(self, staged: Mapping[str, Path]) -> None:
+        """Give files their names that nobody has synced yet; all are safe when this returns."""
+        self._root.mkdir(parents=True, exist_ok=True)
+        _sync_disk(self._root)  # the bytes, before a name says that they are there
+        for name, path in staged.items():
+            self._name(name, path)
+        _sync_disk(self._root)
 
     def exists(self, name: str) -> bool:
         """Say whether an object is there."""
@@ -145,6 +151,17 @@ class LocalObjects:
         """Return the file that is the object."""
         return self._path(name)
 
+    def _name(self, name: str, staged: Path) -> Path | None:
+        """Move a staged file under its name, and return it; None where the object is there."""
+        path = self._path(name)
+        if path.exists() and path.stat().st_size == staged.stat().st_size:
+            staged.unlink(missing_ok=True)
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A proxy that sends files is another user of this machine.
+        staged.chmod(0o644 if settings.HUB_ACCEL else 0o640)
+        return staged.replace(path)
+
     def _path(self, name: str) -> Path:
         assert len(name) == 64 and name.isalnum(), "an object's name is a hash"
         return self._root / name[:2] / name[2:4] / name
@@ -159,8 +176,12 @@ def get_store(shelf: Shelf = "blobs") -> ObjectStore:
     return _open_local(Path(settings.HUB_DIR) / shelf)
 
 
-def stage(source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None) -> StagedBlob:
+def stage(
+    source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None, is_synced: bool = True
+) -> StagedBlob:
     """Copy a seekable source to this machine's disk; `on_bytes` is told each piece's size.
+
+    Where `is_synced` is false, the disk may still lose it: `ObjectStore.place_many` sees to that.
 
     Raises:
         DiskFull: it would not fit.
@@ -177,7 +198,8 @@ def stage(source: BinaryIO, *, on_bytes: Callable[[int], None] | None = None) ->
                 file.write(piece)
                 if on_bytes:
                     on_bytes(len(piece))
-            sync_file(file)
+            if is_synced:
+                sync_file(file)
         _check_size(path, size_bytes)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -240,6 +262,16 @@ def _check_size(path: Path, size_bytes: int) -> None:
     kept = path.stat().st_size
     if kept != size_bytes:
         raise StorageFault(f"{size_bytes} bytes were to be stored and {kept} are there.")
+
+
+def _sync_disk(folder: Path) -> None:
+    """Wait until all that was written to the folder's disk is on it."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if _LIBC.syncfs(handle):  # Python has `sync` of all disks only
+            raise OSError(ctypes.get_errno(), "The disk did not keep what was written.")
+    finally:
+        os.close(handle)
 
 
 def _sync_folder(folder: Path) -> None:

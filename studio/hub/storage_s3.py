@@ -4,7 +4,8 @@ Objects come from this machine's staging folder, so a broken upload leaves nothi
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,8 +18,10 @@ from studio.hub.storage import Shelf, StoredObject
 
 _AWAY = {"404", "NoSuchKey", "NotFound"}
 _BUFFER_BYTES = 2**20
+_UPLOADS_AT_ONCE = 16
 # Every byte is hashed by the hub itself; some storages know none of S3's newer checksums.
 _CONFIG = Config(
+    max_pool_connections=_UPLOADS_AT_ONCE,
     retries={"max_attempts": 5, "mode": "standard"},
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
@@ -37,6 +40,11 @@ class S3Objects:
         if self._measure(name) != staged.stat().st_size:
             self._client.upload_file(str(staged), self._bucket, self._key(name))
         staged.unlink(missing_ok=True)
+
+    def place_many(self, staged: Mapping[str, Path]) -> None:
+        """Upload many staged files, several at a time."""
+        with ThreadPoolExecutor(_UPLOADS_AT_ONCE) as pool:
+            list(pool.map(self.place, staged.keys(), staged.values()))
 
     def exists(self, name: str) -> bool:
         """Say whether an object is there."""

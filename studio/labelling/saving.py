@@ -17,6 +17,7 @@ from studio.accounts.models import User
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict
 from studio.hub.access import check_may_write
+from studio.hub.blobs import store_blob
 from studio.hub.content import open_blob
 from studio.hub.models import Blob, Commit, CommitFile, Kind, Visibility
 from studio.hub.reports import get_report
@@ -26,7 +27,6 @@ from studio.hub.services import (
     Words,
     commit_files,
     create_repo,
-    store_blob,
 )
 from studio.labelling.models import Project
 from studio.labelling.results import (

@@ -29,7 +29,7 @@ from studio.hub.lfs import goes_before_commit
 from studio.hub.models import Commit, Kind, Repo, Visibility
 from studio.hub.names import check_path
 from studio.hub.refs import MAIN, get_branch_head
-from studio.hub.selectors import get_commit, get_file, list_files, list_history
+from studio.hub.selectors import find_etags, get_commit, get_file, list_files, list_history
 from studio.hub.serializers import PreuploadInput
 from studio.hub.services import (
     RepoName,
@@ -160,8 +160,8 @@ class PreuploadApi(HubApi):
         self.check_run_may_write(kind, f"{namespace}/{name}")
         repo = self.find_repo(kind, namespace, name)
         head = get_branch_head(repo, _read_branch(revision))
-        known = {file.path: file.blob.etag for file in list_files(head)}
         wish = read_input(PreuploadInput, _body(request))
+        known = find_etags(head, [file["path"] for file in wish["files"]])
         answers = []
         for file in wish["files"]:
             path = check_path(file["path"])

@@ -1,7 +1,7 @@
 """Reads a commit as Hugging Face clients send it: JSON lines, a header first, files in base64.
 
 One line is in memory at a time, and of a large file once as base64 and once as bytes; all else in a
-line is short. Each file is safe on disk before the next line is read.
+line is short. Small files wait in memory, 16 MiB of them, and then become safe on disk together.
 """
 
 import binascii
@@ -14,12 +14,15 @@ from django.http import HttpRequest
 
 from studio.accounts.models import User
 from studio.core.errors import BadInput, TooBig
+from studio.hub.blobs import LARGE_BYTES, store_blob, store_small_blobs
 from studio.hub.lfs import find_committable
 from studio.hub.models import Blob
 from studio.hub.names import check_path
-from studio.hub.services import MAX_FILE_BYTES, Changes, Words, store_blob
+from studio.hub.services import MAX_FILE_BYTES, Changes, Words
 
 MAX_COMMIT_BYTES = 2**30
+_BATCH_BYTES = 16 * 2**20
+_BATCH_FILES = 500
 _MAX_LINE_BYTES = MAX_FILE_BYTES * 4 // 3 + 2**16
 # Parsed JSON takes up to 25 times its length (lists in a list), so a file's base64 stays out of it.
 _MAX_JSON_BYTES = 16 * 2**20
@@ -53,6 +56,7 @@ def read_commit(request: HttpRequest, by: User) -> tuple[Changes, Words]:
     """
     _check_length(request)
     changes, words = Changes(), None
+    small = _SmallFiles(changes)
     number = 0
     while line := request.readline(_MAX_LINE_BYTES + 1):
         number += 1
@@ -64,7 +68,8 @@ def read_commit(request: HttpRequest, by: User) -> tuple[Changes, Words]:
         if key == "header":
             words = _read_words(value)
         else:
-            _take(by, changes, key, value, number)
+            _take(by, changes, small, (key, value, number))
+    small.store()
     if words is None:
         raise BadInput("The commit has no header line; send one with a summary first.")
     return changes, words
@@ -123,13 +128,48 @@ def _clean(text: Any) -> str:
     )
 
 
-def _take(by: User, changes: Changes, key: str, value: dict[str, Any], number: int) -> None:
+class _SmallFiles:
+    """Files of a commit that wait to be stored together."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._waiting: dict[str, bytes] = {}
+        self._num_bytes = 0
+
+    def add(self, path: str, content: bytes) -> None:
+        """Take a file."""
+        self._num_bytes += len(content)
+        self._waiting[path] = content
+        if self._num_bytes >= _BATCH_BYTES or len(self._waiting) >= _BATCH_FILES:
+            self.store()
+
+    def forget(self, path: str) -> None:
+        """Leave a file out: another of its path came later."""
+        self._num_bytes -= len(self._waiting.pop(path, b""))
+
+    def store(self) -> None:
+        """Store what waits."""
+        blobs = store_small_blobs([BytesIO(content) for content in self._waiting.values()])
+        self._changes.added.update(zip(self._waiting, blobs, strict=True))
+        self._waiting, self._num_bytes = {}, 0
+
+
+_Operation = tuple[str, dict[str, Any], int]
+
+
+def _take(by: User, changes: Changes, small: _SmallFiles, operation: _Operation) -> None:
+    key, value, number = operation
     path = value.get("path")
     if not isinstance(path, str):
         raise BadInput(f"line {number}: path is missing.", field="path", code="bad_commit")
     check_path(path.rstrip("/") if key == "deletedFolder" else path)
+    small.forget(path)
     if key == "file":
-        changes.added[path] = store_blob(source=BytesIO(_decode(value, number)))
+        content = _decode(value, number)
+        if len(content) < LARGE_BYTES:
+            small.add(path, content)
+        else:
+            changes.added[path] = store_blob(source=BytesIO(content))
     elif key == "deletedFile":
         changes.deleted_files.add(path)
     elif key == "deletedFolder":

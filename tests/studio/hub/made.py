@@ -4,8 +4,9 @@ import io
 import json
 
 from studio.accounts.models import User
+from studio.hub.blobs import store_blob
 from studio.hub.models import Blob, Commit, Kind, Repo, Visibility
-from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
 
 
 def make_row(question: str = "q", answer: str = "a", **fields: object) -> str:

@@ -15,9 +15,9 @@ from django.utils import timezone
 from huggingface_hub import hf_hub_download
 
 from studio.hub import storage
+from studio.hub.blobs import store_blob, store_small_blobs
 from studio.hub.content import open_blob
 from studio.hub.models import AnnouncedChunk, Blob, BlobClaim, XetFile, Xorb
-from studio.hub.services import store_blob
 from studio.hub.storage import DiskFull, get_store, stage
 from studio.hub.sweeping import sweep_hub
 from studio.hub.xet.services import KEPT_DAYS
@@ -164,7 +164,7 @@ def test_what_never_arrived_is_swept_after_a_day(hub_dir):
 @pytest.mark.django_db
 def test_a_file_that_turned_into_chunks_leaves_no_double(monkeypatch):
     content = make_bytes(2 * MIB)
-    monkeypatch.setattr("studio.hub.services.LARGE_BYTES", 10 * MIB)
+    monkeypatch.setattr("studio.hub.blobs.LARGE_BYTES", 10 * MIB)
     blob = store_blob(source=io.BytesIO(content))
     assert blob.xet is None and get_store().exists(blob.pk)
     monkeypatch.undo()
@@ -175,6 +175,38 @@ def test_a_file_that_turned_into_chunks_leaves_no_double(monkeypatch):
     )
     sweep_hub(spared_days=-1)
     assert not get_store().exists(blob.pk)
+
+
+@pytest.mark.django_db
+def test_many_small_files_are_kept_together_each_once(either_storage, hub_dir):
+    known = store_blob(source=io.BytesIO(make_bytes(100, seed=0)))
+    Blob.objects.filter(pk=known.pk).update(
+        stored_at=timezone.now() - timedelta(days=9), git_oid=""
+    )
+    contents = [make_bytes(100, seed=number % 40) for number in range(50)]
+    blobs = store_small_blobs([io.BytesIO(content) for content in contents])
+    assert [get_store().read(blob.pk, 0, 200) for blob in blobs] == contents
+    assert Blob.objects.count() == 40 and len({blob.pk for blob in blobs}) == 40
+    known.refresh_from_db()
+    assert known.git_oid and known.stored_at > timezone.now() - timedelta(hours=1)
+    assert not list((hub_dir / "blobs" / "staged").iterdir())
+
+
+@pytest.mark.django_db
+def test_of_many_small_files_none_is_kept_where_one_does_not_fit(monkeypatch, hub_dir):
+    real = storage.check_room
+    num_asked = []
+
+    def check_room(num_bytes: int) -> None:
+        num_asked.append(num_bytes)
+        if len(num_asked) == 12:
+            monkeypatch.setattr(storage, "_SPARED_BYTES", 2**60)
+        real(num_bytes)
+
+    monkeypatch.setattr(storage, "check_room", check_room)
+    with pytest.raises(DiskFull):
+        store_small_blobs([io.BytesIO(b"%d" % number) for number in range(20)])
+    assert not Blob.objects.exists() and not [p for p in hub_dir.rglob("*") if p.is_file()]
 
 
 @pytest.mark.django_db

@@ -5,8 +5,9 @@ import json
 import struct
 
 from studio.accounts.models import User
+from studio.hub.blobs import store_blob
 from studio.hub.models import Commit, Repo
-from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
 from tests.factories import make_user
 
 CONFIG = {

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from studio.accounts.models import User
+from studio.hub.blobs import store_blob
 from studio.hub.models import Commit, Repo, Visibility
-from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo, store_blob
+from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
 from studio.serving.models import Deployment, DeploymentStatus
 from studio.serving.services import get_server_token
 from tests.studio.asgi import run_app
