@@ -132,7 +132,7 @@ def find_etags(commit: Commit | None, paths: list[str]) -> dict[str, str]:
     """Return what clients compare of those paths that a commit has."""
     if commit is None:
         return {}
-    etags = {}
+    etags: dict[str, str] = {}
     for at in range(0, len(paths), _PATHS_AT_ONCE):  # a statement takes so many values at most
         asked = paths[at : at + _PATHS_AT_ONCE]
         found = commit.files.filter(path__in=asked).select_related("blob")

@@ -6,6 +6,7 @@ The pictures land in screenshots/ (not in git). Not a test: it judges nothing.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -24,65 +25,71 @@ LOOKS = {
 }
 
 
+PAGES = {
+    "home": "/",
+    "jobs": "/jobs",
+    "job": "/jobs/{job}",
+    "job-log": "/jobs/{job}?tab=log",
+    "job-ended": "/jobs/{ended}",
+    "job-ended-log": "/jobs/{ended}?tab=log",
+    "job-samples": "/jobs/{ended}?tab=samples",
+    "job-artifacts": "/jobs/{ended}?tab=artifacts",
+    "job-spec": "/jobs/{ended}?tab=spec",
+    "job-runs": "/jobs/{ended}?tab=runs",
+    "job-failed": "/jobs/{failed}",
+    "launch": "/launch?model={base}&dataset={dataset}",
+    "models": "/models",
+    "model": "/models/{base}",
+    "adapter": "/models/{adapter}",
+    "adapter-provenance": "/models/{adapter}?tab=provenance",
+    "datasets": "/datasets",
+    "dataset": "/datasets/{dataset}",
+    "dataset-report": "/datasets/{dataset}?tab=report",
+    "dataset-rows": "/datasets/{dataset}?tab=rows",
+    "dataset-files": "/datasets/{dataset}?tab=files",
+    "dataset-new": "/datasets/new",
+    "drive": "/drive",
+    "drive-trash": "/drive?view=trash",
+    "drive-links": "/drive?view=shares",
+    "organizations": "/organizations",
+    "organization": "/organizations/{organization}",
+    "labelling": "/labelling",
+    "labelling-new": "/labelling/new",
+    "labelling-project": "/labelling/{project}",
+    "labelling-work": "/labelling/{project}/work",
+    "playground": "/playground",
+    "conversation": "/playground/{talk}",
+    "points": "/points",
+    "profile": "/profile",
+    "users": "/users",
+    "nodes": "/nodes",
+    "deployments": "/deployments",
+    "not-found": "/nowhere",
+}
+THINGS = {
+    "job": "/api/jobs/?page_size=1",
+    "ended": "/api/jobs/?status=succeeded&page_size=1",
+    "failed": "/api/jobs/?status=failed&page_size=1",
+    "base": "/api/hub/repos/?kind=model&role=base",
+    "adapter": "/api/hub/repos/?kind=model&role=adapter",
+    "dataset": "/api/hub/repos/?kind=dataset",
+    "organization": "/api/organizations/",
+    "project": "/api/labelling/projects/",
+    "talk": "/api/playground/conversations/?page_size=1",
+}
+
+
 def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
     """Name every page worth a picture, with the things this studio really has."""
 
-    def first(path: str, field: str = "id") -> str | None:
+    def first(path: str) -> str | None:
         answer = context.request.get(url + path).json()
         rows = answer.get("results", []) if isinstance(answer, dict) else answer
-        return rows[0][field] if rows else None
+        return (rows[0].get("id") or rows[0]["name"]) if rows else None
 
-    job = first("/api/jobs/?page_size=1")
-    ended = first("/api/jobs/?status=succeeded&page_size=1")
-    failed = first("/api/jobs/?status=failed&page_size=1")
-    base = first("/api/hub/repos/?kind=model&role=base")
-    adapter = first("/api/hub/repos/?kind=model&role=adapter")
-    dataset = first("/api/hub/repos/?kind=dataset")
-    organization = first("/api/organizations/", "name")
-    project = first("/api/labelling/projects/")
-    talk = first("/api/playground/conversations/?page_size=1")
-    pages = {
-        "home": "/",
-        "jobs": "/jobs",
-        "job": f"/jobs/{job}" if job else None,
-        "job-log": f"/jobs/{job}?tab=log" if job else None,
-        "job-ended": f"/jobs/{ended}" if ended else None,
-        "job-ended-log": f"/jobs/{ended}?tab=log" if ended else None,
-        "job-samples": f"/jobs/{ended}?tab=samples" if ended else None,
-        "job-artifacts": f"/jobs/{ended}?tab=artifacts" if ended else None,
-        "job-spec": f"/jobs/{ended}?tab=spec" if ended else None,
-        "job-runs": f"/jobs/{ended}?tab=runs" if ended else None,
-        "job-failed": f"/jobs/{failed}" if failed else None,
-        "launch": f"/launch?model={base}&dataset={dataset}",
-        "models": "/models",
-        "model": f"/models/{base}" if base else None,
-        "adapter": f"/models/{adapter}" if adapter else None,
-        "adapter-provenance": f"/models/{adapter}?tab=provenance" if adapter else None,
-        "datasets": "/datasets",
-        "dataset": f"/datasets/{dataset}" if dataset else None,
-        "dataset-report": f"/datasets/{dataset}?tab=report" if dataset else None,
-        "dataset-rows": f"/datasets/{dataset}?tab=rows" if dataset else None,
-        "dataset-files": f"/datasets/{dataset}?tab=files" if dataset else None,
-        "dataset-new": "/datasets/new",
-        "drive": "/drive",
-        "drive-trash": "/drive?view=trash",
-        "drive-links": "/drive?view=shares",
-        "organizations": "/organizations",
-        "organization": f"/organizations/{organization}" if organization else None,
-        "labelling": "/labelling",
-        "labelling-new": "/labelling/new",
-        "labelling-project": f"/labelling/{project}" if project else None,
-        "labelling-work": f"/labelling/{project}/work" if project else None,
-        "playground": "/playground",
-        "conversation": f"/playground/{talk}" if talk else None,
-        "points": "/points",
-        "profile": "/profile",
-        "users": "/users",
-        "nodes": "/nodes",
-        "deployments": "/deployments",
-        "not-found": "/nowhere",
-    }
-    return {name: path for name, path in pages.items() if path}
+    has = {thing: found for thing, path in THINGS.items() if (found := first(path))}
+    wanted = {name: re.findall(r"{(\w+)}", path) for name, path in PAGES.items()}
+    return {name: PAGES[name].format(**has) for name in PAGES if set(wanted[name]) <= set(has)}
 
 
 def take(page: Page, url: str, path: str, to: Path) -> None:
