@@ -5,7 +5,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.deletion import ProtectedError
 
 from studio.accounts.models import Membership, Organization, OrganizationMember, Role, User
-from studio.accounts.selectors import PLATFORM_USERNAME
+from studio.accounts.selectors import PLATFORM_USERNAME, lock_names
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, Forbidden, NotFound
 
@@ -55,6 +55,7 @@ def create_organization(
     """
     if not by.has_role(Role.OPERATOR):
         raise Forbidden("Operators make organizations: ask one.")
+    lock_names()
     taken = f"name: {name[:60]} is taken: pick another."
     if name.lower() == PLATFORM_USERNAME or User.objects.filter(username__iexact=name).exists():
         raise Conflict(taken, field="name", code="name_taken")

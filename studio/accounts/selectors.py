@@ -22,6 +22,11 @@ def get_platform_user() -> User:
     return user
 
 
+def lock_names() -> None:
+    """Let one name be given at a time: no constraint spans people and organizations."""
+    User.objects.select_for_update().filter(pk=get_platform_user().pk).first()
+
+
 def list_users(viewer: User, *, search: str = "") -> QuerySet[User]:
     """Return the people an operator may see, by name; the platform's own account is none.
 

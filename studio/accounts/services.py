@@ -13,7 +13,7 @@ from django.utils import timezone
 from studio.accounts.authentication import PREFIX
 from studio.accounts.models import Organization, PersonalToken, Role, SigninLink, User
 from studio.accounts.secret_hash import hash_secret, make_secret
-from studio.accounts.selectors import PLATFORM_USERNAME
+from studio.accounts.selectors import PLATFORM_USERNAME, lock_names
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, Forbidden
 
@@ -39,6 +39,7 @@ def create_user(
         ValidationError: a field holds what it may not, or the name or address is taken.
     """
     _check_administers(by)
+    lock_names()
     if username.lower() == PLATFORM_USERNAME:
         raise BadInput(
             "username: this is the studio's own account: pick another.", field="username"

@@ -15,6 +15,8 @@ CONFIG, ADAPTER_CONFIG = "config.json", "adapter_config.json"
 MAX_TEXT_BYTES = 2**20  # a card or a config that is longer is not read
 _SHORT = 300
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z(])|(?<=[\u3002\uff01\uff1f])")
+_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_MARKUP = re.compile(r"(?:\*\*|\*|`|\b__|\b_|~~)(\S|\S.*?\S)(?:\*\*|\*|`|__\b|_\b|~~)")
 
 ReadText = Callable[[str], str | None]
 """Returns a file of the repo as text, or None where there is none that is short and UTF-8."""
@@ -122,7 +124,7 @@ def _first_sentence(text: str) -> str:
             lines.append(plain)
         elif lines:
             break
-    paragraph = _text(" ".join(lines).replace("**", "").replace("`", ""))
+    paragraph = _text(_MARKUP.sub(r"\1", _LINK.sub(r"\1", " ".join(lines))))
     return _SENTENCE_END.split(paragraph, maxsplit=1)[0][:_SHORT]
 
 

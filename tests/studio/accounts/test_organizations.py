@@ -1,8 +1,15 @@
 """Organizations: who makes them, who runs them, what a stranger hears."""
 
-import pytest
+from concurrent.futures import ThreadPoolExecutor
 
-from studio.accounts.models import Organization, OrganizationMember
+import pytest
+from django.core.exceptions import ValidationError
+from django.db import connections
+
+from studio.accounts.models import Organization, OrganizationMember, User
+from studio.accounts.organizations import create_organization
+from studio.accounts.services import create_user
+from studio.core.errors import StudioError
 from studio.hub.models import Repo
 from tests.factories import make_user
 from tests.studio.hub.made import push
@@ -110,3 +117,24 @@ def test_a_list_of_many_takes_as_many_queries_as_of_one(
         client = api(olga)
         with django_assert_max_num_queries(8):
             assert client.get(path).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True, serialized_rollback=True)
+def test_a_name_goes_to_a_person_or_an_organization_and_never_to_both(olga, adam):
+    def make(what: str) -> str:
+        try:
+            if what == "user":
+                create_user(by=adam, username="camp-9")
+            else:
+                create_organization(by=olga, name="Camp-9")
+        except (StudioError, ValidationError):
+            return "refused"
+        finally:
+            connections.close_all()
+        return what
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(make, ["user", "organization"] * 4))
+    assert sorted(set(made)) in (["organization", "refused"], ["refused", "user"])
+    people = User.objects.filter(username__iexact="camp-9").count()
+    assert people + Organization.objects.filter(name__iexact="camp-9").count() == 1
