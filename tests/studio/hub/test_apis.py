@@ -148,7 +148,8 @@ def test_a_dataset_without_one_clear_file_says_so(api, alice):
 
 
 def test_a_base_shows_its_facts_and_the_adapters_one_may_see(api, alice, bob):
-    card = b"---\nlicense: mit\n---\n# Tiny\n\nA **first** [sentence](x.md)\nover `two` lines. And more.\n"
+    card = b"---\nlicense: mit\n---\n# Tiny\n\n"
+    card += b"A **first** [sentence](x.md)\nover `two` lines. And more.\n"
     push(bob, "bob/tiny", MODEL_FILES | {"README.md": card}, kind="model", visibility="public")
     adapter = dict(ADAPTER_FILES)
     adapter["athanor.json"] = json.dumps(
