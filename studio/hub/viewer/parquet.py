@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from studio.core.errors import BadInput
 from studio.hub.viewer.budget import MeteredFile
 from studio.hub.viewer.lines import Record
+from studio.hub.viewer.pages import ColumnPages
 
 _MAGIC = b"PAR1"
 _MOST_FOOTER = 32 * 2**20
@@ -66,10 +67,16 @@ class ParquetTable:
                 if offset >= length:
                     offset -= length
                     continue
-                self._check_pages(group)
-                for batch in self.parquet.iter_batches(
+                pages, num_read = self._open_pages(group), 0
+                batches = self.parquet.iter_batches(
                     _BATCH_ROWS, row_groups=[group], columns=columns, use_threads=False
-                ):
+                )
+                while True:
+                    num_read += _BATCH_ROWS
+                    for column in pages:
+                        column.look_ahead(num_read, _MOST_PAGE)
+                    if (batch := next(batches, None)) is None:
+                        break
                     if offset >= batch.num_rows:
                         offset -= batch.num_rows
                         continue
@@ -88,19 +95,18 @@ class ParquetTable:
                         _add(told.setdefault(chunk.path_in_schema, {"num_null": 0}), chunk)
         return told
 
-    def _check_pages(self, group: int) -> None:
-        """Refuse a group whose pages say that they unpack to more than we would hold."""
+    def _open_pages(self, group: int) -> list[ColumnPages]:
+        """Return the pages of a group's columns, so that none is unpacked that claims too much."""
         row_group = self.metadata.row_group(group)
-        for index in range(row_group.num_columns):
-            chunk = row_group.column(index)
-            starts = [chunk.data_page_offset]
-            if chunk.has_dictionary_page and chunk.dictionary_page_offset is not None:
-                starts.append(chunk.dictionary_page_offset)
-            for start in starts:
-                size = _read_page_size(self.file, start)
-                if size > _MOST_PAGE:
-                    name = chunk.path_in_schema
-                    raise _refusal(f"a page of its column {name} would unpack to {size} bytes")
+        schema = self.metadata.schema
+        return [
+            ColumnPages(
+                self.file,
+                row_group.column(index),
+                is_flat=schema.column(index).max_repetition_level == 0,
+            )
+            for index in range(row_group.num_columns)
+        ]
 
 
 def _add(told: dict[str, Any], chunk: Any) -> None:
@@ -125,26 +131,6 @@ def _check_footer(file: MeteredFile) -> None:
     if length > _MOST_FOOTER:
         raise _refusal(f"its footer has {length} bytes")
     file.seek(0)
-
-
-def _read_page_size(file: MeteredFile, start: int) -> int:
-    """Return the unpacked size that a page's header tells: field 2 of a compact Thrift struct."""
-    file.seek(start)
-    head = file.read(24) or b""
-    numbers, at = [], 0
-    for _ in range(2):  # 0x15: the next field, an i32; then its zigzag varint
-        if at >= len(head) or head[at] != 0x15:
-            raise _refusal("a page has no header")
-        value, shift, at = 0, 0, at + 1
-        while at < len(head) and shift < 35:
-            value |= (head[at] & 0x7F) << shift
-            shift, at = shift + 7, at + 1
-            if head[at - 1] < 0x80:
-                break
-        numbers.append((value >> 1) ^ -(value & 1))
-    if numbers[1] < 0:
-        raise _refusal("a page has a size below zero")
-    return numbers[1]
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from studio.hub.models import Blob, BlobStatistics
 from studio.hub.viewer import selectors
 from studio.hub.viewer.cells import show_cell
+from studio.hub.viewer.pages import BadPage, read_page_header
 from studio.hub.viewer.splits import list_configs
 from studio.hub.viewer.statistics import describe_columns
 from tests.studio.hub.made import push
@@ -187,6 +188,61 @@ def test_one_wrong_byte_never_breaks_the_viewer(monkeypatch, at, byte):
         selectors.read_page(Blob(), "x.parquet", offset=0, limit=5)
     except selectors.BadInput as error:
         assert error.code == "file_unreadable"
+
+
+def make_pages(rows: list[str], **options) -> bytes:
+    """Return one row group of many pages."""
+    options = {"compression": "zstd", "data_page_size": 64, "write_batch_size": 4} | options
+    return make_parquet(pa.table({"s": rows}), use_dictionary=False, **options)
+
+
+def test_a_later_page_that_would_fill_the_memory_is_refused_when_it_is_come_to(monkeypatch):
+    content = make_pages([f"row {n}" for n in range(100)] + ["\0" * (40 * 2**20)])
+    assert len(content) < 2**17
+    monkeypatch.setattr(selectors, "open_blob", lambda blob: io.BytesIO(content))
+    first = selectors.read_page(Blob(), "x.parquet", offset=0, limit=3)
+    assert [row.cells[0].text for row in first.rows] == ["row 0", "row 1", "row 2"]
+    with pytest.raises(selectors.BadInput, match="would unpack to"):
+        selectors.read_page(Blob(), "x.parquet", offset=99, limit=3)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_headers_tell_of_every_page(version, compression):
+    rows = [f"row {n}" for n in range(1000)]
+    content = make_pages(rows, data_page_version=version, compression=compression)
+    file = io.BytesIO(content)
+    chunk = pq.ParquetFile(file).metadata.row_group(0).column(0)
+    at, values, unpacked = chunk.data_page_offset, 0, 0
+    while at < chunk.data_page_offset + chunk.total_compressed_size:
+        page = read_page_header(file, at)
+        unpacked += page.data_start - at + page.unpacked_bytes
+        at, values = page.data_start + page.stored_bytes, values + page.num_values
+    assert (values, unpacked) == (1000, chunk.total_uncompressed_size)
+
+
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(changes=st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=4))
+def test_wrong_bytes_in_any_page_never_break_the_viewer(monkeypatch, changes):
+    content = bytearray(make_pages([f"row {n}" for n in range(60)], compression="none"))
+    for at, byte in changes:
+        content[at % len(content)] = byte
+    monkeypatch.setattr(selectors, "open_blob", lambda blob: io.BytesIO(bytes(content)))
+    try:
+        selectors.read_page(Blob(), "x.parquet", offset=50, limit=20)
+    except selectors.BadInput as error:
+        assert error.code == "file_unreadable"
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_a_header_or_are_refused(data):
+    try:
+        page = read_page_header(io.BytesIO(data), 0)
+    except BadPage:
+        return
+    assert page.unpacked_bytes >= 0 and page.stored_bytes >= 0 and page.num_values >= 0
 
 
 class SparseFile(io.RawIOBase):
