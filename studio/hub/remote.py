@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -52,7 +52,7 @@ class Source:
     kind: str
     repo_id: str
     revision: str
-    token: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
     files = []
     url = f"/api/{source.kind}s/{source.repo_id}/tree/{sha}?recursive=true"
     for _ in range(_MOST_PAGES):
-        entries, url = _get(client, url)
+        entries, further = _get(client, url)
         for entry in entries:
             if entry.get("type") != "file":
                 continue
@@ -172,8 +172,9 @@ def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
                     git_oid="" if lfs else str(entry.get("oid") or ""),
                 )
             )
-        if not url:
+        if not further:
             return files
+        url = further
         if len(files) > _MOST_FILES:
             break
     raise BadInput(f"source: it lists more than {_MOST_FILES} files.", field="source")
@@ -219,7 +220,7 @@ def _bring(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell) -> No
     while not path.exists() or _size_of(path) < file.size_bytes:
         try:
             return _fetch_rest(client, file, path, tell)
-        except httpx.TransportError as error:
+        except (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError) as error:
             if _size_of(path) > most:
                 pauses, most = iter(_PAUSES_S), _size_of(path)
             pause = next(pauses, None)
@@ -236,7 +237,7 @@ def _fetch_rest(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell) 
     here = _size_of(path)
     headers = {"Range": f"bytes={here}-"} if here else {}
     with client.stream("GET", file.url, headers=headers) as answer:
-        _check(answer)
+        check_answer(answer)
         is_rest = answer.status_code == 206
         if not is_rest:
             tell(file.path, -here)
@@ -302,7 +303,7 @@ def _get(client: httpx.Client, url: str) -> tuple[Any, str | None]:
     body = bytearray()
     try:
         with client.stream("GET", url) as answer:
-            _check(answer)
+            check_answer(answer)
             for piece in answer.iter_bytes():
                 body += piece
                 if len(body) > _MOST_LISTED_BYTES:
@@ -322,7 +323,12 @@ def _get_json(client: httpx.Client, url: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _check(answer: httpx.Response) -> None:
+def check_answer(answer: httpx.Response) -> None:
+    """Let pass what is an answer.
+
+    Raises:
+        SourceFault: the source refuses; the sentence says what may mend it.
+    """
     if answer.is_success:
         return
     mends = {401: "give a token", 403: "ask for access there, and give a token", 404: "look it up"}
