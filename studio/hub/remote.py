@@ -333,8 +333,9 @@ def check_answer(answer: httpx.Response) -> None:
         return
     mends = {401: "give a token", 403: "ask for access there, and give a token", 404: "look it up"}
     mend = mends.get(answer.status_code, "try again later")
-    message = f"source: {answer.url.host} answered {answer.status_code} for it: {mend}."
-    raise SourceFault(message, field="source")
+    host, status = answer.url.host, answer.status_code
+    message = f"source: {host} answered {status} for it: {mend}."
+    raise SourceFault(message, field="source", code="source_refused", host=host, status=status)
 
 
 def _name_of(source: Source) -> str:
