@@ -1,4 +1,4 @@
-"""Deploy settings, read once from `STUDIO_*` variables. The studio's only reader of os.environ.
+"""Deploy settings, read once from the environment. The studio's only reader of os.environ.
 
 Every reader refuses a bad value at start with a sentence that names the variable. A secret may come
 from a file: `STUDIO_SECRET_KEY_FILE=/run/secrets/key` stands for `STUDIO_SECRET_KEY`.

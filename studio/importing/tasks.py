@@ -2,6 +2,7 @@
 
 import structlog
 from celery import shared_task
+from django.db import DatabaseError
 
 from studio.importing import running
 
@@ -13,6 +14,8 @@ def run_import(import_id: str) -> bool:
     """Fetch and store."""
     try:
         return running.run_import(import_id)
+    except DatabaseError:
+        raise  # it falls silent, and goes on when the database is back
     except Exception:
         log.exception("import.failed", import_id=import_id)
         running.fail_import(import_id)

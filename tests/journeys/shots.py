@@ -63,6 +63,7 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
         "labelling-new": "/labelling/new",
         "playground": "/playground",
         "conversation": f"/playground/{talk}" if talk else None,
+        "imports": "/imports",
         "points": "/points",
         "profile": "/profile",
         "users": "/users",

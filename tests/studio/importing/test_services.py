@@ -7,14 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from studio.accounts.models import Membership, Organization, OrganizationMember
 from studio.core.errors import Conflict
 from studio.hub.content import open_blob
 from studio.hub.models import Kind, Repo
-from studio.importing import gathering, progress, running, services
+from studio.importing import gathering, progress, running, services, tasks
 from studio.importing.folders import folder_of, list_folders
 from studio.importing.models import Import
 from studio.importing.sealing import seal, unseal
@@ -338,10 +338,23 @@ def test_a_token_is_sealed_and_only_this_studios_key_opens_it(ask, elsewhere, se
 
 
 def test_what_nobody_foresaw_ends_the_import(ask, elsewhere, monkeypatch):
-    from studio.importing import tasks
-
     waiting = ask(elsewhere.source, run=False)
     monkeypatch.setattr(running, "gather", lambda *args: 1 / 0)
     assert tasks.run_import(waiting["id"])
     item = Import.objects.get()
     assert (item.state, item.problem["code"], item.slot) == ("failed", "internal_error", None)
+
+
+def test_a_database_that_was_away_costs_no_import(ask, elsewhere, monkeypatch):
+    waiting = ask(elsewhere.source, run=False)
+
+    def lose_it(*args):
+        raise OperationalError("server closed the connection")
+
+    monkeypatch.setattr(running, "gather", lose_it)
+    with pytest.raises(OperationalError):
+        tasks.run_import(waiting["id"])
+    monkeypatch.undo()
+    monkeypatch.setattr(running, "send_import", lambda item: None)
+    Import.objects.update(beat_at=timezone.now() - timedelta(seconds=70))
+    assert running.tend_imports() == 1 and Import.objects.get().state == "waiting"

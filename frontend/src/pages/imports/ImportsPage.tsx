@@ -17,13 +17,17 @@ export function ImportsPage() {
   const words = text.imports;
   const { data: me } = useQuery(queries.me());
   const imports = useQuery(importQueries.list());
+  const isAnyLiving = imports.data?.results.some(isLiving) ?? false;
   useFreshRepos(imports.data?.results);
   return (
     <div className="page">
       <PageHead title={words.title} lead={words.lead} />
       <div className="imports">
         {me && <ImportForm me={me} />}
-        <section className="panel flush" aria-label={words.list}>
+        <section
+          className={isAnyLiving ? "panel flush imports-live" : "panel flush"}
+          aria-label={words.list}
+        >
           <div className="panel-head">
             <h2>{words.list}</h2>
           </div>
