@@ -62,6 +62,16 @@ app.conf.update(
             "schedule": 3600.0,
             "options": {"expires": 600.0},
         },
+        "tend-imports": {
+            "task": "studio.importing.tasks.tend_imports",
+            "schedule": 20.0,
+            "options": {"expires": 20.0},
+        },
+        "sweep-imports": {
+            "task": "studio.importing.tasks.sweep_imports",
+            "schedule": 3600.0,
+            "options": {"expires": 600.0},
+        },
         "sweep-hub": {
             "task": "studio.hub.tasks.sweep_hub",
             "schedule": 3600.0,

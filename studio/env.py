@@ -1,10 +1,12 @@
-"""Deploy settings, read once from `STUDIO_*` variables. The studio's only reader of os.environ.
+"""Deploy settings, read once from the environment. The studio's only reader of os.environ.
 
 Every reader refuses a bad value at start with a sentence that names the variable. A secret may come
 from a file: `STUDIO_SECRET_KEY_FILE=/run/secrets/key` stands for `STUDIO_SECRET_KEY`.
 """
 
 import os
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -73,3 +75,25 @@ def folder(name: str, default: Path) -> Path:
     except OSError as error:
         raise ImproperlyConfigured(f"{name}: cannot create {path}: {error}") from error
     return path
+
+
+def hosts_and_networks(name: str) -> tuple[frozenset[str], tuple[IPv4Network | IPv6Network, ...]]:
+    """Return a comma-separated setting's host names, in small letters, and its networks.
+
+    Raises:
+        ImproperlyConfigured: a part of it is neither.
+    """
+    hosts, networks = set(), []
+    for part in items(name, ""):
+        try:
+            networks.append(ip_network(part))
+            continue
+        except ValueError:
+            pass
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", part):
+            raise ImproperlyConfigured(
+                f"{name} holds {part!r}: write hosts such as hub.example or networks such as "
+                "10.1.0.0/16, with commas between them."
+            )
+        hosts.add(part.lower())
+    return frozenset(hosts), tuple(networks)

@@ -39,6 +39,8 @@ HUB_S3 = env.text("STUDIO_S3_BUCKET", "") and {
 }
 # An internal address of the proxy's that is HUB_DIR, for it to send files; empty without one.
 HUB_ACCEL = env.text("STUDIO_HUB_ACCEL", "")
+# What people's imports may reach besides the public internet: hosts and networks.
+IMPORT_ALLOW = env.hosts_and_networks("ATHANOR_IMPORT_ALLOW")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -65,6 +67,7 @@ INSTALLED_APPS = [
     "studio.serving",
     "studio.playground",
     "studio.labelling",
+    "studio.importing",
 ]
 MIDDLEWARE = [
     "studio.core.requests.RequestLog",
@@ -237,5 +240,9 @@ LOGGING = {
     },
     "handlers": {"out": {**_HANDLER, "formatter": "json"}},
     "root": {"handlers": ["out"], "level": env.text("STUDIO_LOG_LEVEL", "INFO")},
-    "loggers": {"django.request": {"level": "ERROR"}, "uvicorn.access": {"level": "WARNING"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "uvicorn.access": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},  # it logs addresses whole, signatures and all
+    },
 }

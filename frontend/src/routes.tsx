@@ -84,6 +84,10 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/drive/DrivePage")).DrivePage }),
   },
   {
+    path: "imports",
+    lazy: async () => ({ Component: (await import("./pages/imports/ImportsPage")).ImportsPage }),
+  },
+  {
     path: "organizations",
     lazy: async () => ({
       Component: (await import("./pages/organizations/OrganizationsPage")).OrganizationsPage,

@@ -37,7 +37,7 @@ from studio.drive.spaces import Space, check_room, get_use, note_use, open_space
 
 log = structlog.get_logger(__name__)
 RUN_TASK = "studio.drive.tasks.run_work"
-_SLOTS = 2  # of the control worker's four threads: its ticks must go on
+_SLOTS = 2  # of the control worker's six threads: imports have two, and its ticks must go on
 _SAID_EVERY_S = 0.5
 _SILENT = timedelta(seconds=60)
 _MOST_WAITING = 20

@@ -2,13 +2,16 @@
 
 Each file lies in a folder of this machine until all are there and have the hashes that the source
 names; a fetch that broke off goes on with the bytes it has. Then the hub makes one commit of them.
+Who may be reached at all decides the transport that a caller gives.
 """
 
 import hashlib
+import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,8 +26,13 @@ from studio.hub.names import check_path
 HUGGING_FACE = "https://huggingface.co"
 MODELSCOPE = "https://www.modelscope.cn"
 _TRIES = 5
+_PAUSES_S = (0.0, 1.0, 4.0, 10.0)
+"""Before each further try of a file that breaks off; once it has grown they begin anew."""
 _PIECE_BYTES = 2**20
 _TIMEOUT_S = 60.0
+_MOST_LISTED_BYTES = 256 * 2**20
+_MOST_PAGES = 1000
+_MOST_FILES = 100_000
 
 
 class SourceFault(StudioError):
@@ -44,7 +52,7 @@ class Source:
     kind: str
     repo_id: str
     revision: str
-    token: str = ""
+    token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -89,16 +97,23 @@ def read_source(text: str, kind: str, *, token: str = "") -> Source:
     raise BadInput(message, field="source", code="bad_source")
 
 
-def list_remote_files(source: Source) -> list[RemoteFile]:
+def list_remote_files(
+    source: Source, *, transport: httpx.BaseTransport | None = None
+) -> list[RemoteFile]:
     """Return the files of a source.
 
     Raises:
-        SourceFault: it is away, or has no such repo.
+        SourceFault: it is away, has no such repo, or lists what is no list.
         BadInput: it lists a path that no repo may hold.
     """
-    with _open_client(source) as client:
+    with open_client(source, transport) as client:
         listed = _list_hf if source.scheme == "hf" else _list_modelscope
-        files = listed(client, source)
+        try:
+            files = listed(client, source)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SourceFault(f"source: {source.endpoint} lists files in no known way.") from error
+    if any(file.size_bytes < 0 for file in files):
+        raise SourceFault(f"source: {source.endpoint} lists files in no known way.")
     if not files:
         raise SourceFault(f"source: {source.repo_id} holds no files.", field="source")
     for file in files:
@@ -106,18 +121,26 @@ def list_remote_files(source: Source) -> list[RemoteFile]:
     return files
 
 
-def fetch_files(source: Source, files: list[RemoteFile], tell: Tell | None = None) -> Path:
+def fetch_files(
+    source: Source,
+    files: list[RemoteFile],
+    tell: Tell | None = None,
+    *,
+    folder: Path | None = None,
+    transport: httpx.BaseTransport | None = None,
+) -> Path:
     """Bring all files of a source here, and return the folder they are in.
 
-    What is here already and has the right hash is not fetched again.
+    What is here already and has the right hash is not fetched again. `tell` may raise to end it:
+    the bytes that are here stay.
 
     Raises:
         SourceFault: it is away, or sent other bytes than it said.
     """
-    folder = imports_folder() / _name_of(source)
-    with _open_client(source) as client:
+    folder = folder or imports_folder() / _name_of(source)
+    with open_client(source, transport) as client:
         for file in files:
-            _fetch(client, file, folder / file.path, tell)
+            _fetch(client, file, folder / file.path, tell or (lambda path, num_bytes: None))
     return folder
 
 
@@ -132,10 +155,10 @@ def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
     about = _get_json(client, f"/api/{source.kind}s/{source.repo_id}/revision/{revision}")
     sha = str(about.get("sha") or source.revision)
     files = []
-    url: str | None = f"/api/{source.kind}s/{source.repo_id}/tree/{sha}?recursive=true"
-    while url:
-        answer = _get(client, url)
-        for entry in answer.json():
+    url = f"/api/{source.kind}s/{source.repo_id}/tree/{sha}?recursive=true"
+    for _ in range(_MOST_PAGES):
+        entries, further = _get(client, url)
+        for entry in entries:
             if entry.get("type") != "file":
                 continue
             where = f"/{prefix}{source.repo_id}/resolve/{sha}/{quote(entry['path'])}"
@@ -149,8 +172,12 @@ def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
                     git_oid="" if lfs else str(entry.get("oid") or ""),
                 )
             )
-        url = answer.links.get("next", {}).get("url")
-    return files
+        if not further:
+            return files
+        url = further
+        if len(files) > _MOST_FILES:
+            break
+    raise BadInput(f"source: it lists more than {_MOST_FILES} files.", field="source")
 
 
 def _list_modelscope(client: httpx.Client, source: Source) -> list[RemoteFile]:
@@ -173,38 +200,61 @@ def _list_modelscope(client: httpx.Client, source: Source) -> list[RemoteFile]:
     return files
 
 
-def _fetch(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell | None) -> None:
+def _fetch(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    said = 0
-    for attempt in range(_TRIES):
-        here = path.stat().st_size if path.exists() else 0
-        if tell and here > said:
-            tell(file.path, here - said)
-            said = here
-        if here >= file.size_bytes:
-            if _has_its_hash(file, path):
-                return
-            path.unlink()  # other bytes than the source says: all of it again
-        try:
-            _fetch_rest(client, file, path)
-        except httpx.TransportError as error:
-            if attempt == _TRIES - 1:
-                raise SourceFault(f"source: {file.path} broke off: {error}.") from error
+    tell(file.path, _size_of(path))
+    for _ in range(_TRIES):
+        _bring(client, file, path, tell)
+        if _has_its_hash(file, path):
+            return
+        tell(file.path, -_size_of(path))
+        path.unlink()  # other bytes than the source says: all of it again
     raise SourceFault(
         f"source: {file.path} came {_TRIES} times with other bytes than the source lists."
     )
 
 
-def _fetch_rest(client: httpx.Client, file: RemoteFile, path: Path) -> None:
-    here = path.stat().st_size if path.exists() else 0
+def _bring(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell) -> None:
+    """Fetch until there are as many bytes as the source lists, however often it breaks off."""
+    pauses, most = iter(_PAUSES_S), _size_of(path)
+    while not path.exists() or _size_of(path) < file.size_bytes:
+        try:
+            return _fetch_rest(client, file, path, tell)
+        except (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError) as error:
+            if _size_of(path) > most:
+                pauses, most = iter(_PAUSES_S), _size_of(path)
+            pause = next(pauses, None)
+            if pause is None:
+                raise SourceFault(f"source: {file.path} broke off: {error}.") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise SourceFault(f"source: {file.path} cannot be fetched: {error}.") from error
+        time.sleep(pause)
+        tell(file.path, 0)
+    return None
+
+
+def _fetch_rest(client: httpx.Client, file: RemoteFile, path: Path, tell: Tell) -> None:
+    here = _size_of(path)
     headers = {"Range": f"bytes={here}-"} if here else {}
     with client.stream("GET", file.url, headers=headers) as answer:
-        _check(answer)
-        with path.open("ab" if answer.status_code == 206 else "wb") as out:
-            for piece in answer.iter_bytes(_PIECE_BYTES):
+        check_answer(answer)
+        is_rest = answer.status_code == 206
+        if not is_rest:
+            tell(file.path, -here)
+            here = 0
+        with path.open("ab" if is_rest else "wb") as out:
+            for piece in answer.iter_bytes():
                 out.write(piece)
+                tell(file.path, len(piece))
+                here += len(piece)
+                if here > file.size_bytes:
+                    break  # it would go on until the disk is full
             out.flush()
             os.fsync(out.fileno())
+
+
+def _size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _has_its_hash(file: RemoteFile, path: Path) -> bool:
@@ -224,38 +274,68 @@ def _has_its_hash(file: RemoteFile, path: Path) -> bool:
 
 
 @contextmanager
-def _open_client(source: Source) -> Iterator[httpx.Client]:
-    headers = {"Authorization": f"Bearer {source.token}"} if source.token else {}
+def open_client(
+    source: Source, transport: httpx.BaseTransport | None = None
+) -> Iterator[httpx.Client]:
+    """Give a client that shows the source's token to the source's own address and nobody else."""
+    home = httpx.URL(source.endpoint)
+
+    def authorize(request: httpx.Request) -> httpx.Request:
+        where = (request.url.scheme, request.url.host, request.url.port)
+        if source.token and where == (home.scheme, home.host, home.port):
+            request.headers["Authorization"] = f"Bearer {source.token}"
+        return request
+
     with httpx.Client(
-        base_url=source.endpoint, headers=headers, timeout=_TIMEOUT_S, follow_redirects=True
+        base_url=source.endpoint,
+        auth=authorize,
+        # Packed on the way, a file has other bytes than a range of it is counted in.
+        headers={"Accept-Encoding": "identity"},
+        timeout=_TIMEOUT_S,
+        follow_redirects=True,
+        transport=transport,
     ) as client:
         yield client
 
 
-def _get(client: httpx.Client, url: str) -> httpx.Response:
+def _get(client: httpx.Client, url: str) -> tuple[Any, str | None]:
+    """Return a page of JSON and the address of the next one."""
+    body = bytearray()
     try:
-        answer = client.get(url)
-    except httpx.HTTPError as error:
-        raise SourceFault(f"source: {client.base_url} cannot be reached: {error}.") from error
-    _check(answer)
-    return answer
+        with client.stream("GET", url) as answer:
+            check_answer(answer)
+            for piece in answer.iter_bytes():
+                body += piece
+                if len(body) > _MOST_LISTED_BYTES:
+                    raise SourceFault(f"source: {client.base_url} lists without end.")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise SourceFault(
+            f"source: {client.base_url} cannot be reached: {error}.", field="source"
+        ) from error
+    try:
+        return json.loads(body), answer.links.get("next", {}).get("url")
+    except (ValueError, RecursionError) as error:
+        raise SourceFault(f"source: {client.base_url} did not answer in JSON.") from error
 
 
 def _get_json(client: httpx.Client, url: str) -> dict[str, Any]:
-    try:
-        found = _get(client, url).json()
-    except ValueError as error:
-        raise SourceFault(f"source: {client.base_url} did not answer in JSON.") from error
+    found, _ = _get(client, url)
     return found if isinstance(found, dict) else {}
 
 
-def _check(answer: httpx.Response) -> None:
+def check_answer(answer: httpx.Response) -> None:
+    """Let pass what is an answer.
+
+    Raises:
+        SourceFault: the source refuses; the sentence says what may mend it.
+    """
     if answer.is_success:
         return
     mends = {401: "give a token", 403: "ask for access there, and give a token", 404: "look it up"}
     mend = mends.get(answer.status_code, "try again later")
-    message = f"source: {answer.url.host} answered {answer.status_code} for it: {mend}."
-    raise SourceFault(message, field="source")
+    host, status = answer.url.host, answer.status_code
+    message = f"source: {host} answered {status} for it: {mend}."
+    raise SourceFault(message, field="source", code="source_refused", host=host, status=status)
 
 
 def _name_of(source: Source) -> str:

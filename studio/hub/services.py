@@ -27,7 +27,8 @@ from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_report
 
 MAX_FILE_BYTES = 64 * 2**20
 """The largest file that a commit itself may carry."""
-_MOST_FILES = 20_000
+MOST_FILES = 20_000
+"""The most that a repo holds."""
 _MOST_MESSAGE = 300
 _INSERT_ROWS = 500
 
@@ -253,9 +254,9 @@ def _apply(before: dict[str, Blob], changes: Changes) -> dict[str, Blob]:
 
 
 def _check_tree(manifest: dict[str, Blob]) -> None:
-    if len(manifest) > _MOST_FILES:
-        message = f"A repo holds {_MOST_FILES} files at most and this would make {len(manifest)}."
-        raise BadInput(message, field="path", code="too_many_files", most=_MOST_FILES)
+    if len(manifest) > MOST_FILES:
+        message = f"A repo holds {MOST_FILES} files at most and this would make {len(manifest)}."
+        raise BadInput(message, field="path", code="too_many_files", most=MOST_FILES)
     for path in manifest:
         parts = path.split("/")
         for depth in range(1, len(parts)):

@@ -30,7 +30,7 @@ def list_parts(places: Places) -> list[Part]:
         Part(
             "control",
             (*CELERY, "-A", "studio.celery", "worker", "-Q", "studio", "-n", "control@studio")
-            + ("--pool", "threads", "--concurrency", "4", *ALONE),
+            + ("--pool", "threads", "--concurrency", "6", *ALONE),
             studio,
         ),
         Part(

@@ -51,6 +51,7 @@ PAGES = {
     "drive": "/drive",
     "drive-trash": "/drive?view=trash",
     "drive-links": "/drive?view=shares",
+    "imports": "/imports",
     "organizations": "/organizations",
     "organization": "/organizations/{organization}",
     "labelling": "/labelling",

@@ -72,6 +72,8 @@ export type DriveShared = Schemas["DriveSharedOutput"];
 export type DriveWork = Schemas["DriveWorkOutput"];
 export type DriveHealth = Schemas["DriveHealthOutput"];
 
+export type Import = Schemas["ImportOutput"];
+
 export type SpecInfo = Schemas["SpecOutput"];
 export type Estimate = Schemas["JobEstimateOutput"];
 export type Refusal = Schemas["RefusalOutput"];

@@ -3,6 +3,7 @@ import { drive } from "./drive";
 import { finding } from "./finding";
 import { home } from "./home";
 import { hub } from "./hub";
+import { importErrors, imports } from "./imports";
 import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
@@ -15,7 +16,7 @@ const units: Record<string, string> = {};
 
 export const en = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors },
+  errors: { ...basics.errors, ...labellingErrors, ...importErrors },
   shell,
   home,
   jobs,
@@ -24,6 +25,7 @@ export const en = {
   finding,
   labelling,
   drive,
+  imports,
   playground,
   ...people,
   fields,

@@ -5,6 +5,7 @@ import { drive } from "./drive";
 import { finding } from "./finding";
 import { home } from "./home";
 import { hub } from "./hub";
+import { importErrors, imports } from "./imports";
 import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
@@ -14,7 +15,7 @@ import { shell } from "./shell";
 
 export const zh: Catalogue = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors },
+  errors: { ...basics.errors, ...labellingErrors, ...importErrors },
   shell,
   home,
   jobs,
@@ -23,6 +24,7 @@ export const zh: Catalogue = {
   finding,
   labelling,
   drive,
+  imports,
   playground,
   ...people,
   fields,

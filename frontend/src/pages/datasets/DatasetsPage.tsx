@@ -1,6 +1,6 @@
 // The datasets of the hub.
 
-import { UploadOutlined } from "../../widgets/icons";
+import { DownloadOutlined, UploadOutlined } from "../../widgets/icons";
 import { useWords } from "../../i18n";
 import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";
@@ -18,7 +18,18 @@ export function DatasetsPage() {
   );
   return (
     <div className="page">
-      <PageHead title={words.title} lead={words.lead} actions={upload} />
+      <PageHead
+        title={words.title}
+        lead={words.lead}
+        actions={
+          <>
+            <LinkButton to="/imports?kind=dataset" icon={<DownloadOutlined />}>
+              {text.imports.begin}
+            </LinkButton>
+            {upload}
+          </>
+        }
+      />
       <div className="catalogue">
         <RepoFilters kind="dataset" />
         <div>

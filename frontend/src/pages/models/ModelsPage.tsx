@@ -1,5 +1,6 @@
 // The models of the hub: bases and adapters.
 
+import { DownloadOutlined } from "../../widgets/icons";
 import { useWords } from "../../i18n";
 import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";
@@ -17,7 +18,15 @@ export function ModelsPage() {
   );
   return (
     <div className="page">
-      <PageHead title={words.title} lead={words.lead} />
+      <PageHead
+        title={words.title}
+        lead={words.lead}
+        actions={
+          <LinkButton to="/imports" icon={<DownloadOutlined />}>
+            {text.imports.begin}
+          </LinkButton>
+        }
+      />
       <div className="catalogue">
         <RepoFilters
           kind="model"

@@ -36,6 +36,7 @@ function useCommands(me: Me): Command[] {
         name: text.hub.datasets.upload,
         run: go("/datasets/new"),
       },
+      { id: "import", group: palette.create, name: text.imports.title, run: go("/imports") },
       { id: "chat", group: palette.create, name: text.playground.new, run: go("/playground") },
       { id: "token", group: palette.create, name: text.profile.makeToken, run: go("/profile") },
       ...destinationsFor(me, text).map((place) => ({

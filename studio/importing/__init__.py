@@ -1,0 +1,1 @@
+"""Brings models and datasets in from elsewhere for people, with progress, resume and cancel."""
