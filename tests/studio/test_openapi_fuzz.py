@@ -27,8 +27,15 @@ from tests.studio.drive.conftest import body_of
 from tests.studio.hub.made import make_row, push
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = int(os.environ.get("ATHANOR_FUZZ_EXAMPLES", "8"))
-OURS = ("/api/hub/", "/api/organizations/", "/api/drive/", "/api/labelling/", "/api/node-share/")
+EXAMPLES = int(os.environ.get("ATHANOR_FUZZ_EXAMPLES", "12"))
+OURS = (
+    "/api/hub/",
+    "/api/organizations/",
+    "/api/drive/",
+    "/api/labelling/",
+    "/api/node-share/",
+    "/api/imports/",
+)
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 SCHEMA = schemathesis.openapi.from_dict(json.loads((ROOT / "frontend/openapi.json").read_text()))
 SCOPES = {"owner": ["write"], "stranger": ["write"], "administrator": ["admin"]}
@@ -86,23 +93,28 @@ def test_no_request_is_answered_by_a_500(who, operations, furnished, alice, caro
     client = Client(headers=headers, raise_request_exception=False)
     faults: dict[str, None] = {}
     for operation in operations:
-        ask = settings(
-            max_examples=EXAMPLES,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
-        )(given(case=operation.as_strategy(), chance=st.randoms(use_true_random=False)))
-        for fault in run(ask, client):
+        for fault in run(operation, client):
             faults[f"{operation.label}: {fault}"[:1500]] = None
     assert not faults, "\n\n".join(faults)
 
 
-def run(ask: Any, client: Client) -> list[str]:
-    """Send what hypothesis draws, and return what was wrong with the answers."""
+def run(operation: Any, client: Client) -> list[str]:
+    """Send what is drawn for an operation, and return what was wrong with the answers."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=operation.as_strategy(), chance=st.randoms(use_true_random=False))
+    def ask(case: Any, chance: random.Random) -> None:
+        check(client, case, chance)
+
     try:
-        ask(lambda case, chance: check(client, case, chance))()
+        ask()
     except BaseExceptionGroup as group:
         return [str(error) for error in group.exceptions]
     except AssertionError as error:
