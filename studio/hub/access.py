@@ -65,8 +65,10 @@ def readable_by(viewer: Viewer) -> Q:
             return visible_to(viewer)
         return Q() if viewer.reads_all else readable_by(viewer.user)
     accepted = AccessRequest.objects.filter(user_id=viewer.pk, state=AccessState.ACCEPTED)
-    open_to_me = Q(gate="") | Q(pk__in=accepted.values("repo_id"))
-    return visible_to(viewer) & (open_to_me | _owned_by(viewer))
+    open_to_me = Q(gate="") | Q(pk__in=accepted.values("repo_id")) | _owned_by(viewer)
+    if viewer.has_role("administrator"):  # who may change a repo may read it
+        open_to_me |= Q(visibility=Visibility.PUBLIC)
+    return visible_to(viewer) & open_to_me
 
 
 def may_see(viewer: Viewer, repo: Repo) -> bool:
