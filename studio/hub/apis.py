@@ -13,13 +13,16 @@ from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
 from studio.hub.access import check_may_read, get_rights
+from studio.hub.browse.licences import name_licence
 from studio.hub.callers import get_caller
+from studio.hub.cards import Description
 from studio.hub.catalogue.models import LabelKind
 from studio.hub.catalogue.negotiation import FormatIsOurs
 from studio.hub.catalogue.search import RepoSearch, search_repos
 from studio.hub.catalogue.selectors import is_liked_by
 from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
-from studio.hub.models import CatalogueEntry, Kind, Repo
+from studio.hub.models import CatalogueEntry, Kind, RefKind, Repo
+from studio.hub.refs import MAIN
 from studio.hub.reports import check_file, get_data_file
 from studio.hub.rows import read_rows
 from studio.hub.selectors import (
@@ -213,10 +216,16 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
         **shape.model_dump(),
         "memory_bytes": predict_memory_bytes(shape.num_params),
     }
+    weights = detail.weights and {
+        **detail.weights.model_dump(),
+        "memory_bytes": predict_memory_bytes(detail.weights.num_params),
+    }
     body = _show(detail.repo, request)
     if detail.commit is not None:
         body["revision"] = detail.commit.sha
         body["size_bytes"] = sum(file.blob.size_bytes for file in detail.files)
+    if detail.told is not None:
+        body |= _show_told(detail.told)
     if detail.report is not None:
         body["num_rows"] = detail.report.num_rows
     rights = get_rights(get_caller(request), detail.repo)
@@ -240,8 +249,28 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
             }
             for commit in detail.revisions
         ],
+        "refs": _show_refs(detail),
         "facts": facts,
+        "weights": weights,
+        "license_name": name_licence(body["license"]),
         "adapters": detail.adapters,
         "provenance": detail.provenance,
         "report": detail.report.model_dump() if detail.report and rights.read else None,
     }
+
+
+def _show_told(told: Description) -> dict[str, Any]:
+    return {
+        "role": told.role,
+        "license": told.license,
+        "base_model": told.base_model or None,
+        "tags": told.tags,
+    }
+
+
+def _show_refs(detail: RepoDetail) -> list[dict[str, str]]:
+    head = detail.repo.head
+    main = [{"name": MAIN, "kind": RefKind.BRANCH.value, "revision": head.sha}] if head else []
+    return main + [
+        {"name": ref.name, "kind": ref.kind, "revision": ref.commit.sha} for ref in detail.refs
+    ]

@@ -1,6 +1,5 @@
-"""A model's sizes, from `config.json` and its safetensors headers. No weight is ever read."""
+"""A model's sizes, from `config.json` and its weights' headers. No weight is ever read."""
 
-import json
 import math
 from typing import Any, BinaryIO
 
@@ -9,11 +8,12 @@ from studio.core.errors import BadInput
 from studio.hub.cards import ADAPTER_CONFIG, CONFIG, MAX_TEXT_BYTES, read_json
 from studio.hub.content import open_blob
 from studio.hub.models import Blob, Commit
+from studio.hub.tensors import read_safetensors
+from studio.hub.weights import Weights, read_weights
 
-_MAX_HEADER_BYTES = 64 * 2**20
-_MOST_PARAMS = 10**14
-_MOST_SHARDS = 512
 _BYTES_PER_PARAM = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5}
+# What is kept with a commit, by these names.
+_SHAPE, _WEIGHTS, _PROBLEM = "shape", "weights", "problem"
 
 
 def read_text(blob: Blob) -> str | None:
@@ -33,10 +33,10 @@ def read_shape(commit: Commit) -> ModelShape:
     Raises:
         BadInput: the repo holds no decoder that we know; the sentence says what is amiss.
     """
-    if commit.model_facts is None:
-        commit.model_facts = _read_shape(commit).model_dump()
-        commit.save(update_fields=["model_facts"])
-    return ModelShape.model_validate(commit.model_facts)
+    facts = _get_facts(commit)
+    if _SHAPE not in facts:
+        facts = _keep(commit, _SHAPE, _read_shape(commit).model_dump())
+    return ModelShape.model_validate(facts[_SHAPE])
 
 
 def find_shape(commit: Commit) -> ModelShape | None:
@@ -44,6 +44,14 @@ def find_shape(commit: Commit) -> ModelShape | None:
     try:
         return read_shape(commit)
     except BadInput:
+        return None
+
+
+def find_weights(commit: Commit) -> Weights | None:
+    """Return what a commit's weights add up to, read once; None where none can be told."""
+    try:
+        return _get_weights(commit)
+    except (ValueError, OSError):
         return None
 
 
@@ -55,70 +63,65 @@ def predict_memory_bytes(num_params: int) -> dict[str, int]:
 def count_params(file: BinaryIO) -> int:
     """Count the numbers in a safetensors file from its header.
 
-    Format: https://github.com/huggingface/safetensors#format.
-
     Raises:
         ValueError: the header is none.
     """
-    length = int.from_bytes(file.read(8), "little")
-    if not 2 <= length <= _MAX_HEADER_BYTES:
-        raise ValueError("it has no safetensors header")
-    header = json.loads(file.read(length))
-    if not isinstance(header, dict):
-        raise ValueError("its safetensors header is no object")
-    tensors = (entry for name, entry in header.items() if name != "__metadata__")
-    return sum(_count_numbers(entry) for entry in tensors)
+    return read_safetensors(file).num_params
 
 
 def count_commit_params(commit: Commit) -> int | None:
     """Count a commit's parameters from the headers of its weights; None where none can be told."""
-    files = commit.files.filter(path__endswith=".safetensors").exclude(path__contains="/")
-    weights = [file.blob for file in files.select_related("blob", "blob__xet")[:_MOST_SHARDS]]
-    try:
-        num_params = sum(_count_in(blob) for blob in weights)
-    except (ValueError, TypeError, ArithmeticError, RecursionError, OSError):
-        return None
-    return num_params if 0 < num_params < _MOST_PARAMS else None
+    weights = find_weights(commit)
+    return weights.num_params if weights else None
 
 
-def _count_numbers(entry: Any) -> int:
-    shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not isinstance(shape, list) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError("its safetensors header names a tensor without a shape")
-    return math.prod(shape)
+def _get_facts(commit: Commit) -> dict[str, Any]:
+    facts: dict[str, Any] = commit.model_facts or {}
+    return {_SHAPE: facts} if "num_params" in facts else facts  # as they were kept at first
+
+
+def _keep(commit: Commit, name: str, value: Any) -> dict[str, Any]:
+    commit.model_facts = _get_facts(commit) | {name: value}
+    # Not saved as a row: the repo may have been deleted meanwhile, which is no fault here.
+    Commit.objects.filter(pk=commit.pk).update(model_facts=commit.model_facts)
+    return commit.model_facts
+
+
+def _get_weights(commit: Commit) -> Weights | None:
+    facts = _get_facts(commit)
+    if _WEIGHTS not in facts and _PROBLEM not in facts:
+        files = commit.files.select_related("blob", "blob__xet")
+        try:
+            found = read_weights({file.path: file.blob for file in files})
+            facts = _keep(commit, _WEIGHTS, found.model_dump() if found else None)
+        except ValueError as error:
+            facts = _keep(commit, _PROBLEM, str(error)[:300])
+    if _PROBLEM in facts:
+        raise ValueError(facts[_PROBLEM])
+    return Weights.model_validate(facts[_WEIGHTS]) if facts[_WEIGHTS] else None
 
 
 def _read_shape(commit: Commit) -> ModelShape:
-    files = {file.path: file.blob for file in commit.files.select_related("blob")}
+    files = {file.path: file.blob for file in commit.files.select_related("blob", "blob__xet")}
     repo_id = commit.repo.repo_id
     if ADAPTER_CONFIG in files:
         base = commit.repo.base_model or "its base model"
         raise _refusal(f"{repo_id} is an adapter; pick its base, {base}", "model_is_adapter")
     if CONFIG not in files:
         raise _refusal(f"{repo_id} has no config.json, so it is no model", "model_unknown")
-    weights = [blob for path, blob in files.items() if _is_weights(path)]
-    if not weights:
+    if not any(path.endswith(".safetensors") for path in files):
         raise _refusal(
             f"{repo_id} has no .safetensors file, and no other kind of weights is used",
             "model_unknown",
         )
     try:
-        num_params = sum(_count_in(blob) for blob in weights)
-        if not 0 < num_params < _MOST_PARAMS:
-            raise ValueError("its safetensors headers name no weights that could be there")
+        weights = _get_weights(commit)
+        if weights is None or weights.format != "safetensors":
+            raise ValueError("its weights are not at the top of the repo")
         config = read_json(read_text(files[CONFIG]))
-        return ModelShape.from_config(config, num_params=num_params)
-    except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+        return ModelShape.from_config(config, num_params=weights.num_params)
+    except (ValueError, TypeError, ArithmeticError) as error:
         raise _refusal(f"{repo_id} cannot be used: {error}", "model_unknown") from error
-
-
-def _is_weights(path: str) -> bool:
-    return path.endswith(".safetensors") and "/" not in path
-
-
-def _count_in(blob: Blob) -> int:
-    with open_blob(blob) as file:
-        return count_params(file)
 
 
 def _refusal(sentence: str, code: str) -> BadInput:

@@ -159,7 +159,7 @@ class Commit(models.Model):
     )
     created_at = models.DateTimeField(default=timezone.now)
     model_facts = models.JSONField(null=True, blank=True)
-    """The model's shape, once somebody asked; see `studio.hub.model_facts`."""
+    """The model's shape and weights, once somebody asked; see `studio.hub.model_facts`."""
 
     class Meta:
         """Found by repo and sha, or the beginning of a sha."""

@@ -13,6 +13,7 @@ from studio.hub.models import Commit, Ref, RefKind, Repo
 
 MAIN = "main"
 MAX_REF = 100
+_MOST_LISTED = 500
 # As git's own check, but for characters that addresses would need to escape.
 _NAME = re.compile(r"\A[A-Za-z0-9_](?:[A-Za-z0-9_.+\-]|/(?=[A-Za-z0-9_]))*\Z")
 _TAKEN = {MAIN, "HEAD"}
@@ -26,6 +27,12 @@ def find_ref(repo: Repo, revision: str) -> Ref | None:
         if revision.startswith(prefix):
             return refs.filter(kind=kind, name=revision.removeprefix(prefix)).first()
     return refs.filter(name=revision).first()
+
+
+def list_refs(repo: Repo) -> list[Ref]:
+    """Return the branches and tags beside `main`, by name, 500 of each at most."""
+    refs = repo.refs.select_related("commit").order_by("name")
+    return [ref for kind in RefKind.values for ref in refs.filter(kind=kind)[:_MOST_LISTED]]
 
 
 def get_branch(repo: Repo, name: str) -> Ref:

@@ -10,13 +10,20 @@ from engine.specs import split_ref
 from engine.specs.estimate import DataFacts, ModelShape
 from engine.specs.messages import DatasetReport
 from studio.hub.access import Reader, Viewer, check_may_read, may_see, may_write, visible_to
-from studio.hub.cards import CARD, PROVENANCE, Card, read_card, read_json
+from studio.hub.cards import CARD, PROVENANCE, Card, Description, describe, read_card, read_json
 from studio.hub.errors import FileNotThere, RepoNotThere, RevisionNotThere
-from studio.hub.model_facts import find_shape, predict_memory_bytes, read_shape, read_text
-from studio.hub.models import Blob, Commit, CommitFile, Kind, Repo, Role
+from studio.hub.model_facts import (
+    find_shape,
+    find_weights,
+    predict_memory_bytes,
+    read_shape,
+    read_text,
+)
+from studio.hub.models import Blob, Commit, CommitFile, Kind, Ref, Repo, Role
 from studio.hub.names import is_commit_prefix
-from studio.hub.refs import MAIN, find_ref
+from studio.hub.refs import MAIN, find_ref, list_refs
 from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_data_file, read_report
+from studio.hub.weights import Weights
 
 _MOST_REVISIONS = 200
 _PATHS_AT_ONCE = 1000
@@ -42,9 +49,14 @@ class RepoDetail:
     card: Card = field(default_factory=lambda: Card({}, ""))
     provenance: dict[str, Any] | None = None
     shape: ModelShape | None = None
+    weights: Weights | None = None
     report: DatasetReport | None = None
     adapters: list[str] = field(default_factory=list)
     revisions: list[Commit] = field(default_factory=list)
+    refs: list[Ref] = field(default_factory=list)
+    """The branches and tags beside `main`."""
+    told: Description | None = None
+    """What the files of a commit that is not the head say; None where the repo's row says it."""
 
 
 def list_repos(viewer: Viewer, wanted: RepoFilter | None = None) -> QuerySet[Repo]:
@@ -240,18 +252,22 @@ def describe_repo(viewer: Viewer, repo: Repo, revision: str = MAIN) -> RepoDetai
         return RepoDetail(repo, None)
     commit = get_commit(repo, revision)
     files = list_files(commit)
-    texts = {file.path: file.blob for file in files if file.path in {CARD, PROVENANCE}}
-    is_base = repo.role == Role.BASE
+    blobs = {file.path: file.blob for file in files}
+    told = None if commit.pk == repo.head_id else _describe(repo, blobs)
+    is_base = (told or repo).role == Role.BASE
     return RepoDetail(
         repo=repo,
         commit=commit,
         files=files,
-        card=read_card(_read(texts.get(CARD)) or ""),
-        provenance=read_json(_read(texts.get(PROVENANCE))) or None,
+        card=read_card(_read(blobs.get(CARD)) or ""),
+        provenance=read_json(_read(blobs.get(PROVENANCE))) or None,
         shape=find_shape(commit) if is_base else None,
+        weights=find_weights(commit) if repo.kind == Kind.MODEL else None,
         report=_find_report(commit) if repo.kind == Kind.DATASET else None,
         adapters=_list_adapters(viewer, repo) if is_base else [],
         revisions=list(list_commits(repo)[:_MOST_REVISIONS]),
+        refs=list_refs(repo),
+        told=told,
     )
 
 
@@ -287,6 +303,10 @@ __all__ = [
 
 def _read(blob: Blob | None) -> str | None:
     return read_text(blob) if blob else None
+
+
+def _describe(repo: Repo, blobs: dict[str, Blob]) -> Description:
+    return describe(repo.kind, set(blobs), lambda path: read_text(blobs[path]))
 
 
 def _find_report(commit: Commit) -> DatasetReport | None:

@@ -5,7 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from studio.hub.catalogue.search import SORTS
-from studio.hub.models import AccessState, Gate, Kind, Role, Visibility
+from studio.hub.models import AccessState, Gate, Kind, RefKind, Role, Visibility
 
 
 class RepoOutput(serializers.Serializer):
@@ -57,12 +57,30 @@ class RepoRevisionOutput(serializers.Serializer):
     tags = serializers.ListField(child=serializers.CharField())
 
 
+class RepoRefOutput(serializers.Serializer):
+    name = serializers.CharField()
+    kind = serializers.ChoiceField(choices=RefKind.values)
+    revision = serializers.CharField()
+
+
 class ModelFactsOutput(serializers.Serializer):
     num_params = serializers.IntegerField()
     hidden_size = serializers.IntegerField()
     num_layers = serializers.IntegerField()
     vocab_size = serializers.IntegerField()
     max_context = serializers.IntegerField()
+    memory_bytes = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Of the weights, by number format."
+    )
+
+
+class RepoWeightsOutput(serializers.Serializer):
+    format = serializers.CharField(help_text="safetensors or gguf")
+    num_files = serializers.IntegerField()
+    num_params = serializers.IntegerField()
+    dtypes = serializers.DictField(
+        child=serializers.IntegerField(), help_text="How many numbers there are of each type."
+    )
     memory_bytes = serializers.DictField(
         child=serializers.IntegerField(), help_text="Of the weights, by number format."
     )
@@ -99,7 +117,14 @@ class RepoDetailOutput(RepoOutput):
     metadata = serializers.DictField(help_text="The card's front matter.")
     files = RepoFileOutput(many=True)
     revisions = RepoRevisionOutput(many=True)
+    refs = RepoRefOutput(many=True, help_text="Branches, `main` first, then tags.")
     facts = ModelFactsOutput(allow_null=True)
+    weights = RepoWeightsOutput(
+        allow_null=True, help_text="Told by headers alone, of any model whose weights have some."
+    )
+    license_name = serializers.CharField(
+        allow_blank=True, help_text="In full; blank of a licence that is not known."
+    )
     adapters = serializers.ListField(child=serializers.CharField())
     provenance = serializers.DictField(allow_null=True, help_text="athanor.json")
     report = DatasetReportOutput(allow_null=True)

@@ -2,6 +2,7 @@
 
 import { queryOptions } from "@tanstack/react-query";
 import { ApiError, get, type Query } from "./client";
+import { labellingQueries } from "./labellingQueries";
 import type * as S from "./shapes";
 
 export const queries = {
@@ -105,10 +106,45 @@ export const queries = {
       queryFn: ({ signal }) =>
         get<S.TableStatistics>(`/api/hub/repos/dataset/${id}/viewer/statistics/`, query, signal),
     }),
-  repo: (kind: S.Repo["kind"], id: string) =>
+  repo: (kind: S.Repo["kind"], id: string, revision = "") =>
     queryOptions({
-      queryKey: ["repo", kind, id],
-      queryFn: ({ signal }) => get<S.RepoDetail>(`/api/hub/repos/${kind}/${id}/`, {}, signal),
+      queryKey: ["repo", kind, id, ...(revision ? [revision] : [])],
+      queryFn: ({ signal }) =>
+        get<S.RepoDetail>(`/api/hub/repos/${kind}/${id}/`, { revision }, signal),
+    }),
+  folder: (repo: Named, query: Query) =>
+    queryOptions({
+      queryKey: ["folder", repo.kind, repo.id, query],
+      queryFn: ({ signal }) => get<S.FolderPage>(`${addressOf(repo)}folder/`, query, signal),
+    }),
+  history: (repo: Named, query: Query) =>
+    queryOptions({
+      queryKey: ["history", repo.kind, repo.id, query],
+      queryFn: ({ signal }) => get<S.HistoryPage>(`${addressOf(repo)}history/`, query, signal),
+    }),
+  commit: (repo: Named, sha: string, query: Query) =>
+    queryOptions({
+      queryKey: ["commit", repo.kind, repo.id, sha, query],
+      queryFn: ({ signal }) =>
+        get<S.CommitDetail>(`${addressOf(repo)}history/${sha}/`, query, signal),
+    }),
+  diff: (repo: Named, sha: string, path: string) =>
+    queryOptions({
+      queryKey: ["diff", repo.kind, repo.id, sha, path],
+      queryFn: ({ signal }) =>
+        get<S.FileDiff>(`${addressOf(repo)}history/${sha}/diff/`, { path }, signal),
+      staleTime: Infinity,
+    }),
+  tensors: (repo: Named, query: Query) =>
+    queryOptions({
+      queryKey: ["tensors", repo.kind, repo.id, query],
+      queryFn: ({ signal }) => get<S.TensorPage>(`${addressOf(repo)}tensors/`, query, signal),
+    }),
+  losses: (repo: Named) =>
+    queryOptions({
+      queryKey: ["losses", repo.kind, repo.id],
+      queryFn: ({ signal }) => get<S.Losses>(`${addressOf(repo)}losses/`, {}, signal),
+      staleTime: 0,
     }),
   rows: (id: string, query: Query) =>
     queryOptions({
@@ -116,11 +152,11 @@ export const queries = {
       queryFn: ({ signal }) =>
         get<S.DatasetRows>(`/api/hub/repos/dataset/${id}/rows/`, query, signal),
     }),
-  report: (id: string) =>
+  report: (id: string, revision: string) =>
     queryOptions({
-      queryKey: ["report", id],
+      queryKey: ["report", id, revision],
       queryFn: ({ signal }) =>
-        get<S.DatasetReport>(`/api/hub/repos/dataset/${id}/report/`, {}, signal),
+        get<S.DatasetReport>(`/api/hub/repos/dataset/${id}/report/`, { revision }, signal),
     }),
   specInfo: (kind: string) =>
     queryOptions({
@@ -180,40 +216,11 @@ export const queries = {
       queryFn: ({ signal }) =>
         get<S.Conversation>(`/api/playground/conversations/${id}/`, {}, signal),
     }),
-  labellings: (query: Query) =>
-    queryOptions({
-      queryKey: ["labelling", "list", query],
-      queryFn: ({ signal }) => get<S.Page<S.Labelling>>("/api/labelling/projects/", query, signal),
-    }),
-  labelling: (id: string) =>
-    queryOptions({
-      queryKey: ["labelling", "one", id],
-      queryFn: ({ signal }) => get<S.LabellingDetail>(`/api/labelling/projects/${id}/`, {}, signal),
-      refetchInterval: (query) =>
-        ["waiting", "running", "stopping"].includes(query.state.data?.drafting?.state ?? "")
-          ? 3000
-          : 20_000,
-    }),
-  labelFigures: (id: string) =>
-    queryOptions({
-      queryKey: ["labelling", "figures", id],
-      queryFn: ({ signal }) =>
-        get<S.LabelFigures>(`/api/labelling/projects/${id}/figures/`, {}, signal),
-    }),
-  labelDisputes: (id: string, query: Query) =>
-    queryOptions({
-      queryKey: ["labelling", "disputes", id, query],
-      queryFn: ({ signal }) =>
-        get<S.Page<S.LabelDispute>>(`/api/labelling/projects/${id}/disputes/`, query, signal),
-    }),
-  labelRow: (id: string, row: number) =>
-    queryOptions({
-      queryKey: ["labelling", "row", id, row],
-      queryFn: ({ signal }) =>
-        get<S.LabelRow>(`/api/labelling/projects/${id}/rows/${row}/decision/`, {}, signal),
-      staleTime: Infinity,
-    }),
+  ...labellingQueries,
 };
+
+type Named = Pick<S.Repo, "kind" | "id">;
+const addressOf = ({ kind, id }: Named) => `/api/hub/repos/${kind}/${id}/`;
 
 type Rows<T> = T[] | S.Page<T>;
 const rowsOf = <T>(answer: Rows<T>): T[] => (Array.isArray(answer) ? answer : answer.results);

@@ -512,6 +512,70 @@ export interface paths {
         patch: operations["hub_repos_partial_update"];
         trace?: never;
     };
+    "/api/hub/repos/{kind}/{namespace}/{name}/folder/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_folder_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/history/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_history_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/history/{sha}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_history_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/history/{sha}/diff/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_history_diff_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/hub/repos/{kind}/{namespace}/{name}/like/": {
         parameters: {
             query?: never;
@@ -523,6 +587,38 @@ export interface paths {
         put: operations["hub_repos_like_update"];
         post?: never;
         delete: operations["hub_repos_like_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/losses/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_losses_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/hub/repos/{kind}/{namespace}/{name}/tensors/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["hub_repos_tensors_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1565,6 +1661,34 @@ export interface components {
             max_tokens: number;
             seed: number | null;
         };
+        CommitLineOutput: {
+            revision: string;
+            title: string;
+            /** @description Blank where they have left. */
+            author: string;
+            /** Format: date-time */
+            created_at: string;
+        };
+        CommitOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            revision: string;
+            title: string;
+            /** @description Blank where they have left. */
+            author: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Of branches and tags that are at it. */
+            names: string[];
+            description: string;
+            /** @description Blank of a first commit. */
+            parent_revision: string;
+            num_added: number;
+            num_changed: number;
+            num_deleted: number;
+            results: components["schemas"]["FileChangeOutput"][];
+        };
         ConversationHeadOutput: {
             /** Format: uuid */
             id: string;
@@ -1962,6 +2086,25 @@ export interface components {
             organization: components["schemas"]["FacetValueOutput"][];
             tag: components["schemas"]["FacetValueOutput"][];
         };
+        FileChangeOutput: {
+            path: string;
+            kind: components["schemas"]["FileChangeOutputKindEnum"];
+            size_before: number | null;
+            size_after: number | null;
+        };
+        /**
+         * @description * `added` - added
+         *     * `changed` - changed
+         *     * `deleted` - deleted
+         * @enum {string}
+         */
+        FileChangeOutputKindEnum: "added" | "changed" | "deleted";
+        FileDiffOutput: {
+            path: string;
+            /** @description As `diff -u` writes its hunks. */
+            diff: string;
+            note: components["schemas"]["NoteEnum"] | components["schemas"]["BlankEnum"];
+        };
         FlavorOutput: {
             name: string;
             title: string;
@@ -1973,6 +2116,23 @@ export interface components {
             /** @description Some node that is online can hold it. */
             is_available: boolean;
             why_not: (components["schemas"]["WhyNotEnum"] | components["schemas"]["NullEnum"]) | null;
+        };
+        FolderEntryOutput: {
+            name: string;
+            path: string;
+            is_folder: boolean;
+            num_files: number;
+            size_bytes: number;
+            /** @description Blank of a folder. */
+            sha256: string;
+            /** @description null where it is too long ago to look up. */
+            last: components["schemas"]["CommitLineOutput"] | null;
+        };
+        FolderPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["FolderEntryOutput"][];
         };
         /**
          * @description * `` -
@@ -1987,6 +2147,22 @@ export interface components {
             mpoints: number;
             /** @default  */
             note: string;
+        };
+        HistoryLineOutput: {
+            revision: string;
+            title: string;
+            /** @description Blank where they have left. */
+            author: string;
+            /** Format: date-time */
+            created_at: string;
+            /** @description Of branches and tags that are at it. */
+            names: string[];
+        };
+        HistoryPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["HistoryLineOutput"][];
         };
         ImportInputRequest: {
             /** @description hf://owner/name@revision, modelscope://owner/name, drive:///folder, or a URL of a .gguf file. */
@@ -2434,6 +2610,17 @@ export interface components {
             likes: number;
             is_liked: boolean;
         };
+        LossesOutput: {
+            num_files: number;
+            size_bytes: number;
+            num_revisions: number;
+            num_refs: number;
+            likes: number;
+            /** @description Models built on it. */
+            num_users: number;
+            /** @description The first of them. */
+            users: string[];
+        };
         MeCan: {
             grant_points: boolean;
             administer: boolean;
@@ -2538,6 +2725,14 @@ export interface components {
          * @enum {string}
          */
         NodeShareStateStateEnum: "waiting" | "fetching" | "ready" | "failed";
+        /**
+         * @description * `binary` - binary
+         *     * `large` - large
+         *     * `same` - same
+         *     * `cut` - cut
+         * @enum {string}
+         */
+        NoteEnum: "binary" | "large" | "same" | "cut";
         /** @enum {unknown} */
         NullEnum: null;
         OrganizationDetailOutput: {
@@ -2710,7 +2905,13 @@ export interface components {
             };
             files: components["schemas"]["RepoFileOutput"][];
             revisions: components["schemas"]["RepoRevisionOutput"][];
+            /** @description Branches, `main` first, then tags. */
+            refs: components["schemas"]["RepoRefOutput"][];
             facts: components["schemas"]["ModelFactsOutput"] | null;
+            /** @description Told by headers alone, of any model whose weights have some. */
+            weights: components["schemas"]["RepoWeightsOutput"] | null;
+            /** @description In full; blank of a licence that is not known. */
+            license_name: string;
             adapters: string[];
             /** @description athanor.json */
             provenance: {
@@ -2778,6 +2979,17 @@ export interface components {
             page_size: number;
             results: components["schemas"]["RepoOutput"][];
         };
+        RepoRefOutput: {
+            name: string;
+            kind: components["schemas"]["RepoRefOutputKindEnum"];
+            revision: string;
+        };
+        /**
+         * @description * `branch` - branch
+         *     * `tag` - tag
+         * @enum {string}
+         */
+        RepoRefOutputKindEnum: "branch" | "tag";
         RepoRevisionOutput: {
             revision: string;
             message: string;
@@ -2801,6 +3013,20 @@ export interface components {
          * @enum {string}
          */
         RepoRoleEnum: "base" | "adapter" | "dataset";
+        RepoWeightsOutput: {
+            /** @description safetensors or gguf */
+            format: string;
+            num_files: number;
+            num_params: number;
+            /** @description How many numbers there are of each type. */
+            dtypes: {
+                [key: string]: number;
+            };
+            /** @description Of the weights, by number format. */
+            memory_bytes: {
+                [key: string]: number;
+            };
+        };
         /**
          * @description * `keep` - keep
          *     * `drop` - drop
@@ -3084,6 +3310,28 @@ export interface components {
             sum_available_mpoints: number;
             /** @description Sum of all lines' changes. */
             sum_held_mpoints: number;
+        };
+        TensorOutput: {
+            name: string;
+            dtype: string;
+            shape: number[];
+            num_params: number;
+        };
+        TensorPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            format: string;
+            /** @description Of the whole file, whatever is sought. */
+            num_tensors: number;
+            num_params: number;
+            dtypes: {
+                [key: string]: number;
+            };
+            metadata: {
+                [key: string]: string;
+            };
+            results: components["schemas"]["TensorOutput"][];
         };
         /**
          * @description * `light` - light
@@ -4626,6 +4874,150 @@ export interface operations {
             };
         };
     };
+    hub_repos_folder_retrieve: {
+        parameters: {
+            query?: {
+                folder?: string;
+                page?: number;
+                page_size?: number;
+                revision?: string;
+            };
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_history_list: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+                revision?: string;
+            };
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HistoryPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_history_retrieve: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+                sha: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CommitOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_history_diff_retrieve: {
+        parameters: {
+            query: {
+                path: string;
+            };
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+                sha: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FileDiffOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     hub_repos_like_update: {
         parameters: {
             query?: never;
@@ -4677,6 +5069,76 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_losses_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LossesOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    hub_repos_tensors_retrieve: {
+        parameters: {
+            query: {
+                page?: number;
+                page_size?: number;
+                path: string;
+                revision?: string;
+                search?: string;
+            };
+            header?: never;
+            path: {
+                kind: string;
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TensorPageOutput"];
+                };
             };
             /** @description Refused. */
             "4XX": {

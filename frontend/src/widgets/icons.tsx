@@ -5,6 +5,7 @@ import type { AntdIconProps } from "@ant-design/icons/es/components/AntdIcon";
 import {
   ApartmentOutlined as ApartmentOutlinedDrawn,
   AppstoreOutlined as AppstoreOutlinedDrawn,
+  BranchesOutlined as BranchesOutlinedDrawn,
   CheckCircleFilled as CheckCircleFilledDrawn,
   CheckOutlined as CheckOutlinedDrawn,
   ClockCircleOutlined as ClockCircleOutlinedDrawn,
@@ -61,6 +62,7 @@ import {
   VerticalAlignBottomOutlined as VerticalAlignBottomOutlinedDrawn,
   WalletOutlined as WalletOutlinedDrawn,
   WarningOutlined as WarningOutlinedDrawn,
+  ArrowLeftOutlined as ArrowLeftOutlinedDrawn,
   ArrowUpOutlined as ArrowUpOutlinedDrawn,
 } from "@ant-design/icons";
 import type { ComponentType } from "react";
@@ -73,6 +75,7 @@ function besideWords(Icon: ComponentType<AntdIconProps>) {
 
 export const ApartmentOutlined = besideWords(ApartmentOutlinedDrawn);
 export const AppstoreOutlined = besideWords(AppstoreOutlinedDrawn);
+export const BranchesOutlined = besideWords(BranchesOutlinedDrawn);
 export const CheckCircleFilled = besideWords(CheckCircleFilledDrawn);
 export const CheckOutlined = besideWords(CheckOutlinedDrawn);
 export const ClockCircleOutlined = besideWords(ClockCircleOutlinedDrawn);
@@ -122,6 +125,7 @@ export const UserOutlined = besideWords(UserOutlinedDrawn);
 export const VerticalAlignBottomOutlined = besideWords(VerticalAlignBottomOutlinedDrawn);
 export const WalletOutlined = besideWords(WalletOutlinedDrawn);
 export const WarningOutlined = besideWords(WarningOutlinedDrawn);
+export const ArrowLeftOutlined = besideWords(ArrowLeftOutlinedDrawn);
 export const ArrowUpOutlined = besideWords(ArrowUpOutlinedDrawn);
 export const FileOutlined = besideWords(FileOutlinedDrawn);
 export const FileZipOutlined = besideWords(FileZipOutlinedDrawn);

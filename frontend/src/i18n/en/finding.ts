@@ -30,9 +30,10 @@ export const finding = {
     params: "Parameters",
     updated_since: "Changed since",
     base_model: "Base model",
-    gated: "Gated",
+    gated: "Access",
     liked: "Liked by me",
   } as Record<string, string>,
+  gatedIs: { true: "Gated", false: "Open to who sees it" } as Record<string, string>,
   drop: (what: string) => `Drop the filter ${what}`,
   range: {
     below: (most: string) => `up to ${most}`,

@@ -35,7 +35,6 @@ export const hub = {
   tab: {
     card: "Card",
     files: "Files",
-    revisions: "Revisions",
     lineage: "Lineage",
     provenance: "Provenance",
     rows: "Rows",
@@ -52,7 +51,6 @@ export const hub = {
     layers: "Layers",
     vocab: "Vocabulary",
     context: "Longest context",
-    memory: (precision: string) => `Memory in ${precision}`,
     license: "License",
     size: "Size",
     owner: "Owner",
@@ -66,9 +64,7 @@ export const hub = {
     downloads: "Downloads",
     revision: "Revision",
   },
-  use: "Use it from Python",
-  files: { path: "Path", size: "Size", hash: "SHA-256" },
-  revisions: { revision: "Revision", message: "Message", author: "Author", when: "When" },
+  files: { size: "Size" },
   lineage: {
     base: "Taught from",
     adapters: "Adapters of this base",
@@ -79,7 +75,6 @@ export const hub = {
   remove: {
     verb: "Delete",
     title: (id: string) => `Delete ${id}?`,
-    text: "All its revisions and files are lost. Jobs that used it keep their records.",
     ok: "Delete it",
   },
   viewer: {

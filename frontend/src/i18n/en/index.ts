@@ -9,6 +9,7 @@ import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { people } from "./people";
 import { playground } from "./playground";
+import { repo } from "./repo";
 import { shell } from "./shell";
 
 const fields: Record<string, { title: string; help: string }> = {};
@@ -23,6 +24,7 @@ export const en = {
   launch,
   hub,
   finding,
+  repo,
   labelling,
   drive,
   imports,

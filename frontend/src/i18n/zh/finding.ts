@@ -35,6 +35,7 @@ export const finding: typeof en = {
     gated: "需申请",
     liked: "我点赞的",
   },
+  gatedIs: { true: "需要申请", false: "看得到就能用" },
   drop: (what) => `去掉筛选条件 ${what}`,
   range: {
     below: (most) => `不超过 ${most}`,

@@ -34,7 +34,6 @@ export const hub: typeof en = {
   tab: {
     card: "卡片",
     files: "文件",
-    revisions: "版本",
     lineage: "谱系",
     provenance: "来历",
     rows: "数据行",
@@ -51,7 +50,6 @@ export const hub: typeof en = {
     layers: "层数",
     vocab: "词表",
     context: "最长上下文",
-    memory: (precision) => `${precision} 占用内存`,
     license: "许可证",
     size: "大小",
     owner: "所有者",
@@ -65,9 +63,7 @@ export const hub: typeof en = {
     downloads: "下载次数",
     revision: "版本",
   },
-  use: "在 Python 中使用",
-  files: { path: "路径", size: "大小", hash: "SHA-256" },
-  revisions: { revision: "版本", message: "说明", author: "作者", when: "时间" },
+  files: { size: "大小" },
   lineage: {
     base: "教自",
     adapters: "这个基座的适配器",
@@ -78,7 +74,6 @@ export const hub: typeof en = {
   remove: {
     verb: "删除",
     title: (id) => `删除 ${id}？`,
-    text: "它的所有版本和文件都会丢失。用过它的任务会保留记录。",
     ok: "删除",
   },
   viewer: {

@@ -11,6 +11,7 @@ import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { people } from "./people";
 import { playground } from "./playground";
+import { repo } from "./repo";
 import { shell } from "./shell";
 
 export const zh: Catalogue = {
@@ -22,6 +23,7 @@ export const zh: Catalogue = {
   launch,
   hub,
   finding,
+  repo,
   labelling,
   drive,
   imports,

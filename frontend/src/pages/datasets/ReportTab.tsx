@@ -8,6 +8,7 @@ import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { Loaded } from "../../widgets/Loaded";
 import { ReportView } from "../../widgets/ReportView";
+import { isHead } from "../hub/useRepo";
 import { useAction } from "../useAction";
 
 export function ReportTab({ repo }: { repo: RepoDetail }) {
@@ -16,7 +17,10 @@ export function ReportTab({ repo }: { repo: RepoDetail }) {
   const { modal } = App.useApp();
   const { run, isBusy } = useAction();
   const cache = useQueryClient();
-  const report = useQuery({ ...queries.report(repo.id), initialData: repo.report ?? undefined });
+  const report = useQuery({
+    ...queries.report(repo.id, repo.revision),
+    initialData: repo.report ?? undefined,
+  });
 
   const keep = () =>
     modal.confirm({
@@ -39,7 +43,7 @@ export function ReportTab({ repo }: { repo: RepoDetail }) {
         {(data) => (
           <>
             <ReportView report={data} />
-            {repo.is_mine && data.num_bad > 0 && data.num_good > 0 && (
+            {repo.is_mine && isHead(repo) && data.num_bad > 0 && data.num_good > 0 && (
               <Button type="primary" style={{ marginTop: 16 }} loading={isBusy} onClick={keep}>
                 {words.keep}
               </Button>

@@ -23,8 +23,9 @@ export function ActiveFilters({ count }: { count: number }) {
     const values = MANY.has(name) ? listOf(read(name)) : [read(name)].filter(Boolean);
     return values.map((value) => {
       const label = words.label[name] ?? name;
-      const isFlag = ["mine", "liked", "gated"].includes(name);
-      const said = name in RANGES ? sayRange(name as Range, value) : value;
+      const isFlag = ["mine", "liked"].includes(name);
+      const plain = name === "gated" ? (words.gatedIs[value] ?? value) : value;
+      const said = name in RANGES ? sayRange(name as Range, value) : plain;
       const left = MANY.has(name) ? listOf(read(name)).filter((item) => item !== value) : [];
       return { key: `${name} ${value}`, name, said: isFlag ? label : `${label}: ${said}`, left };
     });

@@ -19,7 +19,8 @@ export function LikeButton({ repo }: { repo: RepoDetail }) {
       const method = repo.is_liked ? "DELETE" : "PUT";
       const address = `/api/hub/repos/${repo.kind}/${repo.id}/like/`;
       const now = await call<Pick<RepoDetail, "likes" | "is_liked">>(method, address);
-      cache.setQueryData(queries.repo(repo.kind, repo.id).queryKey, { ...repo, ...now });
+      const { queryKey } = queries.repo(repo.kind, repo.id);
+      cache.setQueriesData<RepoDetail>({ queryKey }, (old) => old && { ...old, ...now });
       await cache.invalidateQueries({ queryKey: ["repos"] });
     });
   return (

@@ -63,6 +63,8 @@ export function RepoFilters({ kind, roles }: Props) {
           {flag("mine", text.hub.onlyMine)}
           {flag("liked", text.finding.label.liked ?? "")}
         </div>
+        <GatedSelect />
+        {kind === "model" && <BaseInput />}
         <FacetLists kind={kind} />
         {(["size", kind === "dataset" ? "rows" : "params"] as const).map((name) => (
           <RangeSelect key={name} name={name} />
@@ -134,6 +136,46 @@ function RangeSelect({ name }: { name: Range }) {
         value={read(name)}
         options={options}
         onChange={(value) => write({ [name]: value, page: "" })}
+      />
+    </label>
+  );
+}
+
+function GatedSelect() {
+  const { text } = useWords();
+  const { label, any, gatedIs } = text.finding;
+  const [read, write] = useUrlState();
+  return (
+    <label className="filter-select">
+      {label.gated}
+      <Select
+        aria-label={label.gated}
+        value={read("gated")}
+        options={[
+          { value: "", label: any },
+          { value: "false", label: gatedIs.false },
+          { value: "true", label: gatedIs.true },
+        ]}
+        onChange={(value) => write({ gated: value, page: "" })}
+      />
+    </label>
+  );
+}
+
+function BaseInput() {
+  const { text } = useWords();
+  const [read, write] = useUrlState();
+  const wanted = read("base_model");
+  return (
+    <label className="filter-select">
+      {text.finding.label.base_model}
+      <Input.Search
+        key={wanted}
+        allowClear
+        defaultValue={wanted}
+        aria-label={text.finding.label.base_model}
+        placeholder={text.repo.filters.baseModel}
+        onSearch={(value) => write({ base_model: value.trim(), page: "" })}
       />
     </label>
   );

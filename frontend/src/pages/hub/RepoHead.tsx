@@ -1,19 +1,18 @@
 // A repo's name, what it is, and its verbs; its owner may also show, hide and delete it.
 
 import { DeleteOutlined, MoreOutlined, SettingOutlined } from "../../widgets/icons";
-import { App, Button, Dropdown, Tag } from "antd";
-import { useQueryClient } from "@tanstack/react-query";
+import { Button, Dropdown, Tag } from "antd";
 import { useState, type ReactNode } from "react";
-import { useNavigate } from "react-router";
-import { remove } from "../../api/client";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { CopyButton } from "../../widgets/CopyButton";
 import { PageHead } from "../../widgets/PageHead";
-import { useAction } from "../useAction";
+import { DeleteDialog } from "./DeleteDialog";
 import { GateNotice } from "./GateNotice";
 import { RepoSettings } from "./RepoSettings";
 import { LikeButton } from "./LikeButton";
+import { RevisionNotice, RevisionSelect } from "./RevisionSelect";
+import { UseDialog } from "./UseDialog";
 
 export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }) {
   const { text } = useWords();
@@ -30,6 +29,7 @@ export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }
           <>
             {repo.summary && <div>{repo.summary}</div>}
             <span className="row" style={{ marginTop: 6 }}>
+              <RevisionSelect repo={repo} />
               <Tag variant="filled">{text.hub.role[repo.role]}</Tag>
               <Tag variant="filled">{text.hub.seenBy[repo.visibility]}</Tag>
               {repo.gate && <Tag variant="filled">{text.hub.isGated}</Tag>}
@@ -44,12 +44,14 @@ export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }
         actions={
           <>
             {verbs}
+            <UseDialog repo={repo} />
             <LikeButton repo={repo} />
             {repo.can.manage && <OwnerMenu repo={repo} />}
           </>
         }
       />
       <GateNotice repo={repo} />
+      <RevisionNotice repo={repo} />
     </>
   );
 }
@@ -57,26 +59,8 @@ export function RepoHead({ repo, verbs }: { repo: RepoDetail; verbs: ReactNode }
 function OwnerMenu({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
   const words = text.hub;
-  const { modal } = App.useApp();
-  const { run } = useAction();
-  const cache = useQueryClient();
-  const navigate = useNavigate();
-  const address = `/api/hub/repos/${repo.kind}/${repo.id}/`;
   const [isSetting, setIsSetting] = useState(false);
-
-  const drop = () =>
-    modal.confirm({
-      title: words.remove.title(repo.id),
-      content: words.remove.text,
-      okText: words.remove.ok,
-      okButtonProps: { danger: true },
-      onOk: () =>
-        run(async () => {
-          await remove(address);
-          await cache.invalidateQueries({ queryKey: ["repos"] });
-          await navigate(repo.kind === "model" ? "/models" : "/datasets");
-        }),
-    });
+  const [isDeleting, setIsDeleting] = useState(false);
   const items = [
     {
       key: "settings",
@@ -89,7 +73,7 @@ function OwnerMenu({ repo }: { repo: RepoDetail }) {
       icon: <DeleteOutlined />,
       danger: true,
       label: words.remove.verb,
-      onClick: drop,
+      onClick: () => setIsDeleting(true),
     },
   ];
   return (
@@ -98,6 +82,7 @@ function OwnerMenu({ repo }: { repo: RepoDetail }) {
         <Button icon={<MoreOutlined />} aria-label={text.more} />
       </Dropdown>
       <RepoSettings repo={repo} isOpen={isSetting} onClose={() => setIsSetting(false)} />
+      {isDeleting && <DeleteDialog repo={repo} onClose={() => setIsDeleting(false)} />}
     </>
   );
 }

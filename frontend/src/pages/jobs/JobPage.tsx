@@ -1,6 +1,6 @@
 // One job, while it is live and after: what it does, what it says, what came out, and why it ended.
 
-import { Alert, Button, Tabs } from "antd";
+import { Alert, Button } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { lazy, Suspense } from "react";
 import { useParams } from "react-router";
@@ -9,6 +9,7 @@ import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { Loaded } from "../../widgets/Loaded";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { UrlTabs } from "../UrlTabs";
 import { useUrlState } from "../useUrlState";
 import { ArtifactsTab } from "./ArtifactsTab";
 import { JobHead } from "./JobHead";
@@ -39,11 +40,10 @@ export function JobPage() {
 function JobView({ job, run }: { job: Job; run: Run }) {
   const { text } = useWords();
   const words = text.jobs;
-  const [read, write] = useUrlState();
+  const [, write] = useUrlState();
   const { stream, state } = useRunStream(run);
   const isLatest = run.id === job.run.id;
   const isLost = state === "waiting" && isLatest && !job.ended_at;
-  const tab = read("tab") || "overview";
   const tabs = [
     {
       key: "overview",
@@ -80,10 +80,8 @@ function JobView({ job, run }: { job: Job; run: Run }) {
         )}
         {isLatest && <JobOutcome job={job} />}
         <JobSummary job={job} run={run} stream={stream} />
-        <Tabs
-          activeKey={tab}
-          onChange={(key) => write({ tab: key === "overview" ? "" : key, line: "" })}
-          destroyOnHidden
+        <UrlTabs
+          forget={["line"]}
           items={tabs.map((item) => ({
             ...item,
             children: <Suspense fallback={<PageSkeleton />}>{item.children}</Suspense>,

@@ -1,6 +1,6 @@
 // One labelling project: how far it is, and for its owner who agrees, drafts, and saving.
 
-import { App, Button, Dropdown, Progress, Tabs, Tag } from "antd";
+import { App, Button, Dropdown, Progress, Tag } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link, useNavigate, useParams } from "react-router";
 import { patch, remove } from "../../api/client";
@@ -15,7 +15,7 @@ import { PageHead } from "../../widgets/PageHead";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { HighlightOutlined, MoreOutlined } from "../../widgets/icons";
 import { useAction } from "../useAction";
-import { useUrlState } from "../useUrlState";
+import { UrlTabs } from "../UrlTabs";
 import { DisputesTab } from "./DisputesTab";
 import { DraftsTab } from "./DraftsTab";
 import { FiguresTab } from "./FiguresTab";
@@ -37,7 +37,6 @@ function ProjectView({ project }: { project: LabellingDetail }) {
   const { text, format } = useWords();
   const words = text.labelling;
   const { tab } = words;
-  const [read, write] = useUrlState();
   const tabs = [
     { key: "figures", label: tab.figures, children: <FiguresTab project={project} /> },
     { key: "disputes", label: tab.disputes, children: <DisputesTab project={project} /> },
@@ -103,14 +102,7 @@ function ProjectView({ project }: { project: LabellingDetail }) {
           </>
         )}
       </section>
-      {project.is_mine && (
-        <Tabs
-          activeKey={read("tab") || "figures"}
-          onChange={(key) => write({ tab: key === "figures" ? "" : key })}
-          destroyOnHidden
-          items={tabs}
-        />
-      )}
+      {project.is_mine && <UrlTabs items={tabs} />}
     </>
   );
 }

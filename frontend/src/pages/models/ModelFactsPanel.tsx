@@ -1,24 +1,17 @@
-// A model's facts in numbers, and how to load it from Python.
+// A model's facts in numbers, and the memory it takes.
 
 import { Link } from "react-router";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { CodeBlock } from "../../widgets/CodeBlock";
 import { Facts } from "../../widgets/Facts";
 import { RelativeTime } from "../../widgets/RelativeTime";
-
-function pythonFor(repo: RepoDetail, origin: string): string {
-  const head = `import os\nos.environ["HF_ENDPOINT"] = "${origin}"\n`;
-  if (repo.role === "adapter") {
-    return `${head}from peft import AutoPeftModelForCausalLM\nmodel = AutoPeftModelForCausalLM.from_pretrained("${repo.id}")`;
-  }
-  return `${head}from transformers import AutoModelForCausalLM\nmodel = AutoModelForCausalLM.from_pretrained("${repo.id}")`;
-}
+import { Licence } from "../hub/Licence";
+import { MemoryTable } from "./MemoryTable";
 
 export function ModelFactsPanel({ repo }: { repo: RepoDetail }) {
   const { text, format } = useWords();
   const words = text.hub.facts;
-  const { facts } = repo;
+  const { facts, weights } = repo;
   return (
     <div className="stack">
       <section className="panel">
@@ -29,16 +22,17 @@ export function ModelFactsPanel({ repo }: { repo: RepoDetail }) {
               words.base,
               repo.base_model && <Link to={`/models/${repo.base_model}`}>{repo.base_model}</Link>,
             ],
-            [words.params, facts && format.compact(facts.num_params)],
+            [words.params, weights && format.compact(weights.num_params)],
+            [
+              text.repo.facts.format,
+              weights && [weights.format, ...Object.keys(weights.dtypes).slice(0, 3)].join(" · "),
+            ],
             [words.layers, facts && format.number(facts.num_layers)],
             [words.hidden, facts && format.number(facts.hidden_size)],
             [words.vocab, facts && format.number(facts.vocab_size)],
             [words.context, facts && format.number(facts.max_context)],
-            ...Object.entries(facts?.memory_bytes ?? {}).map(
-              ([precision, bytes]) => [words.memory(precision), format.bytes(bytes)] as const,
-            ),
             [words.size, format.bytes(repo.size_bytes)],
-            [words.license, repo.license],
+            [words.license, repo.license && <Licence key="l" repo={repo} />],
             [words.owner, repo.owner],
             [words.downloads, format.number(repo.downloads)],
             [words.updated, <RelativeTime key="u" iso={repo.updated_at} />],
@@ -51,10 +45,7 @@ export function ModelFactsPanel({ repo }: { repo: RepoDetail }) {
           ]}
         />
       </section>
-      <section className="panel">
-        <h2 className="section-title">{text.hub.use}</h2>
-        <CodeBlock code={pythonFor(repo, location.origin)} label={text.hub.use} />
-      </section>
+      {weights && repo.role === "base" && <MemoryTable bytes={weights.memory_bytes} />}
     </div>
   );
 }

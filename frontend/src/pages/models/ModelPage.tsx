@@ -1,19 +1,16 @@
 // One model: its card, files, revisions, lineage and provenance, and what can be done with it.
 
 import { FireOutlined, MessageOutlined } from "../../widgets/icons";
-import { Tabs } from "antd";
-import { useQuery } from "@tanstack/react-query";
-import { useParams } from "react-router";
-import { queries } from "../../api/queries";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { LazyMarkdown } from "../../widgets/LazyMarkdown";
 import { LinkButton } from "../../widgets/LinkButton";
-import { Loaded } from "../../widgets/Loaded";
-import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { RepoHead } from "../hub/RepoHead";
-import { FilesTab, RevisionsTab } from "../hub/RepoTabs";
-import { useUrlState } from "../useUrlState";
+import { RepoLoaded } from "../hub/RepoLoaded";
+import { Card } from "../hub/Card";
+import { FilesTab } from "../hub/FilesTab";
+import { HistoryTab } from "../hub/HistoryTab";
+import { useRepo } from "../hub/useRepo";
+import { UrlTabs } from "../UrlTabs";
 import { Evaluations } from "./Evaluations";
 import { Lineage } from "./Lineage";
 import { ModelFactsPanel } from "./ModelFactsPanel";
@@ -21,24 +18,17 @@ import { Provenance } from "./Provenance";
 import { readScores } from "./scores";
 
 export function ModelPage() {
-  const { namespace, name } = useParams();
-  const repo = useQuery(queries.repo("model", `${namespace}/${name}`));
-  return (
-    <div className="page">
-      <Loaded query={repo} skeleton={<PageSkeleton />}>
-        {(data) => <ModelView repo={data} />}
-      </Loaded>
-    </div>
-  );
+  return <RepoLoaded query={useRepo("model")}>{(repo) => <ModelView repo={repo} />}</RepoLoaded>;
 }
 
-function ModelView({ repo }: { repo: RepoDetail }) {
+/** What this studio's engine can do with a model; a verb that would only be refused is not shown. */
+function ModelVerbs({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
-  const { tab } = text.hub;
-  const [read, write] = useUrlState();
-  const base = repo.role === "adapter" ? repo.base_model : repo.id;
-  const scores = readScores(repo.metadata);
-  const verbs = (
+  const isAdapter = repo.role === "adapter";
+  const base = isAdapter ? repo.base_model : repo.id;
+  const canRun = repo.can.read && (isAdapter ? Boolean(base) : repo.facts !== null);
+  if (!canRun) return null;
+  return (
     <>
       <LinkButton
         to={`/playground?model=${encodeURIComponent(repo.id)}`}
@@ -54,22 +44,16 @@ function ModelView({ repo }: { repo: RepoDetail }) {
       )}
     </>
   );
+}
+
+function ModelView({ repo }: { repo: RepoDetail }) {
+  const { text } = useWords();
+  const { tab } = text.hub;
+  const scores = readScores(repo.metadata);
   const tabs = [
-    {
-      key: "card",
-      label: tab.card,
-      children: (
-        <div className="panel">
-          {repo.card ? (
-            <LazyMarkdown text={repo.card} />
-          ) : (
-            <p className="muted">{text.hub.noCard}</p>
-          )}
-        </div>
-      ),
-    },
+    { key: "card", label: tab.card, children: <Card repo={repo} /> },
     { key: "files", label: tab.files, children: <FilesTab repo={repo} /> },
-    { key: "revisions", label: tab.revisions, children: <RevisionsTab repo={repo} /> },
+    { key: "history", label: text.repo.history.tab, children: <HistoryTab repo={repo} /> },
     { key: "lineage", label: tab.lineage, children: <Lineage repo={repo} /> },
     ...(scores.length > 0
       ? [
@@ -92,14 +76,9 @@ function ModelView({ repo }: { repo: RepoDetail }) {
   ];
   return (
     <>
-      <RepoHead repo={repo} verbs={verbs} />
+      <RepoHead repo={repo} verbs={<ModelVerbs repo={repo} />} />
       <div className="two">
-        <Tabs
-          activeKey={read("tab") || "card"}
-          onChange={(key) => write({ tab: key === "card" ? "" : key })}
-          destroyOnHidden
-          items={tabs}
-        />
+        <UrlTabs items={tabs} />
         <ModelFactsPanel repo={repo} />
       </div>
     </>

@@ -1,0 +1,1 @@
+"""What a repo's pages show beside the repo itself: folders, history, tensors, losses."""
