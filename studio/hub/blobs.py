@@ -7,13 +7,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from studio.hub.models import Blob
-from studio.hub.storage import StagedBlob, get_store, measure, stage
+from studio.hub.storage import StagedBlob, get_store, measure, stage, sync_all
 from studio.hub.xet.ingest import ingest
 from studio.hub.xet.services import register_file
 
 LARGE_BYTES = 2**20
 """A file of so many bytes or more is kept as chunks."""
-_FEW = 8  # so few are on the disk sooner one by one
 
 
 def store_blob(*, source: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> Blob:
@@ -26,41 +25,37 @@ def store_blob(*, source: BinaryIO, on_bytes: Callable[[int], None] | None = Non
     """
     if measure(source) >= LARGE_BYTES:
         return register_file(by=None, file=ingest(source, on_bytes=on_bytes))
-    return _keep([stage(source, on_bytes=on_bytes)], is_synced=True)[0]
+    return _keep([stage(source, on_bytes=on_bytes)])[0]
 
 
 def store_small_blobs(sources: Sequence[BinaryIO]) -> list[Blob]:
     """Keep many small files; all are on the disk for certain when this returns.
 
-    One by one each waits for the disk twice. Here the disk is waited for twice in all.
+    One by one each waits for the disk twice. Here they wait together, and before the database is
+    held.
 
     Raises:
         DiskFull: there is no room.
     """
-    if len(sources) <= _FEW:
-        return [store_blob(source=source) for source in sources]
     staged: list[StagedBlob] = []
     try:
         for source in sources:
             staged.append(stage(source, is_synced=False))
+        sync_all([each.path for each in staged])
     except BaseException:
         for each in staged:
             each.path.unlink(missing_ok=True)
         raise
-    return _keep(staged, is_synced=False)
+    return _keep(staged)
 
 
-def _keep(staged: list[StagedBlob], *, is_synced: bool) -> list[Blob]:
+def _keep(staged: list[StagedBlob]) -> list[Blob]:
     try:
         with transaction.atomic():
             blobs = _claim_rows(staged)
             # Those of others have chunks already.
             whole = {each.sha256: each.path for each in staged if not blobs[each.sha256].xet_id}
-            if is_synced:
-                for sha256, path in whole.items():
-                    get_store().place(sha256, path)
-            else:
-                get_store().place_many(whole)
+            get_store().place_many(whole)
     finally:
         for each in staged:
             each.path.unlink(missing_ok=True)
