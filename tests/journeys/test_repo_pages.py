@@ -1,12 +1,12 @@
 """A repo's page: folders, files, what each commit changed, revisions, use and deletion."""
 
-import io
 import json
 import re
+import struct
+import zlib
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from PIL import Image
 from playwright.sync_api import expect
 
 from tests.journeys.browser import NARROW
@@ -23,11 +23,17 @@ See [the settings](configs/run.yaml), and [elsewhere](https://example.org/).
 """
 
 
-def make_picture() -> bytes:
-    """Return a PNG of one colour."""
-    file = io.BytesIO()
-    Image.new("RGB", (48, 32), "#b4552d").save(file, "PNG")
-    return file.getvalue()
+def make_picture(width: int = 48, height: int = 32) -> bytes:
+    """Return a grey PNG."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    rows = zlib.compress(b"\0".ljust(width + 1, b"\x80") * height)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.fixture(scope="module")
