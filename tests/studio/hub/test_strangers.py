@@ -78,7 +78,7 @@ EXPECTED = {  # by right: what seeing, reading, writing and managing answers
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("visibility", "gate"), itertools.product(["public", "class", "private"], ["", "manual"])
+    ("visibility", "gate"), list(itertools.product(["public", "class", "private"], ["", "manual"]))
 )
 def test_everybody_hears_what_the_table_says(client, people, visibility, gate):
     push(people["owner"], "alice/r", {"m.bin": BIG, "README.md": b"# R\n"}, kind="model")
@@ -116,7 +116,7 @@ def rights_in(person: str, visibility: str, gate: str) -> str:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("visibility", "gate"), itertools.product(["public", "class", "private"], ["", "manual"])
+    ("visibility", "gate"), list(itertools.product(["public", "class", "private"], ["", "manual"]))
 )
 def test_everybody_of_an_organization_hears_what_the_table_says(client, staff, visibility, gate):
     push(staff["maker"], "camp/r", {"m.bin": BIG, "README.md": b"# R\n"}, kind="model")
@@ -146,7 +146,7 @@ READS_DATA = [
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("visibility", "gate"), itertools.product(["public", "class", "private"], ["", "manual"])
+    ("visibility", "gate"), list(itertools.product(["public", "class", "private"], ["", "manual"]))
 )
 def test_rows_are_read_and_lists_are_counted_as_the_table_says(client, people, visibility, gate):
     rows = "\n".join(make_row(f"q {n}") for n in range(3)).encode()

@@ -2,7 +2,12 @@
 
 import io
 import json
+import os
+import signal
 import struct
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from studio.core import parquet
 from studio.hub.models import Blob, BlobStatistics
 from studio.hub.viewer import selectors
 from studio.hub.viewer.cells import show_cell
-from studio.hub.viewer.pages import BadPage, read_page_header
 from studio.hub.viewer.splits import list_configs
 from studio.hub.viewer.statistics import describe_columns
 from tests.studio.hub.made import push
@@ -167,13 +172,68 @@ def test_broken_parquet_is_told_in_one_sentence(show, name):
         assert answer.json()["message"].startswith("path: ")
 
 
-def test_a_page_that_would_unpack_to_much_is_refused(show):
-    table = pa.table({"s": ["\0" * (40 * 2**20)]})
+@pytest.fixture
+def small_readers(monkeypatch):
+    """Readers that may have little memory, and none but them."""
+    monkeypatch.setattr(parquet, "MOST_MEMORY", 640 * 2**20)
+    monkeypatch.setattr(parquet, "_idle", [])
+    yield
+    for reader in parquet._idle:
+        reader.end()
+
+
+def test_a_page_that_would_fill_the_memory_is_refused(show, small_readers):
+    table = pa.table({"n": [1, 2], "s": ["small", "\0" * (240 * 2**20)]})
     content = make_parquet(table, compression="zstd", use_dictionary=False)
     assert len(content) < 2**20
     show({"train.parquet": content})
     answer = show.get("rows", path="train.parquet")
-    assert answer.status_code == 400 and "unpack" in answer.json()["message"]
+    assert answer.status_code == 400 and "more than there is memory for" in answer.json()["message"]
+    show({"train.parquet": make_parquet(pa.table({"n": [1]}))})
+    assert texts(show.rows(path="train.parquet")) == [["1"]]
+
+
+def test_a_reader_that_falls_takes_nobody_with_it(show, small_readers):
+    show({"train.parquet": make_parquet(pa.table({"n": list(range(9))}))})
+    assert len(show.rows(path="train.parquet")["rows"]) == 9
+    (reader,) = parquet._idle
+    reader._process.kill()
+    answer = show.get("rows", path="train.parquet")
+    assert (answer.status_code, answer.json()["code"]) == (400, "file_unreadable")
+    assert len(show.rows(path="train.parquet")["rows"]) == 9
+
+
+def test_a_reader_that_does_not_answer_is_ended_in_time(show, small_readers):
+    show({"train.parquet": make_parquet(pa.table({"n": list(range(9))}))})
+    show.rows(path="train.parquet")
+    (reader,) = parquet._idle
+    os.kill(reader._process.pid, signal.SIGSTOP)
+    answer = show.get("rows", path="train.parquet")
+    assert (answer.status_code, answer.json()["code"]) == (400, "file_unreadable")
+    assert reader._process.returncode == -signal.SIGKILL and parquet._idle == []
+
+
+def test_a_reader_has_none_of_the_studio_s_secrets(monkeypatch, show, small_readers):
+    monkeypatch.setenv("ATHANOR_SECRET", "hush")
+    show({"train.parquet": make_parquet(pa.table({"n": [1]}))})
+    show.rows(path="train.parquet")
+    (reader,) = parquet._idle
+    environ = Path(f"/proc/{reader._process.pid}/environ").read_bytes()
+    assert b"hush" not in environ
+    open_files = list(Path(f"/proc/{reader._process.pid}/fd").iterdir())
+    assert len(open_files) == 4
+
+
+def test_many_at_once_share_the_readers(monkeypatch):
+    content = make_parquet(pa.table({"n": list(range(1000))}), row_group_size=10)
+
+    def read(number: int) -> int:
+        with parquet.ParquetFile(io.BytesIO(content), ends_at=time.monotonic() + 60) as file:
+            return next(file.iter_rows(number))["n"]
+
+    with ThreadPoolExecutor(12) as pool:
+        assert list(pool.map(read, range(60))) == list(range(60))
+    assert len(parquet._idle) <= 4
 
 
 @settings(
@@ -196,31 +256,6 @@ def make_pages(rows: list[str], **options) -> bytes:
     return make_parquet(pa.table({"s": rows}), use_dictionary=False, **options)
 
 
-def test_a_later_page_that_would_fill_the_memory_is_refused_when_it_is_come_to(monkeypatch):
-    content = make_pages([f"row {n}" for n in range(100)] + ["\0" * (40 * 2**20)])
-    assert len(content) < 2**17
-    monkeypatch.setattr(selectors, "open_blob", lambda blob: io.BytesIO(content))
-    first = selectors.read_page(Blob(), "x.parquet", offset=0, limit=3)
-    assert [row.cells[0].text for row in first.rows] == ["row 0", "row 1", "row 2"]
-    with pytest.raises(selectors.BadInput, match="would unpack to"):
-        selectors.read_page(Blob(), "x.parquet", offset=99, limit=3)
-
-
-@pytest.mark.parametrize("version", ["1.0", "2.0"])
-@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
-def test_headers_tell_of_every_page(version, compression):
-    rows = [f"row {n}" for n in range(1000)]
-    content = make_pages(rows, data_page_version=version, compression=compression)
-    file = io.BytesIO(content)
-    chunk = pq.ParquetFile(file).metadata.row_group(0).column(0)
-    at, values, unpacked = chunk.data_page_offset, 0, 0
-    while at < chunk.data_page_offset + chunk.total_compressed_size:
-        page = read_page_header(file, at)
-        unpacked += page.data_start - at + page.unpacked_bytes
-        at, values = page.data_start + page.stored_bytes, values + page.num_values
-    assert (values, unpacked) == (1000, chunk.total_uncompressed_size)
-
-
 @settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
@@ -234,15 +269,6 @@ def test_wrong_bytes_in_any_page_never_break_the_viewer(monkeypatch, changes):
         selectors.read_page(Blob(), "x.parquet", offset=50, limit=20)
     except selectors.BadInput as error:
         assert error.code == "file_unreadable"
-
-
-@given(st.binary(max_size=80))
-def test_any_bytes_are_a_header_or_are_refused(data):
-    try:
-        page = read_page_header(io.BytesIO(data), 0)
-    except BadPage:
-        return
-    assert page.unpacked_bytes >= 0 and page.stored_bytes >= 0 and page.num_values >= 0
 
 
 class SparseFile(io.RawIOBase):
