@@ -1,7 +1,9 @@
 """What changes the catalogue: a repo is noted anew when it changes, and people like it."""
 
+from django.core.cache import cache
 from django.db import transaction
 from django.db.models import F
+from redis.exceptions import RedisError
 
 from studio.accounts.models import User
 from studio.core.errors import NotFound
@@ -12,6 +14,18 @@ from studio.hub.catalogue.models import CatalogueEntry, Like, RepoLabel
 from studio.hub.catalogue.words import cut_for_keeping
 from studio.hub.model_facts import count_commit_params, read_text
 from studio.hub.models import Kind, Repo
+
+_ONE_FETCH_S = 600
+
+
+def count_download(user: User, repo: Repo) -> None:
+    """Count that somebody fetches a repo, once in ten minutes: one fetch is many requests."""
+    try:
+        is_new = cache.add(f"download:{repo.pk}:{user.pk}", 1, _ONE_FETCH_S)
+    except RedisError:
+        return  # a figure is no reason to refuse a file
+    if is_new:
+        Repo.objects.filter(pk=repo.pk).update(downloads=F("downloads") + 1)
 
 
 def index_repo(repo: Repo) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db.models import F
 from django.http import HttpResponseBase, QueryDict
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
@@ -11,7 +10,8 @@ from rest_framework.response import Response
 from studio.core.errors import BadInput, StudioError
 from studio.core.inputs import JsonParser, read_input
 from studio.hub.callers import get_caller
-from studio.hub.cards import read_card
+from studio.hub.cards import CARD, read_card
+from studio.hub.catalogue.services import count_download
 from studio.hub.downloads import answer_file
 from studio.hub.errors import FileNotThere
 from studio.hub.huggingface.doors import HubApi
@@ -26,7 +26,7 @@ from studio.hub.huggingface.shapes import (
     show_whoami,
 )
 from studio.hub.lfs import goes_before_commit
-from studio.hub.models import Commit, Kind, Repo, Visibility
+from studio.hub.models import Commit, CommitFile, Kind, Repo, Visibility
 from studio.hub.names import check_path
 from studio.hub.refs import MAIN, get_branch_head
 from studio.hub.selectors import find_etags, get_commit, get_file, list_files, list_history
@@ -204,18 +204,21 @@ class ResolveApi(HubApi):
             raise FileNotThere(f"There is no file {path[:200]!r}: {repo.repo_id} is empty.")
         commit = get_commit(repo, revision)
         file = get_file(commit, path)
-        if request.method == "GET" and _counts_as_download(kind, path):
-            Repo.objects.filter(pk=commit.repo_id).update(downloads=F("downloads") + 1)
+        if _is_fetch(request, file):
+            count_download(get_caller(request), repo)
         return answer_file(request._request, file)
 
     head = get
 
 
-def _counts_as_download(kind: str, path: str) -> bool:
-    """One file per fetch of a repo is counted: the one that every fetch needs."""
-    if kind == Kind.MODEL:
-        return path in {"config.json", "adapter_config.json"}
-    return path.endswith(".jsonl")
+def _is_fetch(request: Request, file: CommitFile) -> bool:
+    """Say whether a file is taken away: a client that is only shown its card does not, nor a page.
+
+    Of a file kept as chunks clients ask the head alone, and fetch it by Xet.
+    """
+    is_shown = request.headers.get("Sec-Fetch-Dest") in {"empty", "image"}
+    is_taken = request.method == "GET" or file.blob.xet_id is not None
+    return is_taken and not is_shown and file.path not in {CARD, ".gitattributes"}
 
 
 def _read_repo_name(request: Request) -> tuple[str, str, str]:

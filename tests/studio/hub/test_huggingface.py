@@ -244,15 +244,6 @@ def test_a_download_goes_on_where_it_stopped(client_of, alice, folder, hub):
     assert same.status_code == 304 and same.content == b""
 
 
-def test_a_snapshot_is_fetched_once(client_of, alice, folder, tmp_path):
-    api = client_of(alice)
-    push(api, folder)
-    options = {"endpoint": api.endpoint, "token": api.token, "cache_dir": tmp_path / "cache"}
-    first = snapshot_download("alice/tiny", **options)
-    assert snapshot_download("alice/tiny", **options) == first
-    assert Repo.objects.get().downloads == 1
-
-
 def test_trees_and_paths_are_told(client_of, alice, folder):
     api = client_of(alice)
     push(api, folder)
