@@ -36,5 +36,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @csrf_exempt  # programs that probe for a door have no cookie, and must hear 404
 def unknown_api(request: HttpRequest) -> JsonResponse:
     """Answer an address below a program's door that leads nowhere."""
-    body = to_body("not_found", f"There is no {request.path} here: see /api/docs/.")
-    return JsonResponse(body, status=404)
+    sentence = f"There is no {request.path[:200]} here: see /api/docs/."
+    # Hugging Face's clients show a person this header and not the body.
+    told = " ".join(sentence.split()).encode("ascii", "replace").decode()
+    headers = {"X-Error-Message": told}
+    return JsonResponse(to_body("not_found", sentence), status=404, headers=headers)

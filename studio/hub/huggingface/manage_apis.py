@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.db.models import Q
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -10,6 +9,7 @@ from studio.core.errors import BadInput
 from studio.hub.callers import get_caller
 from studio.hub.gating import ask_access, decide_access, find_asker, list_requests
 from studio.hub.huggingface.doors import HubApi
+from studio.hub.huggingface.lists import find_repos
 from studio.hub.huggingface.pages import CountedRepos, cut_page
 from studio.hub.huggingface.shapes import show_repo, show_time
 from studio.hub.lfs import find_committable
@@ -17,18 +17,10 @@ from studio.hub.models import AccessState, Gate, Kind, RefKind, Visibility
 from studio.hub.names import split_repo_id
 from studio.hub.places import move_repo
 from studio.hub.refs import create_ref, delete_ref
-from studio.hub.selectors import RepoFilter, get_commit, list_repos
+from studio.hub.selectors import get_commit
 from studio.hub.services import squash_history, update_repo
 
 _PAGE = 1000
-_ORDERS = {
-    "lastModified": "updated_at",
-    "last_modified": "updated_at",
-    "createdAt": "created_at",
-    "created_at": "created_at",
-    "downloads": "downloads",
-    "likes": "entry__num_likes",
-}
 
 
 class BranchApi(HubApi):
@@ -182,19 +174,7 @@ class DuplicateFilesApi(HubApi):
 
 class RepoListApi(HubApi):
     def get(self, request: Request, kind: str) -> Response:
-        asked = request.query_params
-        wanted = RepoFilter(kind=kind, search=asked.get("search", ""))
-        repos = list_repos(self.reader(), wanted)
-        if author := asked.get("author"):
-            repos = repos.filter(namespace__iexact=author)
-        for each in asked.getlist("filter"):
-            for tag in each.split(","):
-                repos = repos.filter(Q(tags__icontains=f'"{tag}"') | Q(license__iexact=tag))
-        if gated := asked.get("gated"):
-            repos = repos.exclude(gate="") if gated.lower() == "true" else repos.filter(gate="")
-        field = _ORDERS.get(asked.get("sort", ""), "updated_at")
-        sign = "" if asked.get("direction") == "1" else "-"
-        repos = repos.select_related("entry").order_by(f"{sign}{field}", "pk")
+        repos = find_repos(self.reader(), kind, request.query_params)
         page, headers = cut_page(request, CountedRepos(repos), _PAGE)
         return Response(
             [show_repo(repo, repo.head, [], with_blobs=False) for repo in page], headers=headers

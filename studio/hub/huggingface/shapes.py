@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from studio.accounts.models import User
-from studio.hub.models import Commit, CommitFile, Kind, RefKind, Repo, Role, Visibility
+from studio.hub.huggingface.lists import list_tags
+from studio.hub.models import Commit, CommitFile, Kind, RefKind, Repo, Visibility
 from studio.hub.xet.services import pointer_text
 
 Json = dict[str, Any]
@@ -53,17 +54,25 @@ def show_repo(
         "disabled": False,
         "downloads": repo.downloads,
         "likes": _count_likes(repo),
-        "tags": list(repo.tags),
+        "tags": list_tags(repo),
         "usedStorage": repo.size_bytes,
         "siblings": [_show_sibling(file, with_blobs=with_blobs) for file in files],
     }
     if repo.kind == Kind.MODEL:
         body["modelId"] = repo.repo_id
-        body["library_name"] = "peft" if repo.role == Role.ADAPTER else "transformers"
-        body["pipeline_tag"] = "text-generation"
+        body["library_name"], body["pipeline_tag"] = _tell_use(repo)
     card = {"license": repo.license, "base_model": repo.base_model}
     body["cardData"] = {name: value for name, value in card.items() if value}
     return body
+
+
+def _tell_use(repo: Repo) -> tuple[str | None, str | None]:
+    """Return the library and the task; of a language model whose card names none, its own."""
+    entry = getattr(repo, "entry", None)  # none before the catalogue has noted it
+    if entry is None:
+        return None, None
+    is_ours = entry.library in {"transformers", "peft"}
+    return entry.library or None, entry.task or ("text-generation" if is_ours else None)
 
 
 def _count_likes(repo: Repo) -> int:
