@@ -66,7 +66,7 @@ test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and
 		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)"
 
 test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults
 	$(BIN)/python -m pytest -q --durations 12 -m "not deploy and not ($(FAST))"

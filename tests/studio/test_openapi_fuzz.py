@@ -27,7 +27,7 @@ from tests.studio.drive.conftest import body_of
 from tests.studio.hub.made import make_row, push
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = int(os.environ.get("ATHANOR_FUZZ_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("ATHANOR_FUZZ_EXAMPLES", "6"))
 OURS = (
     "/api/hub/",
     "/api/organizations/",
