@@ -5,7 +5,7 @@ import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { App } from "./App";
 import { ApiError } from "./api/client";
-import "./styles.css";
+import "./styles/index.css";
 
 const isHopeless = (error: unknown) =>
   error instanceof ApiError && error.status >= 400 && error.status < 500;
