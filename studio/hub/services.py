@@ -22,6 +22,7 @@ from studio.hub.model_facts import read_text
 from studio.hub.models import Blob, BlobReport, Commit, CommitFile, Kind, Repo, Role, Visibility
 from studio.hub.names import check_path, check_repo_name
 from studio.hub.places import find_place, forget_old_name
+from studio.hub.planning import tell_planner
 from studio.hub.refs import MAIN, get_branch_head, lock_repo
 from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_report
 
@@ -283,6 +284,7 @@ def _write_commit(
     )
     files = [CommitFile(commit=commit, path=path, blob=blob) for path, blob in manifest.items()]
     CommitFile.objects.bulk_create(files, batch_size=_INSERT_ROWS)
+    transaction.on_commit(lambda: tell_planner(len(files)))
     return commit
 
 

@@ -13,7 +13,7 @@ from studio.hub.catalogue.facts import read_facts
 from studio.hub.catalogue.models import CatalogueEntry, Like, RepoLabel
 from studio.hub.catalogue.words import cut_for_keeping
 from studio.hub.model_facts import count_commit_params, read_text
-from studio.hub.models import Kind, Repo
+from studio.hub.models import CommitFile, Kind, Repo
 
 _ONE_FETCH_S = 600
 
@@ -33,10 +33,10 @@ def index_repo(repo: Repo) -> None:
 
     Parameters are counted when that is done: their number lies in headers of large files.
     """
-    files = repo.head.files.select_related("blob", "blob__xet") if repo.head else []
-    blobs = {file.path: file.blob for file in files}
-    card = read_card((read_text(blobs[CARD]) or "") if CARD in blobs else "")
-    facts = read_facts(repo.kind, card.metadata, blobs)
+    files = repo.head.files.all() if repo.head else CommitFile.objects.none()
+    told = files.filter(path=CARD).select_related("blob", "blob__xet").first()
+    card = read_card((read_text(told.blob) or "") if told else "")
+    facts = read_facts(repo.kind, card.metadata, files.values_list("path", flat=True))
     labels = [
         RepoLabel(repo=repo, kind=kind, value=value)
         for kind, values in facts.labels.items()

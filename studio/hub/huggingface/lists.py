@@ -29,8 +29,8 @@ _NUMBER = re.compile(r"\A(min|max):(\d{1,6}(?:\.\d{1,6})?)([KMBT]?)\Z")
 
 def find_repos(viewer: Viewer, kind: str, asked: QueryDict) -> QuerySet[Repo]:
     """Return the repos that a client's query asks for; what it asks that is unknown finds none."""
-    repos = list_repos(viewer, RepoFilter(kind=kind, search=asked.get("search", "")))
-    if author := asked.get("author"):
+    repos = list_repos(viewer, RepoFilter(kind=kind, search=_clean(asked.get("search", ""))))
+    if author := _clean(asked.get("author", "")):
         repos = repos.filter(namespace__iexact=author)
     tags = [tag for each in asked.getlist("filter") for tag in each.split(",") if tag]
     for tag in [*tags, *(f"pipeline_tag:{task}" for task in asked.getlist("pipeline_tag"))]:
@@ -50,10 +50,16 @@ def find_repos(viewer: Viewer, kind: str, asked: QueryDict) -> QuerySet[Repo]:
 
 def read_tag(tag: str) -> Q:
     """Return what the Hub means by a tag: `license:mit`, `language:zh`, or any fact by itself."""
+    tag = _clean(tag)
     name, colon, value = tag.partition(":")
     if colon and name in _PREFIXES:
         return _PREFIXES[name](value)
     return _labelled(tag) | _of_task(tag) | Q(entry__library=tag) | Q(license__iexact=tag)
+
+
+def _clean(text: str) -> str:
+    """Leave out what no text of ours holds, and PostgreSQL takes in none."""
+    return text.replace("\0", "")
 
 
 def _labelled(value: str, *kinds: str) -> Q:

@@ -6,6 +6,7 @@ from io import BytesIO, StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from studio.hub.errors import FileNotThere, RevisionNotThere
 from studio.hub.model_facts import count_params, read_shape
 from studio.hub.models import Blob, BlobReport, Commit, Repo
 from studio.hub.names import check_path
+from studio.hub.planning import tell_planner
 from studio.hub.reports import check_file, iter_rows
 from studio.hub.selectors import (
     get_commit,
@@ -301,3 +303,26 @@ class TestImport:
     def test_a_folder_that_is_none_gets_one_sentence(self, tmp_path):
         with pytest.raises(CommandError, match="is no folder"):
             call_command("hub_import", str(tmp_path / "no"), "athanor/t", kind="model")
+
+
+@pytest.mark.django_db
+def test_the_planner_hears_of_a_large_push(
+    alice, django_capture_on_commit_callbacks, django_assert_num_queries
+):
+    if connection.vendor != "postgresql":  # SQLite's has nothing to be told
+        with django_assert_num_queries(0):
+            tell_planner(10**6)
+        return
+
+    def believe() -> float:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'hub_commitfile'")
+            return float(cursor.fetchone()[0])
+
+    push(alice, "alice/small", {"a": b"1"})
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE hub_commitfile")
+    assert believe() < 100
+    with django_capture_on_commit_callbacks(execute=True):
+        push(alice, "alice/large", {f"{n}.txt": b"%d" % (n % 7) for n in range(1000)})
+    assert believe() >= 1000
