@@ -47,8 +47,8 @@ def test_bad_rows_are_named_with_their_mend_and_can_be_left_out(visit):
     page.get_by_role("tab", name="Rows").click()
     expect(page.get_by_text("6 rows", exact=True)).to_be_visible()
     expect(page.get_by_text("question 5")).to_be_visible()
-    page.get_by_role("tab", name="Revisions").click()
-    expect(page.locator("tbody tr.ant-table-row")).to_have_count(2)
+    page.get_by_role("tab", name="History").click()
+    expect(page.locator("ul.commits > li")).to_have_count(2)
 
 
 def test_bad_rows_are_told_in_chinese(visit):
