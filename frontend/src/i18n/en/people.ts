@@ -143,6 +143,7 @@ export const people = {
       title: "At /share on every node",
       lead: "Every node keeps a copy of these repos, in the folder that machines mount as /share.",
       kind: "What it is",
+      repo: "A public repo",
       choose: "Keep on every node",
       chosen: "The nodes fetch it now.",
       drop: "Remove",

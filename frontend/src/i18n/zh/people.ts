@@ -135,6 +135,7 @@ export const people: typeof en = {
       title: "每个节点的 /share",
       lead: "每个节点都保留这些仓库的副本，开发机挂载后在 /share 下直接读取。",
       kind: "类型",
+      repo: "公开的仓库",
       choose: "保留到每个节点",
       chosen: "节点已开始获取。",
       drop: "移除",

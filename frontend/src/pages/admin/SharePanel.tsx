@@ -120,7 +120,7 @@ function Chooser({ onChosen }: { onChosen: () => Promise<unknown> }) {
       await onChosen();
     }, words.chosen);
   return (
-    <div className="row" style={{ marginBottom: 12 }}>
+    <div className="row" style={{ marginBottom: 12, alignItems: "end" }}>
       <Segmented<Kind>
         aria-label={words.kind}
         value={kind}
@@ -134,6 +134,9 @@ function Chooser({ onChosen }: { onChosen: () => Promise<unknown> }) {
         ]}
       />
       <div style={{ flex: "1 1 220px", maxWidth: 420 }}>
+        <label htmlFor="share-repo" className="muted small" id="share-repo-help">
+          {words.repo}
+        </label>
         <RepoPicker
           kind={kind}
           id="share-repo"
