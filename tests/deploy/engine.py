@@ -91,22 +91,28 @@ def find_compose() -> list[str]:
 
 
 @contextmanager
-def run_engine() -> Iterator[DockerEngine]:
-    """Start an engine, and end it with every container it runs."""
+def run_engine(*options: str, data: Path | None = None) -> Iterator[DockerEngine]:
+    """Start an engine with options of `dockerd`, and end it with every container it runs.
+
+    `data` is where its images stay: with user namespaces, a folder that others may pass through.
+    """
     folder = Path(tempfile.mkdtemp(prefix="athanor-docker-"))
     engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
-    data = cache_dir() / "docker"
+    data = data or cache_dir() / "docker"
+    data.parent.mkdir(parents=True, exist_ok=True)
     with (folder / "log").open("wb") as log, data.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield from _run(engine, data, log)
+        yield from _run(engine, data, log, options)
 
 
-def _run(engine: DockerEngine, data: Path, log: IO[bytes]) -> Iterator[DockerEngine]:
+def _run(
+    engine: DockerEngine, data: Path, log: IO[bytes], options: tuple[str, ...]
+) -> Iterator[DockerEngine]:
     folder = engine.folder
     process = subprocess.Popen(
         ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(data)]
         + ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
-        + ["--bridge", "none", "--default-address-pool", _ADDRESSES],
+        + ["--bridge", "none", "--default-address-pool", _ADDRESSES, *options],
         stdout=log,
         stderr=log,
     )

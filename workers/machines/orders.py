@@ -1,0 +1,97 @@
+"""What the studio may ask of a node's dev machines, and what the node answers.
+
+Not a list of commands but of what shall be: a node that was away, or a studio that was, compares
+again and nothing is done twice. Light enough for the studio to import.
+"""
+
+from enum import Enum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MACHINE_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"  # part of a container's and a folder's name
+TENANT = r"^[a-z0-9][a-z0-9-]{0,31}$"
+_IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
+_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # below a folder of the node's, never out of it
+
+
+class MachineLimits(BaseModel):
+    """How much of the node a machine may use."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    cpus: float = Field(gt=0, le=1024)
+    memory_bytes: int = Field(ge=64 * 2**20, lt=2**50)
+    """Of all its processes; there is no swap beyond it."""
+    shm_bytes: int = Field(default=64 * 2**20, ge=2**20, lt=2**50)
+    """Of `/dev/shm`, within the memory."""
+    pids: int = Field(default=2048, ge=16, le=65_536)
+    open_files: int | None = Field(default=None, ge=256, le=2**20)
+    """Of one process; None leaves it to the engine. More than the engine may itself is refused."""
+
+
+class MachineOrder(BaseModel):
+    """What one dev machine shall be. A node ends every machine that it has no order for."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    machine: str = Field(pattern=MACHINE_ID)
+    life: int = Field(ge=1)
+    """Raised where the container shall be made anew: another image, other limits, a reset."""
+    start: int = Field(default=0, ge=0)
+    """Raised with each start that its owner asks for; one that has been done is not done again, so
+    a machine that ended by itself stays ended until somebody says otherwise."""
+    is_running: bool
+    image: str = Field(pattern=_IMAGE)
+    """Known to the node's engine, by digest or id: a tag may be another image tomorrow."""
+    hostname: str = Field(pattern=MACHINE_ID)
+    tenant: str = Field(pattern=TENANT)
+    """Machines of one tenant share a network, and no others are on it."""
+    home: str = Field(pattern=_FOLDER)
+    """The folder of its owner's drive, below the node's folder of drives; it is `/root`."""
+    limits: MachineLimits
+    environment: dict[str, str] = Field(default={}, max_length=100)
+    """Nothing secret: everybody who may ask the engine sees it."""
+    secrets: dict[str, str] = Field(default={}, max_length=20)
+    """File name to content, below `/run/athanor`, in memory only."""
+
+
+class MachinePhase(Enum):
+    """Where a machine's container is."""
+
+    ABSENT = "absent"
+    CREATING = "creating"
+    RUNNING = "running"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    """What shall be cannot be brought about now; it is tried again."""
+
+
+class MachineState(BaseModel):
+    """What a node says of one machine."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    machine: str = Field(max_length=63)
+    life: int = Field(ge=0, default=0)
+    start: int = Field(ge=0, default=0)
+    """The last start that was done."""
+    phase: MachinePhase
+    message: str = Field(default="", max_length=500)
+    """Why it failed or ended, one sentence."""
+    exit_code: int | None = None
+    was_out_of_memory: bool = False
+    started_at: float | None = None
+    """Unix seconds by the engine's clock."""
+    ended_at: float | None = None
+    address: str = Field(default="", max_length=45)
+    """On the node's own networks; blank while it does not run."""
+
+
+class MachineReport(BaseModel):
+    """What a node says of all its machines."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    engine: str = Field(max_length=100)
+    """The Docker engine's version; blank where none answers."""
+    machines: list[MachineState] = Field(max_length=10_000)

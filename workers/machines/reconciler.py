@@ -1,0 +1,161 @@
+"""Makes a node's containers what the studio wants, one deed after the other, and tells how it goes.
+
+It remembers nothing but what its folder and the engine say, so it may be killed at any moment.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+import structlog
+
+from workers.machines.engine import EngineFault, MachineEngine
+from workers.machines.memory import MachineMemory
+from workers.machines.orders import MachineOrder, MachinePhase, MachineState
+from workers.machines.plan import Container, Deed, Done, Step, plan_next
+
+log = structlog.get_logger()
+
+_AT_ONCE = 4
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+
+
+@dataclass(frozen=True)
+class _Failure:
+    step: Step
+    """Only this is put off: who wants something else now does not wait for it."""
+    message: str
+    pause_s: float
+    again_at: float
+
+
+class Reconciler:
+    """One node's."""
+
+    def __init__(
+        self,
+        engine: MachineEngine,
+        memory: MachineMemory,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take what it works with; `clock` in seconds."""
+        self._engine, self._memory, self._clock = engine, memory, clock
+        self._failures: dict[str, _Failure] = {}
+        self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="machine")
+
+    def close(self) -> None:
+        """Wait for the deeds under way."""
+        self._pool.shutdown()
+
+    def pass_once(self, orders: Iterable[MachineOrder]) -> list[MachineState]:
+        """Do the next deed for each machine that needs one, and return how all of them are.
+
+        Raises:
+            EngineFault: the engine cannot even say what is there.
+        """
+        wanted = {order.machine: order for order in orders}
+        done = self._memory.read_done()
+        deeds = plan_next(wanted, self._engine.list_containers(), done)
+        due = [deed for deed in deeds if self._is_due(deed)]
+        wait([self._pool.submit(self._try, deed, wanted, done) for deed in due])
+        containers = self._engine.list_containers()
+        self._forget(wanted, containers, done)
+        done = self._memory.read_done()
+        return [self._tell(order, containers, done) for order in wanted.values()]
+
+    def _is_due(self, deed: Deed) -> bool:
+        failure = self._failures.get(deed.machine)
+        return failure is None or failure.step is not deed.step or self._clock() >= failure.again_at
+
+    def _try(self, deed: Deed, orders: dict[str, MachineOrder], done: dict[str, Done]) -> None:
+        try:
+            self._do(deed, orders.get(deed.machine), done.get(deed.machine, Done()))
+        except (EngineFault, OSError) as error:
+            before = self._failures.get(deed.machine)
+            pause = min(2 * before.pause_s, _LONGEST_PAUSE_S) if before else _FIRST_PAUSE_S
+            again_at = self._clock() + pause
+            self._failures[deed.machine] = _Failure(deed.step, str(error)[:500], pause, again_at)
+            log.warning(
+                "machine_deed_failed",
+                machine=deed.machine,
+                step=deed.step.value,
+                error=str(error),
+            )
+            return
+        self._failures.pop(deed.machine, None)
+        log.info("machine_deed", machine=deed.machine, step=deed.step.value)
+
+    def _do(self, deed: Deed, order: MachineOrder | None, done: Done) -> None:
+        if deed.step is Step.CREATE:
+            assert order is not None
+            self._engine.create(order)
+            self._memory.write_done(order.machine, replace(done, life=order.life))
+        elif deed.step is Step.START:
+            assert order is not None
+            # Remembered first: of a start that was cut off the container says that it never began.
+            self._memory.write_done(order.machine, Done(order.life, order.start))
+            self._engine.start(deed.container)
+        elif deed.step is Step.STOP:
+            self._engine.stop(deed.container)
+        else:
+            self._engine.remove(deed.container)
+
+    def _forget(
+        self,
+        orders: dict[str, MachineOrder],
+        containers: list[Container],
+        done: dict[str, Done],
+    ) -> None:
+        """Let go of what machines that are no more have left: their memory, secrets, networks."""
+        there = {container.machine for container in containers}
+        for machine in set(done) - set(orders) - there:
+            self._memory.forget(machine)
+            self._failures.pop(machine, None)
+        self._engine.forget_secrets({*orders, *there})
+        lives = {(order.machine, order.life) for order in orders.values()}
+        lives |= {(each.machine, each.life) for each in containers}
+        self._engine.remove_idle_scratch(lives)
+        if not there - set(orders):  # a stray container may still be on its tenant's network
+            self._engine.remove_idle_networks({order.tenant for order in orders.values()})
+
+    def _tell(
+        self, order: MachineOrder, containers: list[Container], done: dict[str, Done]
+    ) -> MachineState:
+        mine = [each for each in containers if each.machine == order.machine]
+        current = next((each for each in mine if each.life == order.life), None)
+        known, failure = done.get(order.machine, Done()), self._failures.get(order.machine)
+        state = MachineState(
+            machine=order.machine,
+            life=known.life,
+            start=known.start,
+            phase=_find_phase(order, current, known, has_failed=failure is not None),
+        )
+        if failure is not None:
+            state = state.model_copy(update={"message": failure.message})
+        if current is None:
+            return state
+        facts = {
+            "exit_code": current.exit_code if current.ended_at and not current.is_up else None,
+            "was_out_of_memory": current.was_out_of_memory,
+            "started_at": current.started_at,
+            "ended_at": None if current.is_up else current.ended_at,
+            "address": current.address if current.is_up else "",
+        }
+        return state.model_copy(update=facts)
+
+
+def _find_phase(
+    order: MachineOrder, current: Container | None, known: Done, *, has_failed: bool
+) -> MachinePhase:
+    if current is not None and current.is_up:
+        return MachinePhase.RUNNING
+    if has_failed:
+        return MachinePhase.FAILED
+    if current is not None:
+        is_ended = current.status == "exited" and order.start <= known.start
+        is_coming = order.is_running and not is_ended
+        return MachinePhase.CREATING if is_coming else MachinePhase.STOPPED
+    is_coming = order.is_running and order.life > known.life
+    return MachinePhase.CREATING if is_coming else MachinePhase.ABSENT
