@@ -45,6 +45,14 @@ class StudioApi:
         headers = {"Idempotency-Key": secrets.token_hex(16)} if once else {}
         return _read(self._http.post(path, json=body, headers=headers))
 
+    def stream(self, path: str) -> Iterator[bytes]:
+        """Yield the bytes of a download as they come."""
+        with self._http.stream("GET", path) as response:
+            if response.is_error:
+                response.read()
+                _read(response)
+            yield from response.iter_bytes()
+
     def list_all(self, path: str, **params: Any) -> Iterator[Json]:
         """Yield every result of a paged list."""
         seen, page = 0, 1

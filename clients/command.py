@@ -1,0 +1,244 @@
+"""The `athanor` command: a studio from a terminal, on a laptop as in a dev machine.
+
+Tables for people; with `--json` what the API answered, for programs. Exit 1 with one sentence on
+standard error where the studio refuses or does not answer.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import typer
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from clients.account import (
+    Account,
+    NoAccount,
+    check_url,
+    find_account,
+    forget_account,
+    keep_account,
+)
+from clients.api import ApiRefusal, Json, StudioApi
+from clients.watch import FINAL, RunSilent, watch_job
+
+app = typer.Typer(
+    no_args_is_help=True, help="An Athanor studio from a terminal.", pretty_exceptions_enable=False
+)
+jobs = typer.Typer(no_args_is_help=True, help="Jobs: submit, look at, follow, cancel.")
+app.add_typer(jobs, name="job")
+console = Console(soft_wrap=True, highlight=False)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answered.")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
+Search = Annotated[str, typer.Argument(help="Words of the name or the card.")]
+JobName = Annotated[str, typer.Argument(help="A job's id, or the beginning of one.")]
+
+
+@app.command()
+def login(
+    url: Annotated[str, typer.Argument(help="The studio's address.")],
+    token: Annotated[
+        str, typer.Option(help="An API token; without it you are asked.", envvar="ATHANOR_TOKEN")
+    ] = "",
+) -> None:
+    """Sign in with an API token, which Profile > API tokens makes."""
+    address = check_url(url)
+    if not token:
+        token = typer.prompt("API token (Profile > API tokens)", hide_input=True).strip()
+    account = Account(address, token)
+    me = StudioApi(account.url, account.token).get("/api/me/")
+    path = keep_account(account)
+    console.print(f"Signed in to {address} as {me['username']}; the token is in {path}.")
+
+
+@app.command()
+def logout() -> None:
+    """Forget the token that `login` kept; the studio goes on taking it until it is revoked."""
+    console.print("Signed out." if forget_account() else "Nobody was signed in.")
+
+
+@app.command()
+def whoami(as_json: AsJson = False) -> None:
+    """Say who is signed in, and where."""
+    account = find_account()
+    me = StudioApi(account.url, account.token).get("/api/me/")
+    _show(me, as_json, lambda: console.print(f"{me['username']} ({me['role']}) at {account.url}"))
+
+
+@app.command()
+def points(as_json: AsJson = False) -> None:
+    """Say how many points there are, and what is being spent."""
+    body = _api().get("/api/points/")
+
+    def tell() -> None:
+        console.print(f"available  {_points(body['available_mpoints'])}")
+        console.print(f"held       {_points(body['held_mpoints'])}")
+        if body["burn_mpoints_per_hour"]:
+            console.print(f"spending   {_points(body['burn_mpoints_per_hour'])} an hour")
+
+    _show(body, as_json, tell)
+
+
+@app.command()
+def models(search: Search = "", limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List models that you may see."""
+    _list_repos("model", search, limit, as_json=as_json)
+
+
+@app.command()
+def datasets(search: Search = "", limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List datasets that you may see."""
+    _list_repos("dataset", search, limit, as_json=as_json)
+
+
+@jobs.command("submit")
+def submit_job(
+    spec: Annotated[Path, typer.Argument(help="A spec as YAML or JSON; - is standard input.")],
+    flavor: Annotated[str, typer.Option(help="What it runs on; see the launch page.")],
+    name: Annotated[str, typer.Option(help="Its name; without one the file's.")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Launch a job from a spec."""
+    body = {"name": name or _name_of(spec), "flavor": flavor, "spec": _read_spec(spec)}
+    api = _api()
+    job = api.post("/api/jobs/", body, once=True)
+    _show(job, as_json, lambda: console.print(f"{job['id']} is {job['status']}."))
+    if follow:
+        _follow(api, job["id"])
+
+
+@jobs.command("list")
+def list_jobs(limit: Limit = 20, as_json: AsJson = False) -> None:
+    """List your jobs, newest first."""
+    page = _api().get("/api/jobs/", page_size=limit)
+    rows = (
+        (job["id"][:8], job["name"], job["kind"], job["status"], _points(job["cost_mpoints"]))
+        for job in page["results"]
+    )
+    _show(
+        page["results"], as_json, lambda: _table(("id", "name", "kind", "status", "points"), rows)
+    )
+
+
+@jobs.command("logs")
+def show_logs(
+    job: JobName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it ends.")] = False,
+) -> None:
+    """Print the log of a job's latest run; with -f as it goes, with its progress."""
+    api = _api()
+    found = _find_job(api, job)
+    if follow and found["status"] not in FINAL:
+        _follow(api, found["id"])
+        return
+    for piece in api.stream(f"/api/runs/{found['run']['id']}/log/download/"):
+        sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+
+
+@jobs.command("cancel")
+def cancel_job(job: JobName, as_json: AsJson = False) -> None:
+    """Stop a job; what it has learnt so far is kept."""
+    api = _api()
+    stopped = api.post(f"/api/jobs/{_find_job(api, job)['id']}/stop/", {})
+    _show(stopped, as_json, lambda: console.print(f"{stopped['id']} is {stopped['status']}."))
+
+
+def main() -> None:
+    """Run the command; what goes wrong is one sentence."""
+    try:
+        app()
+    except (ApiRefusal, NoAccount, RunSilent, _BadFile) as error:
+        _fail(str(error))
+    except httpx.TransportError as error:
+        _fail(f"The studio does not answer: {error}")
+
+
+class _BadFile(Exception):
+    """A file given on the command line cannot be used."""
+
+
+def _fail(sentence: str) -> None:
+    print(sentence, file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _api() -> StudioApi:
+    account = find_account()
+    return StudioApi(account.url, account.token)
+
+
+def _show(body: Any, as_json: bool, tell: Callable[[], object]) -> None:
+    if as_json:
+        print(json.dumps(body, ensure_ascii=False, indent=2))
+    else:
+        tell()
+
+
+def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _points(mpoints: int) -> str:
+    return f"{mpoints / 1000:,.3f}".rstrip("0").rstrip(".")
+
+
+def _list_repos(kind: str, search: str, limit: int, *, as_json: bool) -> None:
+    page = _api().get("/api/hub/repos/", kind=kind, search=search, page_size=limit)
+    rows = (
+        (
+            repo["id"],
+            repo["license"] or "-",
+            f"{repo['size_bytes'] / 2**20:,.1f} MiB",
+            repo["summary"],
+        )
+        for repo in page["results"]
+    )
+    _show(page["results"], as_json, lambda: _table(("repo", "licence", "size", "about"), rows))
+
+
+def _name_of(spec: Path) -> str:
+    return "job" if str(spec) == "-" else spec.stem
+
+
+def _read_spec(path: Path) -> Json:
+    try:
+        text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
+        spec = yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise _BadFile(f"{path} cannot be read as YAML or JSON: {error}") from error
+    if not isinstance(spec, dict):
+        raise _BadFile(f"{path} holds no spec: write its fields, such as `kind: train`.")
+    return spec
+
+
+def _find_job(api: StudioApi, name: str) -> Json:
+    """Return the job of an id, or of the only one among the newest that begins so."""
+    if len(name) == 36:
+        return dict(api.get(f"/api/jobs/{name}/"))
+    listed = api.get("/api/jobs/", page_size=100)["results"]
+    found = [job for job in listed if job["id"].startswith(name)]
+    if len(found) != 1:
+        amiss = "No job" if not found else "More than one job"
+        raise _BadFile(f"{amiss} begins with {name!r}: `athanor job list` shows them.")
+    return dict(api.get(f"/api/jobs/{found[0]['id']}/"))
+
+
+def _follow(api: StudioApi, job_id: str) -> None:
+    job = watch_job(api, job_id, console)
+    if job["status"] == "failed":
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""The `athanor` command as a program against a running studio."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from clients.account import Account, NoAccount, find_account, keep_account
+from studio.asgi import application
+from tests.factories import make_claimed_run
+from tests.studio.asgi import make_token, run_app
+from tests.studio.hub.made import push
+
+
+@pytest.fixture
+def studio(django_db_serialized_rollback, transactional_db, settings, tmp_path):
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    settings.HUB_DIR = tmp_path / "hub"
+    with run_app(application) as url:
+        yield url
+
+
+@pytest.fixture
+def athanor(studio, alice, tmp_path):
+    """`athanor("whoami")` runs the command in a home of its own; `.sign_in()` first."""
+
+    class Command:
+        home = tmp_path / "home"
+        token = make_token(alice)
+
+        def __call__(self, *words: str, given: str = "", fails: bool = False, **env: str) -> str:
+            done = subprocess.run(
+                [sys.executable, "-m", "clients.command", *words],
+                env={"PATH": os.environ["PATH"], "PYTHONPATH": ".", "HOME": str(self.home)} | env,
+                input=given,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            assert (done.returncode != 0) is fails, done.stdout + done.stderr
+            assert "Traceback" not in done.stderr, done.stderr
+            return done.stderr if fails else done.stdout
+
+        def sign_in(self) -> str:
+            return self("login", studio, "--token", self.token)
+
+    Command.home.mkdir()
+    return Command()
+
+
+def test_who_signs_in_is_remembered_in_a_file_of_their_own(athanor, studio):
+    assert "Signed in" in athanor.sign_in()
+    kept = athanor.home / ".config" / "athanor" / "account.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert athanor("whoami").split()[0] == "alice"
+    assert json.loads(athanor("whoami", "--json"))["username"] == "alice"
+    assert athanor("logout") == "Signed out.\n"
+    assert "athanor login" in athanor("whoami", fails=True)
+
+
+def test_a_machine_s_environment_goes_before_the_file(athanor, studio, bob):
+    athanor.sign_in()
+    said = athanor("whoami", ATHANOR_URL=studio, ATHANOR_TOKEN=make_token(bob))
+    assert said.split()[0] == "bob"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("login", "studio.example"), "is no address"),
+        (("login", "http://127.0.0.1:9", "--token", "x"), "does not answer"),
+        (("whoami",), "Nobody is signed in"),
+        (("job", "submit", "none.yaml", "--flavor", "cpu-2"), "cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(athanor, words, told):
+    said = athanor(*words, fails=True)
+    assert told in said and len(said.strip().splitlines()) == 1
+
+
+def test_a_wrong_token_is_refused_and_not_kept(athanor, studio):
+    assert athanor("login", studio, "--token", "ath_wrong", fails=True).strip()
+    assert not (athanor.home / ".config").exists()
+
+
+def test_points_models_and_datasets_are_listed(athanor, alice):
+    push(alice, "alice/heights", {"README.md": b"---\nlicense: mit\n---\n# Heights\n"})
+    athanor.sign_in()
+    assert athanor("points").startswith("available")
+    assert "alice/heights" in athanor("datasets")
+    assert "alice/heights" not in athanor("models")
+    (found,) = json.loads(athanor("datasets", "heights", "--json"))
+    assert (found["id"], found["license"]) == ("alice/heights", "mit")
+
+
+def test_jobs_are_looked_at_cancelled_and_refused_in_words(athanor, alice, bob):
+    run = make_claimed_run(alice)
+    job, other = run.job, make_claimed_run(bob, run.node).job
+    athanor.sign_in()
+    listed = json.loads(athanor("job", "list", "--json"))
+    assert [each["id"] for each in listed] == [str(job.pk)]
+    assert str(job.pk)[:8] in athanor("job", "list")
+    assert str(job.pk) in athanor("job", "cancel", str(job.pk)[:8])
+    for name in (str(other.pk), "zzzz"):
+        assert len(athanor("job", "logs", name, fails=True).strip().splitlines()) == 1
+    said = athanor("job", "submit", "-", "--flavor", "none", given="kind: train\n", fails=True)
+    assert said.strip()
+
+
+def test_half_an_environment_is_told(tmp_path):
+    with pytest.raises(NoAccount, match="ATHANOR_URL is not"):
+        find_account({"ATHANOR_TOKEN": "t", "HOME": str(tmp_path)})
+    token = tmp_path / "token"
+    token.write_text("from-the-machine\n")
+    found = find_account({"ATHANOR_URL": "http://s/", "HOME": str(tmp_path)}, token)
+    assert found == Account("http://s", "from-the-machine")
+    path = keep_account(Account("http://s", "t"), {"XDG_CONFIG_HOME": str(tmp_path)})
+    path.write_text("{")
+    with pytest.raises(NoAccount, match="athanor login"):
+        find_account({"XDG_CONFIG_HOME": str(tmp_path)})
