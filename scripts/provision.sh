@@ -19,6 +19,11 @@ need dockerd docker.io
 need debootstrap debootstrap
 need mkfs.btrfs btrfs-progs
 need docker-compose docker-compose
+need ssh openssh-client
+need sshd openssh-server openssh-sftp-server
+need rsync rsync
+need ip iproute2
+need iptables iptables
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

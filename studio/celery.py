@@ -52,6 +52,21 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 5.0},
         },
+        "place-machines": {
+            "task": "studio.machines.tasks.place_machines",
+            "schedule": 1.0,
+            "options": {"expires": 1.0},
+        },
+        "tend-machines": {
+            "task": "studio.machines.tasks.tend_machines",
+            "schedule": 4.0,
+            "options": {"expires": 4.0},
+        },
+        "meter-machines": {
+            "task": "studio.machines.tasks.meter_machines",
+            "schedule": 10.0,
+            "options": {"expires": 10.0},
+        },
         "tend-drive-works": {
             "task": "studio.drive.tasks.tend_works",
             "schedule": 20.0,

@@ -58,6 +58,15 @@ def whole(name: str, default: int, *, low: int, high: int) -> int:
     return int(raw)
 
 
+def maybe_whole(name: str, *, low: int, high: int) -> int | None:
+    """Return a whole number within bounds, None where none is set.
+
+    Raises:
+        ImproperlyConfigured: it is not one, or out of bounds.
+    """
+    return whole(name, low, low=low, high=high) if os.environ.get(name, "").strip() else None
+
+
 def items(name: str, default: str) -> list[str]:
     """Return a comma-separated setting as a list, blanks dropped."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

@@ -4,10 +4,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import dj_database_url
-import structlog
 
 from studio import env
 from studio.core.schema import ENUM_NAMES
+from studio.logs import describe_logs, start_logs
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent
@@ -15,6 +15,8 @@ DATA_DIR = env.folder("STUDIO_DATA_DIR", BASE_DIR.parent / "data")
 HUB_DIR = env.folder("STUDIO_HUB_DIR", DATA_DIR / "hub")
 DRIVE_DIR = env.folder("STUDIO_DRIVE_DIR", DATA_DIR / "drive")
 DRIVE_QUOTA_BYTES = env.whole("STUDIO_DRIVE_QUOTA_GIB", 50, low=0, high=1_048_576) * 2**30
+# Whom drives belong to on the disk: the root of dev machines; None is the studio's user.
+DRIVE_OWNER = env.maybe_whole("STUDIO_DRIVE_OWNER", low=0, high=2**32 - 2)
 
 SECRET_KEY = env.text("STUDIO_SECRET_KEY")
 DEBUG = env.flag("STUDIO_DEBUG", default=False)
@@ -42,6 +44,14 @@ HUB_ACCEL = env.text("STUDIO_HUB_ACCEL", "")
 # What people's imports may reach besides the public internet: hosts and networks.
 IMPORT_ALLOW = env.hosts_and_networks("ATHANOR_IMPORT_ALLOW")
 
+# Dev machines: each port is an origin of its own, <port>-<machine>.<domain>.
+MACHINES_DOMAIN = env.text("STUDIO_MACHINES_DOMAIN", "localhost").strip(".").lower()
+SSH_HOST = env.text("STUDIO_SSH_HOST", _public.hostname or "localhost")
+SSH_PORT = env.whole("STUDIO_SSH_PORT", 2222, low=1, high=65535)
+SSH_BIND = env.text("STUDIO_SSH_BIND", "127.0.0.1")
+SSH_ALLOW_REMOTE_FORWARD = env.flag("STUDIO_SSH_ALLOW_REMOTE_FORWARD", default=False)
+SSH_IDLE_S = env.whole("STUDIO_SSH_IDLE_S", 7200, low=60, high=604_800)
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -68,6 +78,7 @@ INSTALLED_APPS = [
     "studio.playground",
     "studio.labelling",
     "studio.importing",
+    "studio.machines",
 ]
 MIDDLEWARE = [
     "studio.core.requests.RequestLog",
@@ -168,6 +179,7 @@ WHITENOISE_AUTOREFRESH = False
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
+        "studio.machines.machine_tokens.MachineTokenAuthentication",
         "studio.accounts.authentication.PersonalTokenAuthentication",
         "studio.accounts.authentication.BrowserSessionAuthentication",
     ],
@@ -202,47 +214,7 @@ SPECTACULAR_SETTINGS = {
 CELERY_TASK_DEFAULT_QUEUE = "studio"
 CELERY_BROKER_URL = CELERY_RESULT_BACKEND = BROKER_URL
 
-structlog.configure(
-    processors=[
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-    ],
-    logger_factory=structlog.stdlib.LoggerFactory(),
-    cache_logger_on_first_use=True,
+start_logs()
+LOGGING = describe_logs(
+    to=env.text("STUDIO_LOG_TO", ""), level=env.text("STUDIO_LOG_LEVEL", "INFO")
 )
-_LOG_TO = env.text("STUDIO_LOG_TO", "")
-_HANDLER = (
-    {"class": "logging.handlers.WatchedFileHandler", "filename": _LOG_TO, "delay": True}
-    if _LOG_TO
-    else {"class": "logging.StreamHandler"}
-)
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": structlog.stdlib.ProcessorFormatter,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                structlog.processors.JSONRenderer(),
-            ],
-            "foreign_pre_chain": [
-                structlog.contextvars.merge_contextvars,
-                structlog.stdlib.add_log_level,
-                structlog.stdlib.add_logger_name,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-            ],
-        }
-    },
-    "handlers": {"out": {**_HANDLER, "formatter": "json"}},
-    "root": {"handlers": ["out"], "level": env.text("STUDIO_LOG_LEVEL", "INFO")},
-    "loggers": {
-        "django.request": {"level": "ERROR"},
-        "uvicorn.access": {"level": "WARNING"},
-        "httpx": {"level": "WARNING"},  # it logs addresses whole, signatures and all
-    },
-}

@@ -28,6 +28,7 @@ urlpatterns = [
     path("api/playground/", include("studio.playground.urls")),
     path("api/labelling/", include("studio.labelling.urls")),
     path("api/imports/", include("studio.importing.urls")),
+    path("api/", include("studio.machines.urls")),
     path("v1/", include("studio.serving.gateway_urls")),
     path("", include("studio.hub.transfer_urls")),
     path("", include("studio.hub.protocol_urls")),

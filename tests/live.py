@@ -139,7 +139,8 @@ def run_studio(data_dir: Path, **extra_env: str) -> Iterator[LiveStudio]:
     """Start a studio in `data_dir`, wait until it is healthy, and stop it at the end."""
     port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith(("STUDIO_", "DJANGO_"))}
-    env |= {"ATHANOR_DATA": str(data_dir), "ATHANOR_PORT": str(port), **extra_env}
+    env |= {"ATHANOR_DATA": str(data_dir), "ATHANOR_PORT": str(port)}
+    env |= {"STUDIO_SSH_PORT": str(free_port()), **extra_env}
     data_dir.mkdir(parents=True, exist_ok=True)
     with (data_dir / "parent.log").open("wb") as log:
         parent = subprocess.Popen(

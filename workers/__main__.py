@@ -1,6 +1,6 @@
-"""`python -m workers supervise`, `report` and `keep`: the node's long processes.
+"""`python -m workers supervise`, `report`, `keep` and `machines`: the node's long processes.
 
-The fourth, the queue's consumer, is Celery's own: `celery -A workers.app worker`.
+The fifth, the queue's consumer, is Celery's own: `celery -A workers.app worker`.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from workers.errors import WorkerError
 from workers.files import hold_lock
 from workers.keeper import Keeper
 from workers.logs import configure_logs
+from workers.machines.host import MachineHost
 from workers.node_dir import NodeDir
 from workers.reporter import Reporter
 from workers.runtimes.process import ProcessRuntime
@@ -41,6 +42,12 @@ async def keep(config: NodeConfig) -> None:
         await _run_until_told(Keeper(config, client).run())
 
 
+async def host_machines(config: NodeConfig) -> None:
+    """Work as the node's host of dev machines until told to end."""
+    async with StudioClient(config.studio_url) as client:
+        await _run_until_told(MachineHost(config, client).run())
+
+
 async def _run_until_told(work: Coroutine[Any, Any, None]) -> None:
     task = asyncio.ensure_future(work)
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -53,6 +60,7 @@ _PROCESSES: dict[str, tuple[str, Callable[[NodeConfig], Coroutine[Any, Any, None
     "supervise": ("supervisor", supervise),
     "report": ("reporter", report),
     "keep": ("keeper", keep),
+    "machines": ("machines", host_machines),
 }
 
 

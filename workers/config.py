@@ -1,4 +1,4 @@
-"""All that a node knows: seven variables, read once, refused at start when they cannot be right."""
+"""All that a node knows: ten variables, read once, refused at start when they cannot be right."""
 
 import os
 import re
@@ -27,6 +27,12 @@ class NodeConfig:
     """Address at which the studio reaches a model server of this node."""
     cache_gib: int = 0
     """How much the cache of models and datasets may hold; 0 is half of its disk."""
+    drive_dir: Path | None = None
+    """The studio's folder of drives, as it is on this node; None where it has none."""
+    relay_port: int = 0
+    """Where the studio reaches dev machines of this node; 0 takes any free one."""
+    mock_devices: int = 0
+    """GPUs to say that it has although it has not, for trying out how they are given out."""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
@@ -43,7 +49,16 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
         node_name=_read_name(env),
         node_dir=_read_dir(env),
         node_host=_read_host(env),
-        cache_gib=_read_cache_gib(env),
+        cache_gib=_read_whole(
+            env, "ATHANOR_NODE_CACHE_GIB", 10**7, "a whole number of GiB, or 0 for half of the disk"
+        ),
+        drive_dir=_read_drive_dir(env),
+        relay_port=_read_whole(
+            env, "ATHANOR_RELAY_PORT", 65535, "a port that is free, or 0 for any"
+        ),
+        mock_devices=_read_whole(
+            env, "ATHANOR_MOCK_DEVICES", 64, "how many GPUs to make believe, at most 64"
+        ),
     )
 
 
@@ -112,11 +127,19 @@ def _read_host(env: Mapping[str, str]) -> str:
     return value
 
 
-def _read_cache_gib(env: Mapping[str, str]) -> int:
-    value = env.get("ATHANOR_NODE_CACHE_GIB", "").strip() or "0"
-    if not (value.isascii() and value.isdigit() and len(value) < 8):
+def _read_drive_dir(env: Mapping[str, str]) -> Path | None:
+    value = env.get("ATHANOR_DRIVE_DIR", "").strip()
+    if not value:
+        return None
+    if not Path(value).is_absolute():
         raise WorkerError(
-            f"ATHANOR_NODE_CACHE_GIB is {value!r}: write a whole number of GiB, or 0 for "
-            "half of the disk."
+            f"ATHANOR_DRIVE_DIR is {value!r}: write the absolute path of the studio's drives."
         )
+    return Path(value)
+
+
+def _read_whole(env: Mapping[str, str], name: str, most: int, mend: str) -> int:
+    value = env.get(name, "").strip() or "0"
+    if not (value.isascii() and value.isdigit() and len(value) < 9 and int(value) <= most):
+        raise WorkerError(f"{name} is {value!r}: write {mend}.")
     return int(value)

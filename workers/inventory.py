@@ -8,6 +8,8 @@ from pathlib import Path
 import psutil
 from pydantic import BaseModel, ConfigDict
 
+from workers.machines.orders import MOCK_DEVICE
+
 _CGROUP_LIMIT = Path(
     "/sys/fs/cgroup/memory.max"
 )  # cgroup v2: the limit of a container or a service
@@ -36,14 +38,17 @@ class Inventory(BaseModel):
     devices: tuple[Device, ...]
 
 
-def take_inventory(disk: Path) -> Inventory:
-    """Count what this process may use; `disk` is where runs are kept."""
+def take_inventory(disk: Path, *, mock_devices: int = 0) -> Inventory:
+    """Count what this process may use; `disk` is where runs are kept.
+
+    `mock_devices` GPUs that are not there are told of instead of those that are, where any.
+    """
     return Inventory(
         version=read_version(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=_read_memory_bytes(),
         disk_free_bytes=psutil.disk_usage(str(disk)).free,
-        devices=list_devices(),
+        devices=_make_believe(mock_devices) if mock_devices else list_devices(),
     )
 
 
@@ -74,6 +79,13 @@ def list_devices() -> tuple[Device, ...]:
         return tuple(_read_device(pynvml, i) for i in range(pynvml.nvmlDeviceGetCount()))
     finally:
         pynvml.nvmlShutdown()
+
+
+def _make_believe(number: int) -> tuple[Device, ...]:
+    return tuple(
+        Device(index=index, name="Mock GPU", memory_bytes=80 * 2**30, uuid=f"{MOCK_DEVICE}{index}")
+        for index in range(number)
+    )
 
 
 def _read_device(nvml: object, index: int) -> Device:

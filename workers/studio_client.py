@@ -1,4 +1,4 @@
-"""The four doors of the studio that a node knows, and what can be made of its answers."""
+"""The five doors of the studio that a node knows, and what can be made of its answers."""
 
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -8,6 +8,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from workers.errors import StudioAway, StudioRefused
+from workers.machines.orders import MachineAnswer
 from workers.orders import ShareOrder
 from workers.run_dir import StopWish
 
@@ -45,7 +46,7 @@ class HeartbeatAnswer(_Answer):
     name: str
 
 
-_A = TypeVar("_A", bound=_Answer)
+_A = TypeVar("_A", bound=BaseModel)
 
 
 class StudioClient:
@@ -92,6 +93,10 @@ class StudioClient:
     async def report_share(self, token: str, body: bytes) -> ShareAnswer:
         """Say how far /share is, a `ShareReport` as JSON."""
         return await self._post(ShareAnswer, "/api/internal/nodes/share/", token, body)
+
+    async def report_machines(self, token: str, body: bytes) -> MachineAnswer:
+        """Say how the dev machines are, a `MachineReport` as JSON."""
+        return await self._post(MachineAnswer, "/api/internal/nodes/machines/", token, body)
 
     async def _post(self, shape: type[_A], path: str, token: str, body: bytes) -> _A:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}

@@ -169,7 +169,9 @@ class Supervisor:
 
     async def _beat(self) -> None:
         living = [run.run_id for run in self.node.list_active() if self._is_living(run)]
-        inventory = take_inventory(self.node.path).model_dump(mode="json")
+        inventory = take_inventory(
+            self.node.path, mock_devices=self._config.mock_devices
+        ).model_dump(mode="json")
         body = json.dumps(inventory | {"runs": living}).encode()
         try:
             answer = await self._client.send_heartbeat(self._config.node_token, body)

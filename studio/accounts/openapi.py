@@ -25,3 +25,14 @@ class BrowserSessionScheme(OpenApiAuthenticationExtension):
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         """Describe the scheme."""
         return {"type": "apiKey", "in": "cookie", "name": "athanor_session"}
+
+
+class MachineTokenScheme(PersonalTokenScheme):
+    """`Authorization: Bearer mach_...`."""
+
+    target_class = "studio.machines.machine_tokens.MachineTokenAuthentication"
+    name = "machineToken"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """Describe the scheme."""
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "mach_..."}

@@ -24,6 +24,8 @@ class Node(models.Model):
     """How much its cache of models and datasets may hold; 0 until it said so."""
     share = models.JSONField(default=list, blank=True)
     """How far each repo of its /share is; see `workers.orders.ShareState`."""
+    is_cordoned = models.BooleanField(default=False)
+    """Nothing new is placed on it; what runs there goes on."""
 
     def __str__(self) -> str:
         """Return the name."""
@@ -38,6 +40,8 @@ class Flavor(models.Model):
     cores = models.PositiveIntegerField()
     memory_bytes = models.PositiveBigIntegerField()
     num_devices = models.PositiveIntegerField(default=0)
+    device_percent = models.PositiveSmallIntegerField(default=100)
+    """How much of each of its devices; below 100 several share one, each within its memory."""
     price_mpoints_per_hour = models.PositiveBigIntegerField()
     is_active = models.BooleanField(default=True)
     is_listed = models.BooleanField(default=True)
@@ -51,7 +55,12 @@ class Flavor(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(cores__gte=1) & Q(memory_bytes__gt=0), name="flavor_has_size"
-            )
+            ),
+            models.CheckConstraint(
+                condition=Q(device_percent__range=(1, 100))
+                & (Q(device_percent=100) | Q(num_devices=1)),
+                name="flavor_share_of_one_device",
+            ),
         ]
 
     def __str__(self) -> str:

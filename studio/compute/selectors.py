@@ -7,6 +7,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from studio.compute.models import Flavor, Node
+from studio.compute.rooms import WHOLE
 from studio.core.errors import BadInput
 
 ONLINE_S = 20.0  # a node speaks every 5 s: four beats missed is gone
@@ -17,7 +18,7 @@ def describe_nodes() -> list[dict[str, Any]]:
     held = Q(runs__status__in=["starting", "running", "stopping"])
     nodes = Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
     fields = "name last_seen_at cores memory_bytes disk_free_bytes devices version num_running "
-    fields += "cache_bytes cache_limit_bytes share"
+    fields += "cache_bytes cache_limit_bytes share is_cordoned"
     return [
         {name: getattr(node, name) for name in fields.split()} | {"is_online": is_online(node)}
         for node in nodes
@@ -41,19 +42,24 @@ def list_online_node_names() -> list[str]:
     return [node.name for node in list_online_nodes()]
 
 
-def list_flavors() -> list[Flavor]:
-    """Return the flavors a user may pick, cheapest first."""
+def list_flavors(*, with_shares: bool = False) -> list[Flavor]:
+    """Return the flavors a user may pick, cheapest first.
+
+    `with_shares` adds shares of a device, which are for dev machines: a training run has its own.
+    """
     flavors = Flavor.objects.filter(is_active=True, is_listed=True)
+    if not with_shares:
+        flavors = flavors.filter(device_percent=WHOLE)
     return list(flavors.order_by("price_mpoints_per_hour", "name"))
 
 
-def get_flavor(name: str) -> Flavor:
+def get_flavor(name: str, *, with_shares: bool = False) -> Flavor:
     """Return a flavor a user may pick.
 
     Raises:
         BadInput: there is none of that name; the sentence lists those there are.
     """
-    for flavor in (flavors := list_flavors()):
+    for flavor in (flavors := list_flavors(with_shares=with_shares)):
         if flavor.name == name:
             return flavor
     names = ", ".join(flavor.name for flavor in flavors)
@@ -86,10 +92,10 @@ def get_why_not(flavor: Flavor, nodes: list[Node]) -> str | None:
     return None if any(can_ever_hold(node, flavor) for node in nodes) else "no_node_fits"
 
 
-def describe_flavors() -> list[dict[str, Any]]:
+def describe_flavors(*, with_shares: bool = False) -> list[dict[str, Any]]:
     """Return the flavors with what the online nodes make of them."""
     nodes = list_online_nodes()
-    return [_describe(flavor, nodes) for flavor in list_flavors()]
+    return [_describe(flavor, nodes) for flavor in list_flavors(with_shares=with_shares)]
 
 
 def _describe(flavor: Flavor, nodes: list[Node]) -> dict[str, Any]:
@@ -101,6 +107,7 @@ def _describe(flavor: Flavor, nodes: list[Node]) -> dict[str, Any]:
         "cores": flavor.cores,
         "memory_bytes": flavor.memory_bytes,
         "num_devices": flavor.num_devices,
+        "device_percent": flavor.device_percent,
         "device_name": names[0] if flavor.num_devices and names else None,
         "price_mpoints_per_hour": flavor.price_mpoints_per_hour,
         "is_available": why_not is None,

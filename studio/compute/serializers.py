@@ -14,6 +14,7 @@ class FlavorOutput(serializers.Serializer):
     cores = serializers.IntegerField()
     memory_bytes = serializers.IntegerField()
     num_devices = serializers.IntegerField()
+    device_percent = serializers.IntegerField(help_text="Of each device; below 100 it is shared.")
     device_name = serializers.CharField(allow_null=True)
     price_mpoints_per_hour = serializers.IntegerField()
     is_available = serializers.BooleanField(help_text="Some node that is online can hold it.")
@@ -51,6 +52,7 @@ class NodeOutput(serializers.Serializer):
     num_running = serializers.IntegerField()
     cache_bytes = serializers.IntegerField(help_text="What its cache of models and datasets holds.")
     cache_limit_bytes = serializers.IntegerField(help_text="0 until it has said so.")
+    is_cordoned = serializers.BooleanField(help_text="Nothing new is placed on it.")
     share = NodeShareState(many=True, help_text="How far each repo of its /share is.")
 
 

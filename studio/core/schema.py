@@ -9,6 +9,8 @@ ENUM_NAMES = {
     "LabelKindEnum": "studio.labelling.models.TaskKind",
     "DriveWorkKindEnum": "studio.drive.models.WorkKind.values",
     "PersonRoleEnum": "studio.accounts.models.Role",
+    "MachineStatusEnum": "studio.machines.models.Status.values",
+    "MachineReasonEnum": "studio.machines.models.Reason",
     "RepoKindEnum": "studio.hub.models.Kind.values",
     "RepoRoleEnum": "studio.hub.models.Role.values",
     "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",

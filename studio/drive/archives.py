@@ -13,7 +13,7 @@ from zipstream import ZIP_DEFLATED, ZIP_STORED, ZipStream
 from studio.accounts.models import User
 from studio.core.errors import BadInput
 from studio.drive.errors import BadArchive, BadPath
-from studio.drive.folders import Found, open_file, open_folder, stat_at, walk
+from studio.drive.folders import Found, create_file, open_file, open_folder, stat_at, walk
 from studio.drive.names import parse_path, show, show_path
 from studio.drive.spaces import open_space
 
@@ -123,10 +123,9 @@ def unpack(archive: zipfile.ZipFile, into: int, advance: Advance) -> None:
             with open_folder(into, parts, make=True):
                 continue
         with open_folder(into, parts[:-1], make=True) as folder:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             mode = 0o755 if (info.external_attr >> 16) & 0o111 else 0o644
             try:
-                fd = os.open(parts[-1], flags, mode, dir_fd=folder)
+                fd = create_file(folder, parts[-1], mode)
             except FileExistsError as error:
                 raise BadArchive(
                     f"{show_path(parts)} is in the archive twice.", name=show_path(parts)

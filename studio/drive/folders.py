@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from django.conf import settings
+
 from studio.drive.errors import BadPath
 from studio.drive.names import number_name
 
@@ -49,13 +51,41 @@ def open_folder(root: int, parts: Sequence[str], *, make: bool = False) -> Itera
         for name in parts:
             if make:
                 with suppress(FileExistsError):
-                    os.mkdir(name, 0o755, dir_fd=here)
+                    create_folder(here, name)
             below = os.open(name, _FOLDER, dir_fd=here)
             os.close(here)
             here = below
         yield here
     finally:
         os.close(here)
+
+
+def create_folder(folder: int, name: str) -> None:
+    """Make a folder, the drive's owner's.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: it cannot be made.
+    """
+    os.mkdir(name, 0o755, dir_fd=folder)
+    if settings.DRIVE_OWNER is not None:
+        os.chown(
+            name, settings.DRIVE_OWNER, settings.DRIVE_OWNER, dir_fd=folder, follow_symlinks=False
+        )
+
+
+def create_file(folder: int, name: str, mode: int = 0o644) -> int:
+    """Make a file, the drive's owner's, and return it open for writing.
+
+    Raises:
+        FileExistsError: the name is taken.
+        OSError: it cannot be made.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(name, flags, mode, dir_fd=folder)
+    if settings.DRIVE_OWNER is not None:
+        os.fchown(fd, settings.DRIVE_OWNER, settings.DRIVE_OWNER)
+    return fd
 
 
 @contextmanager

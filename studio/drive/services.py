@@ -19,6 +19,8 @@ from studio.core.audit import record
 from studio.core.errors import BadInput, Conflict, NotFound
 from studio.drive.errors import Changed
 from studio.drive.folders import (
+    create_file,
+    create_folder,
     move_beside,
     move_new,
     open_folder,
@@ -42,7 +44,7 @@ def make_folder(*, by: User, parts: Parts) -> None:
         OSError: its name is taken.
     """
     with open_space(by) as space, open_parent(space.home, parts, make=True) as (folder, name):
-        os.mkdir(name, 0o755, dir_fd=folder)
+        create_folder(folder, name)
     record("drive.folder_made", actor=by, subject=show_path(parts))
 
 
@@ -150,7 +152,7 @@ def write_text(*, by: User, parts: Parts, text: str, etag: str | None) -> str:
     with open_space(by) as space, open_parent(space.home, parts) as (folder, name):
         mode = _check_unchanged(folder, name, etag)
         draft = str(uuid.uuid4())
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=space.drafts)
+        fd = create_file(space.drafts, draft, mode)
         try:
             with os.fdopen(fd, "wb") as file:
                 file.write(raw)

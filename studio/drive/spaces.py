@@ -118,6 +118,9 @@ def _make(user: User) -> Path:
             backend.make_folder(path)
         for part in _PARTS:
             (path / part).mkdir(mode=0o700, exist_ok=True)
+        if settings.DRIVE_OWNER is not None:
+            for folder in (path, *(path / part for part in _PARTS)):
+                os.chown(folder, settings.DRIVE_OWNER, settings.DRIVE_OWNER)
         backend.set_limit(path, _quota_of(row))
     return path
 

@@ -24,7 +24,7 @@ from studio.core.audit import record
 from studio.core.errors import BadInput, Conflict, NotFound, StudioError
 from studio.core.inputs import Readable
 from studio.drive.errors import DriveFull
-from studio.drive.folders import move_beside, open_parent
+from studio.drive.folders import create_file, move_beside, open_parent
 from studio.drive.models import UPLOADS_LAST, Upload
 from studio.drive.names import parse_path, show_path
 from studio.drive.services import trash_for
@@ -89,8 +89,7 @@ def create_upload(*, by: User, size_bytes: int, metadata: str) -> Upload:
         expires_at=timezone.now() + UPLOADS_LAST,
     )
     with open_space(by) as space:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        os.close(os.open(str(upload.pk), flags, 0o644, dir_fd=space.drafts))
+        os.close(create_file(space.drafts, str(upload.pk)))
     if size_bytes == 0:
         _place(by, upload)
     return upload

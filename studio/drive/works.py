@@ -24,6 +24,7 @@ from studio.drive.archives import build_zip, check_archive, list_sources, unpack
 from studio.drive.errors import say
 from studio.drive.folders import (
     Found,
+    create_file,
     move_beside,
     open_file,
     open_folder,
@@ -208,9 +209,8 @@ def _make(work: Work) -> None:
 def _zip(work: Work, space: Space, paths: list[tuple[str, ...]], progress: Progress) -> None:
     sources = list_sources(work.user, paths)
     _set_total(work, sum(one.info.st_size for _, one in sources if not one.is_folder))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     num_bytes = 0
-    with os.fdopen(os.open(str(work.pk), flags, 0o644, dir_fd=space.drafts), "wb") as file:
+    with os.fdopen(create_file(space.drafts, str(work.pk)), "wb") as file:
         free = get_use(work.user).free_bytes
         for piece in build_zip(work.user, sources, progress.advance):
             num_bytes += len(piece)
@@ -266,8 +266,7 @@ def _copy_one(
     if not stat.S_ISREG(mode):
         return  # links and special files stay where they are
     with open_folder(into, parts[:-1], make=True) as folder:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        fd = os.open(parts[-1], flags, stat.S_IMODE(mode), dir_fd=folder)
+        fd = create_file(folder, parts[-1], stat.S_IMODE(mode))
     with os.fdopen(fd, "wb") as copy, open_file(space.home, one.parts) as file:
         while piece := file.read(_PIECE_BYTES):
             copy.write(piece)

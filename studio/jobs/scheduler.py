@@ -9,7 +9,7 @@ node claims the run. A lost message, or a broker that comes back empty, therefor
 """
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 from uuid import UUID
 
@@ -23,7 +23,8 @@ from redis.exceptions import RedisError
 
 from engine.specs import JOB_SPEC
 from engine.status import Status
-from studio.compute.models import Flavor, Node
+from studio.compute.models import Node
+from studio.compute.rooms import Occupant, Room, measure_rooms
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
 from studio.jobs.hooks import get_listener
@@ -39,36 +40,6 @@ _ORDER_LASTS_S = 60.0
 _NODE_DEAF_S = 60.0  # a node that has not claimed by then is passed over where there is another
 
 
-@dataclass
-class _Room:
-    """What is left of a node."""
-
-    node: Node
-    cores: int
-    memory_bytes: int
-    devices: set[int] = field(default_factory=set)
-
-    @classmethod
-    def of(cls, node: Node) -> "_Room":
-        """Return the room of an empty node."""
-        indexes = {int(device["index"]) for device in node.devices}
-        return cls(node, node.cores, node.memory_bytes, indexes)
-
-    def take(self, flavor: Flavor, device_indexes: list[int]) -> None:
-        """Count a run in."""
-        self.memory_bytes -= flavor.memory_bytes
-        if flavor.is_exclusive:
-            self.cores -= flavor.cores
-            self.devices -= set(device_indexes)
-
-    def fits(self, flavor: Flavor) -> bool:
-        """Say whether there is room now."""
-        if self.memory_bytes < flavor.memory_bytes:
-            return False
-        is_free = self.cores >= flavor.cores and len(self.devices) >= flavor.num_devices
-        return is_free or not flavor.is_exclusive
-
-
 @transaction.atomic
 def place_runs() -> int:
     """Give every queued run that has room a node; return how many were given one.
@@ -78,7 +49,7 @@ def place_runs() -> int:
     nodes = list(Node.objects.select_for_update().order_by("pk"))
     online = {node.pk: node for node in nodes if is_online(node)}
     waiting = _take_back(online)
-    rooms = _measure(online)
+    rooms = measure_rooms(online.values())
     blocked: set[int] = set()
     num_placed = 0
     for run in _in_turn(waiting):
@@ -166,13 +137,12 @@ def _take_back(online: dict[int, Node]) -> list[Run]:
     return waiting
 
 
-def _measure(online: dict[int, Node]) -> dict[int, _Room]:
-    rooms = {pk: _Room.of(node) for pk, node in online.items()}
-    held = Run.objects.filter(status__in=LIVE, node_id__in=list(rooms))
+def list_occupants(node_ids: Collection[int]) -> Iterator[Occupant]:
+    """Return what runs hold of these nodes."""
+    held = Run.objects.filter(status__in=LIVE, node_id__in=node_ids)
     for run in held.select_related("job__flavor"):
         assert run.node_id is not None
-        rooms[run.node_id].take(run.job.flavor, run.device_indexes)
-    return rooms
+        yield Occupant(run.node_id, run.job.flavor, run.device_indexes)
 
 
 def _in_turn(runs: list[Run]) -> list[Run]:
@@ -190,13 +160,15 @@ def _in_turn(runs: list[Run]) -> list[Run]:
     return [run for _, run in sorted(ranked, key=lambda pair: pair[0])]
 
 
-def _choose(run: Run, rooms: dict[int, _Room], blocked: set[int]) -> _Room | None:
+def _choose(run: Run, rooms: dict[int, Room], blocked: set[int]) -> Room | None:
     """Return the fullest node with room; the one with the checkpoint first where it resumes."""
     flavor = run.job.flavor
     fitting = [
         room
         for pk, room in rooms.items()
-        if room.fits(flavor) and not (flavor.is_exclusive and pk in blocked)
+        if room.fits(flavor)
+        and not room.node.is_cordoned
+        and not (flavor.is_exclusive and pk in blocked)
     ]
     home = run.resume_run.node_id if run.resume_run else None
     refused = run.node_id  # it was given the run before and did not claim it
@@ -207,10 +179,10 @@ def _choose(run: Run, rooms: dict[int, _Room], blocked: set[int]) -> _Room | Non
     )
 
 
-def _place(run: Run, room: _Room) -> None:
+def _place(run: Run, room: Room) -> None:
     flavor = run.job.flavor
     run.node = room.node
-    run.device_indexes = sorted(room.devices)[: flavor.num_devices]
+    run.device_indexes = room.choose_devices(flavor)
     run.placement_number += 1
     run.order_sent_at = None
     run.placed_at = timezone.now()

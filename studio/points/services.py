@@ -79,8 +79,8 @@ def grant_points(*, by: User | None, to: User, mpoints: int, note: str, key: str
 
 
 @transaction.atomic
-def hold_points(*, user: User, mpoints: int, run_id: UUID, note: str) -> None:
-    """Set points aside for a run, once; nothing for a run that costs nothing.
+def hold_points(*, user: User, mpoints: int, run_id: UUID, note: str, part: int = 1) -> None:
+    """Set points aside for a run, once for each part; nothing for a run that costs nothing.
 
     Raises:
         PointsExhausted: fewer are available.
@@ -88,7 +88,7 @@ def hold_points(*, user: User, mpoints: int, run_id: UUID, note: str) -> None:
     if mpoints < 0:
         raise ValueError(f"cannot hold {mpoints} milli-points")
     accounts = _lock_accounts(user)
-    key = f"hold:{run_id}"
+    key = f"hold:{run_id}" if part == 1 else f"hold:{run_id}:{part}"
     if mpoints == 0 or Transfer.objects.filter(key=key).exists():
         return
     available = accounts[Kind.AVAILABLE].balance

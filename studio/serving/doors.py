@@ -15,6 +15,7 @@ from studio.accounts.authentication import (
 from studio.accounts.models import User
 from studio.core.errors import Forbidden, StudioError
 from studio.core.permissions import SignedInWithScope
+from studio.machines.machine_tokens import MachineTokenAuthentication
 
 
 class NotSignedIn(StudioError):
@@ -52,7 +53,11 @@ class _Door:
 
 
 def _sign_in(request: HttpRequest, scope: str) -> User:
-    classes = (PersonalTokenAuthentication(), BrowserSessionAuthentication())
+    classes = (
+        MachineTokenAuthentication(),
+        PersonalTokenAuthentication(),
+        BrowserSessionAuthentication(),
+    )
     asked: Any = Request(request, parsers=[_Unread()], authenticators=list(classes))
     try:
         user, auth = asked.user, asked.auth

@@ -1,4 +1,4 @@
-"""The four parts of a node, and a parent for them alone: the command of a node's container.
+"""The five parts of a node, and a parent for them alone: the command of a node's container.
 
     ATHANOR_STUDIO_URL=... ATHANOR_NODE_TOKEN_FILE=... ATHANOR_BROKER_URL=... ATHANOR_NODE_NAME=...
     ATHANOR_NODE_DIR=... python -m studio.up.node
@@ -29,6 +29,7 @@ def list_node_parts(name: str, env: dict[str, str]) -> list[Part]:
         Part("supervisor", (PYTHON, "-m", "workers", "supervise"), env),
         Part("reporter", (PYTHON, "-m", "workers", "report"), env),
         Part("keeper", (PYTHON, "-m", "workers", "keep"), env),
+        Part("machines", (PYTHON, "-m", "workers", "machines"), env),
     ]
 
 

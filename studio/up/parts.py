@@ -38,4 +38,5 @@ def list_parts(places: Places) -> list[Part]:
             (*CELERY, "-A", "studio.celery", "beat", "--schedule", beat_file, "--pidfile", ""),
             studio,
         ),
+        Part("ssh", (PYTHON, "-m", "django", "ssh_gateway"), studio),
     ] + list_node_parts(NODE, node)

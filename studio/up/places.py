@@ -98,6 +98,8 @@ class Places:
             "STUDIO_SECRET_KEY_FILE": str(self.secret_key_file),
             "STUDIO_PUBLIC_URL": os.environ.get("STUDIO_PUBLIC_URL", self.url),
         }
+        if (owner := find_machines_root()) is not None:
+            decided["STUDIO_DRIVE_OWNER"] = os.environ.get("STUDIO_DRIVE_OWNER", str(owner))
         return {**os.environ, **decided, **self._for_every_part()}
 
     def command_env(self) -> dict[str, str]:
@@ -113,6 +115,7 @@ class Places:
             "ATHANOR_BROKER_URL": self.redis_url.replace("unix://", "redis+socket://", 1),
             "ATHANOR_NODE_NAME": NODE,
             "ATHANOR_NODE_DIR": str(self.node_dir),
+            "ATHANOR_DRIVE_DIR": os.environ.get("STUDIO_DRIVE_DIR") or str(self.data_dir / "drive"),
         }
         return {**kept, **decided, **self._for_every_part()}
 
@@ -120,6 +123,21 @@ class Places:
         """Marks a process as ours (see `leftovers`), and lets it run from any folder."""
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return {"ATHANOR_HOUSE": str(self.data_dir), "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+
+
+def find_machines_root() -> int | None:
+    """Return who root in a dev machine is out here, by Docker's usual `dockremap` range.
+
+    None where there is no such range, or where this user could not give files away to it.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        lines = Path("/etc/subuid").read_text().splitlines()
+    except OSError:
+        return None
+    ranges = [line.split(":") for line in lines if line.startswith("dockremap:")]
+    return int(ranges[0][1]) if ranges and ranges[0][1].isdigit() else None
 
 
 def find_places() -> Places:

@@ -22,6 +22,12 @@ PACKAGES = (
     "redis-server",
     "postgresql",
     "nginx-light",
+    # What a dev machine's image has in any case.
+    "git",
+    "openssh-server",
+    "openssh-sftp-server",
+    "rsync",
+    "tmux",
 )
 # Debian 12 has Python 3.11.2, for which redis wants one package more than for 3.11.3.
 FOR_OLDER_PYTHON = "async-timeout"

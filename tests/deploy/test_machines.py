@@ -96,7 +96,7 @@ class Node:
     def inside(self, machine: str, command: str) -> str:
         """Run a command in a machine; what it says, and its errors."""
         done = subprocess.run(
-            ["docker", "exec", self.name(machine), "sh", "-c", command],
+            ["docker", "exec", self.name(machine), "sh", "-c", f"exec 2>&1; {command}"],
             env=self.docker.env,
             text=True,
             stdout=subprocess.PIPE,

@@ -17,11 +17,11 @@ from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import LogConfig, Mount, Ulimit
+from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 from requests.exceptions import RequestException
 
 from workers.errors import WorkerError
-from workers.machines.orders import MachineOrder
+from workers.machines.orders import MOCK_DEVICE, MachineOrder
 from workers.machines.plan import Container
 
 LABEL = "athanor.machine"
@@ -31,10 +31,10 @@ BRIDGE_PREFIX = "ath-"
 """Of the interfaces of tenants' networks: what the firewall knows them by."""
 _TIMEOUT_S = 60
 _STOP_S = 10
-# What a root of one's own needs to install packages, change users and listen on port 80. Not among
-# them: NET_RAW, MKNOD, SYS_CHROOT, AUDIT_WRITE, SETFCAP and all that Docker leaves out itself.
+# What a root of one's own needs to install packages, change users, run sshd and listen on port 80.
+# Not among them: NET_RAW, MKNOD, AUDIT_WRITE, SETFCAP and all that Docker leaves out itself.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
-_CAPABILITIES += ["NET_BIND_SERVICE"]
+_CAPABILITIES += ["NET_BIND_SERVICE", "SYS_CHROOT"]
 _LOGS = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"})
 
 
@@ -61,6 +61,7 @@ class MachineEngine:
         self._node, self._folders = node, folders
         self._host = host
         self._client: docker.DockerClient | None = None
+        self._root: int | None = None
 
     def tell_version(self) -> str:
         """Return the engine's version.
@@ -100,10 +101,25 @@ class MachineEngine:
                 if error.status_code != 409:  # of that name there is one: made a moment ago
                     raise
 
-    def start(self, container: str) -> None:
-        """Start a container; one that runs is left running."""
+    def start(self, container: str, order: MachineOrder) -> None:
+        """Start a container, its secrets as they are ordered; one that runs is left running."""
         with self._telling():
+            self._write_secrets(order)
             self._docker.api.start(container)
+
+    def refresh_secrets(self, order: MachineOrder) -> None:
+        """Bring the secrets of a machine that runs up to its order; those that are right stay."""
+        with self._telling():
+            self._write_secrets(order)
+
+    def check(self) -> None:
+        """Refuse an engine on which a machine's root would be the node's.
+
+        Raises:
+            EngineFault: it is one, or none answers.
+        """
+        with self._telling():
+            self.find_root()
 
     def stop(self, container: str) -> None:
         """Ask a container to end, and end it where it does not in ten seconds."""
@@ -161,7 +177,8 @@ class MachineEngine:
             "name": f"athanor-{order.machine}-{order.life}",
             "hostname": order.hostname,
             "labels": {LABEL: order.machine, _NODE: self._node, _LIFE: str(order.life)},
-            "environment": order.environment,
+            "environment": order.environment | _tell_devices(order),
+            "device_requests": _request_devices(order),
             "network": _network_name(order.tenant),
             "mounts": self._make_mounts(order),
             "init": True,
@@ -180,12 +197,8 @@ class MachineEngine:
         }
 
     def _make_mounts(self, order: MachineOrder) -> list[Mount]:
-        home = self._folders.homes / order.home / "home"
-        if not home.is_dir() or home.is_symlink():
-            raise EngineFault(f"The drive {order.home} is not on this node.")
-        secrets = self._folders.secrets / order.machine
-        self._folders.secrets.mkdir(mode=0o711, parents=True, exist_ok=True)
-        _write_secrets(secrets, order.secrets, owner=self._find_root())
+        home = self._find_home(order)
+        secrets = self._write_secrets(order)
         mounts = [
             Mount("/root", str(home), type="bind", propagation="rprivate"),
             Mount("/run/athanor", str(secrets), type="bind", read_only=True),
@@ -196,12 +209,32 @@ class MachineEngine:
             mounts.append(Mount("/share", share, type="bind", read_only=True))
         return mounts
 
-    def _find_root(self) -> int:
+    def _write_secrets(self, order: MachineOrder) -> Path:
+        self._folders.secrets.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder = self._folders.secrets / order.machine
+        _write_secrets(folder, order.secrets, owner=self.find_root())
+        return folder
+
+    def _find_home(self, order: MachineOrder) -> Path:
+        home = self._folders.homes / order.home / "home"
+        if not home.is_dir() or home.is_symlink():
+            raise EngineFault(f"The drive {order.home} is not on this node.")
+        owner, root = home.stat().st_uid, self.find_root()
+        if owner != root:
+            raise EngineFault(
+                f"The drive {order.home} belongs to user {owner} and machines' root is {root} here:"
+                f" set STUDIO_DRIVE_OWNER={root} for the studio, and `chown -R` the drives to it."
+            )
+        return home
+
+    def find_root(self) -> int:
         """Return who a machine's root is on this node.
 
         Raises:
             EngineFault: it would be the node's own root.
         """
+        if self._root is not None:
+            return self._root
         told = self._docker.info()
         remapped = re.search(r"/(\d+)\.\d+$", told["DockerRootDir"])
         if remapped is None or not any("userns" in each for each in told["SecurityOptions"]):
@@ -209,7 +242,8 @@ class MachineEngine:
                 "The Docker engine runs without user namespaces, so a machine's root would be the "
                 "node's: set `userns-remap` in its daemon.json and start it again."
             )
-        return int(remapped[1])
+        self._root = int(remapped[1])
+        return self._root
 
     def _ensure_network(self, tenant: str) -> None:
         name = _network_name(tenant)
@@ -251,7 +285,7 @@ class MachineEngine:
             yield
         except (DockerException, RequestException, OSError) as error:
             if not isinstance(error, APIError):  # a new connection next time
-                self._client = None
+                self._client = self._root = None
             told = error.explanation if isinstance(error, APIError) else str(error)
             sentence = " ".join(str(told).split())[:300]
             raise EngineFault(f"The Docker engine says: {sentence}") from error
@@ -268,6 +302,28 @@ def _network_name(tenant: str) -> str:
 
 def _scratch_name(machine: str, life: int) -> str:
     return f"athanor-{machine}-{life}"
+
+
+def _request_devices(order: MachineOrder) -> list[DeviceRequest]:
+    real = [uuid for uuid in order.devices if not uuid.startswith(MOCK_DEVICE)]
+    return [DeviceRequest(device_ids=real, capabilities=[["gpu"]])] if real else []
+
+
+def _tell_devices(order: MachineOrder) -> dict[str, str]:
+    """Return what programs in the machine are told of its devices.
+
+    A share is cooperative: PyTorch's allocator keeps to the fraction, and nothing else is stopped.
+    """
+    if not order.devices:
+        return {}
+    told = {
+        "ATHANOR_DEVICES": ",".join(order.devices),
+        "ATHANOR_DEVICE_PERCENT": str(order.device_percent),
+    }
+    if order.device_percent < 100:
+        share = f"per_process_memory_fraction:{order.device_percent / 100:.2f}"
+        told["PYTORCH_CUDA_ALLOC_CONF"] = share
+    return told
 
 
 def _limit_files(most: int | None) -> list[Ulimit]:
@@ -298,6 +354,13 @@ def _read_time(text: str) -> float | None:
     return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).timestamp()
 
 
+def _holds(path: Path, content: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == content
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 def _write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> None:
     """Put a machine's secrets where only its root sees them, and take away what is none now."""
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -306,6 +369,8 @@ def _write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> N
         if path.name not in secrets:
             path.unlink()
     for name, content in secrets.items():
+        if _holds(folder / name, content):
+            continue
         if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,62}", name):
             raise EngineFault(f"{name[:40]!r} cannot be the name of a secret.")
         partial = folder / f".{name}.part"

@@ -4,6 +4,10 @@ Not a list of commands but of what shall be: a node that was away, or a studio t
 again and nothing is done twice. Light enough for the studio to import.
 """
 
+import hashlib
+import hmac
+import secrets
+import time
 from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +16,36 @@ MACHINE_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"  # part of a container's and a folder'
 TENANT = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
 _FOLDER = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # below a folder of the node's, never out of it
+
+
+_PASS_LASTS_S = 60
+MOCK_DEVICE = "MOCK-"
+"""How the UUID of a GPU that is not there begins: for trying out placement without one."""
+
+
+def make_relay_pass(key: str, target: str) -> str:
+    """Return what opens a relay for one connection to `<machine>:<port>`, for a minute.
+
+    `key` is what studio and node both have and nobody else: the SHA-256 of the node's token.
+    """
+    stamp, nonce = str(int(time.time())), secrets.token_hex(8)
+    return f"{stamp}.{nonce}.{_sign(key, target, stamp, nonce)}"
+
+
+def is_relay_pass(key: str, target: str, given: str) -> bool:
+    """Say whether a pass was made with this key for this target, within the last minute."""
+    stamp, _, rest = given.partition(".")
+    nonce, _, signature = rest.partition(".")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12):
+        return False
+    is_fresh = abs(time.time() - int(stamp)) <= _PASS_LASTS_S
+    wanted = _sign(key, target, stamp, nonce).encode()
+    return hmac.compare_digest(wanted, signature.encode()) and is_fresh
+
+
+def _sign(key: str, target: str, stamp: str, nonce: str) -> str:
+    text = f"athanor relay\n{target}\n{stamp}\n{nonce}".encode()
+    return hmac.new(key.encode(), text, hashlib.sha256).hexdigest()
 
 
 class MachineLimits(BaseModel):
@@ -49,6 +83,10 @@ class MachineOrder(BaseModel):
     home: str = Field(pattern=_FOLDER)
     """The folder of its owner's drive, below the node's folder of drives; it is `/root`."""
     limits: MachineLimits
+    devices: tuple[str, ...] = Field(default=(), max_length=64)
+    """The GPUs it may use, by NVIDIA's UUID; a `MOCK-` one is only told of."""
+    device_percent: int = Field(default=100, ge=1, le=100)
+    """How much of each; below 100 its programs are told their share of the memory."""
     environment: dict[str, str] = Field(default={}, max_length=100)
     """Nothing secret: everybody who may ask the engine sees it."""
     secrets: dict[str, str] = Field(default={}, max_length=20)
@@ -94,4 +132,21 @@ class MachineReport(BaseModel):
 
     engine: str = Field(max_length=100)
     """The Docker engine's version; blank where none answers."""
+    problem: str = Field(default="", max_length=500)
+    """Why no machine can run here now, one sentence."""
+    relay_host: str = Field(default="", max_length=255)
+    relay_port: int = Field(default=0, ge=0, le=65535)
+    """Where the studio reaches the node's relay."""
+    studio_url: str = Field(default="", max_length=255)
+    """Where machines of this node reach the studio."""
+    strays: tuple[str, ...] = Field(default=(), max_length=10_000)
+    """Machines that are here still and that it has no order for: it is ending them."""
     machines: list[MachineState] = Field(max_length=10_000)
+
+
+class MachineAnswer(BaseModel):
+    """What the studio wants of a node's machines now."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    orders: tuple[MachineOrder, ...] = Field(default=(), max_length=10_000)

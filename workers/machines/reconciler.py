@@ -63,7 +63,29 @@ class Reconciler:
         containers = self._engine.list_containers()
         self._forget(wanted, containers, done)
         done = self._memory.read_done()
+        for order in wanted.values():
+            self._refresh(order, containers)
         return [self._tell(order, containers, done) for order in wanted.values()]
+
+    def list_strays(self, orders: Iterable[MachineOrder]) -> tuple[str, ...]:
+        """Return the machines that are still here and that nobody wants.
+
+        Raises:
+            EngineFault: the engine cannot say what is there.
+        """
+        there = {container.machine for container in self._engine.list_containers()}
+        return tuple(sorted(there - {order.machine for order in orders}))
+
+    def _refresh(self, order: MachineOrder, containers: list[Container]) -> None:
+        """Bring what a running machine is told up to date; orders kept over a restart hold none."""
+        if order.secrets and any(
+            each.machine == order.machine and each.life == order.life and each.is_up
+            for each in containers
+        ):
+            try:
+                self._engine.refresh_secrets(order)
+            except (EngineFault, OSError) as error:
+                log.warning("machine_secrets_failed", machine=order.machine, error=str(error))
 
     def _is_due(self, deed: Deed) -> bool:
         failure = self._failures.get(deed.machine)
@@ -96,7 +118,7 @@ class Reconciler:
             assert order is not None
             # Remembered first: of a start that was cut off the container says that it never began.
             self._memory.write_done(order.machine, Done(order.life, order.start))
-            self._engine.start(deed.container)
+            self._engine.start(deed.container, order)
         elif deed.step is Step.STOP:
             self._engine.stop(deed.container)
         else:

@@ -20,6 +20,7 @@ from studio.hub.callers import get_caller
 from studio.hub.models import Commit, Kind, Repo
 from studio.hub.selectors import get_commit, get_repo
 from studio.jobs.authentication import RunAuth, RunTokenAuthentication
+from studio.machines.machine_tokens import MachineTokenAuthentication
 
 
 class HubDoor(SignedInWithScope):
@@ -39,6 +40,7 @@ class HubApi(APIView):
     authentication_classes = [
         RunTokenAuthentication,
         NodeTokenAuthentication,
+        MachineTokenAuthentication,
         PersonalTokenAuthentication,
         BrowserSessionAuthentication,
     ]

@@ -1,0 +1,25 @@
+"""Images and machines in Django's admin."""
+
+from django.contrib import admin
+
+from studio.machines.models import Image, Machine
+
+
+@admin.register(Image)
+class ImageAdmin(admin.ModelAdmin):
+    list_display = ["name", "title", "reference", "is_active"]
+
+
+@admin.register(Machine)
+class MachineAdmin(admin.ModelAdmin):
+    list_display = ["name", "owner", "status", "reason", "flavor", "node", "created_at"]
+    list_filter = ["status", "node"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):  # by services alone
+        return False
+
+    def has_delete_permission(self, request, obj=None):
+        return False

@@ -1,0 +1,15 @@
+"""Django's handle on the app."""
+
+from django.apps import AppConfig
+
+
+class MachinesConfig(AppConfig):
+    """Names the app for Django, and says what machines hold of nodes."""
+
+    name = "studio.machines"
+
+    def ready(self) -> None:
+        from studio.compute.rooms import register  # models load after apps
+        from studio.machines.placing import list_occupants
+
+        register(list_occupants)

@@ -1,0 +1,226 @@
+"""Dev machines, their images and their leases. Statuses are moved by `studio.machines.moves` alone.
+
+A machine is what shall be; its node compares that with its containers and reports (decision 023).
+"""
+
+import secrets
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from studio.compute.models import Flavor, Node
+
+_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that is read as another
+
+
+def make_key() -> str:
+    """Return a new machine's key: part of a host name and of a container's, and guessed by none."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(12))
+
+
+class Status(models.TextChoices):
+    """Where a machine is."""
+
+    QUEUED = "queued"
+    """It waits for room on a node."""
+    STARTING = "starting"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DELETING = "deleting"
+    """Its node still has something of it."""
+    DELETED = "deleted"
+
+
+class Reason(models.TextChoices):
+    """Why a machine is where it is."""
+
+    NONE = ""
+    STOPPED_BY_OWNER = "stopped_by_owner"
+    STOPPED_BY_OPERATOR = "stopped_by_operator"
+    TIME_UP = "time_up"
+    POINTS_EXHAUSTED = "points_exhausted"
+    ENDED_BY_ITSELF = "ended_by_itself"
+    OUT_OF_MEMORY = "out_of_memory"
+    CONTAINER_GONE = "container_gone"
+    NODE_LOST = "node_lost"
+    START_FAILED = "start_failed"
+
+
+HOLDS_NODE = [Status.STARTING, Status.RUNNING, Status.STOPPING]
+GOES = [Status.QUEUED, *HOLDS_NODE]
+"""A lease is open, and its time is to be paid."""
+
+
+class Image(models.Model):
+    """What a machine starts from: registered by an operator, by what no tag can change."""
+
+    name = models.SlugField(max_length=40, unique=True)
+    title = models.CharField(max_length=80)
+    reference = models.CharField(max_length=255)
+    """As the nodes' engines know it: `name@sha256:...`, or an image's id."""
+    tools = models.JSONField(default=dict, blank=True)
+    """Name of a tool to the port it listens on: `{"vscode": 8080}`."""
+    flavors = models.ManyToManyField(Flavor, blank=True, related_name="+")
+    """On which it may run; none chosen is all."""
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class NodeEngine(models.Model):
+    """What a node last said of its Docker engine."""
+
+    node = models.OneToOneField(Node, on_delete=models.CASCADE, related_name="machine_engine")
+    version = models.CharField(max_length=100, blank=True)
+    """Blank where none answers, or where it may not be used."""
+    problem = models.CharField(max_length=500, blank=True)
+    relay_host = models.CharField(max_length=255, blank=True)
+    relay_port = models.PositiveIntegerField(default=0)
+    """Where the node's relay listens; 0 where there is none."""
+    studio_url = models.CharField(max_length=255, blank=True)
+    """The studio's address for machines on this node."""
+    reported_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        """Return whose it is."""
+        return f"engine of {self.node_id}"
+
+
+class Machine(models.Model):
+    """One person's dev machine."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    key = models.CharField(max_length=20, unique=True, default=make_key, editable=False)
+    """What nodes, host names and containers know it by."""
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="machines"
+    )
+    name = models.CharField(max_length=40)
+    """What `ssh NAME@host` says: small letters, digits and `-`."""
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
+    flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="machines")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED)
+    status_since = models.DateTimeField()
+    reason = models.CharField(max_length=30, choices=Reason.choices, blank=True, default="")
+    message = models.CharField(max_length=500, blank=True)
+    created_at = models.DateTimeField()
+
+    node = models.ForeignKey(
+        Node, on_delete=models.PROTECT, null=True, blank=True, related_name="machines"
+    )
+    """The node that has its container; kept while it is stopped."""
+    device_indexes = models.JSONField(default=list, blank=True)
+    life = models.PositiveIntegerField(default=1)
+    """Raised where its container shall be made anew."""
+    start = models.PositiveIntegerField(default=1)
+    """Raised with each start that is asked for."""
+    shutdown_reason = models.CharField(max_length=30, choices=Reason.choices, blank=True)
+    """Why it was told to stop; it becomes the reason when it has."""
+    restarts = models.BooleanField(default=False)
+    """It is to start again as soon as it has stopped."""
+    lease = models.ForeignKey(
+        "Lease", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    """The one it is running under, or the last."""
+
+    class Meta:
+        """What no code may break."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "name"],
+                condition=~Q(status__in=[Status.DELETING, Status.DELETED]),
+                name="machine_name_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=Status.values), name="machine_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=HOLDS_NODE) | Q(node__isnull=False),
+                name="machine_held_has_node",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["node", "status"],
+                condition=~Q(status=Status.DELETED),
+                name="machine_of_node",
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name
+
+
+class Lease(models.Model):
+    """One time of running: what it may cost, what it did, and until when it goes."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    """What the ledger knows it by."""
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="leases")
+    rate_mpoints_per_hour = models.PositiveBigIntegerField()
+    granted_s = models.PositiveIntegerField()
+    """The time that is held for, extensions included."""
+    num_parts = models.PositiveIntegerField(default=1)
+    """How often points were held for it."""
+    made_at = models.DateTimeField()
+    started_at = models.DateTimeField(null=True, blank=True)
+    """When its node first showed it running."""
+    seen_at = models.DateTimeField(null=True, blank=True)
+    """When its node last did."""
+    used_s = models.FloatField(default=0)
+    """What is to be paid: only time that the node has shown proof of."""
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        """A machine has one open lease."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["machine"], condition=Q(ended_at__isnull=True), name="lease_one_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is."""
+        return f"lease of {self.machine_id}"
+
+
+class Audience(models.TextChoices):
+    """Who may open a published port."""
+
+    PRIVATE = "private"
+    """Its owner, as any port."""
+    CLASS = "class"
+    """Who shares an organization with its owner."""
+    PUBLIC = "public"
+
+
+class PublishedPort(models.Model):
+    """A port of a machine that others may open, until a time."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="ports")
+    port = models.PositiveIntegerField()
+    audience = models.CharField(max_length=10, choices=Audience.choices)
+    until = models.DateTimeField(null=True, blank=True)
+    """None is as long as the machine is."""
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """One say for each port."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["machine", "port"], name="port_once"),
+            models.CheckConstraint(condition=Q(port__range=(1, 65535)), name="port_in_range"),
+        ]
+
+    def __str__(self) -> str:
+        """Return which port of which machine."""
+        return f"{self.machine_id}:{self.port}"

@@ -1,0 +1,34 @@
+"""The door at which a node says how its machines are, and hears what they shall be."""
+
+from drf_spectacular.utils import extend_schema
+from pydantic import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
+from studio.core.errors import BadInput
+from studio.core.inputs import read_body
+from studio.machines.orders import list_orders
+from studio.machines.reports import take_report
+from workers.machines.orders import MachineReport
+
+
+class NodeMachinesApi(APIView):
+    """A node says what it has, and is told what it shall have."""
+
+    authentication_classes = [NodeTokenAuthentication]
+    permission_classes = [IsNode]
+
+    @extend_schema(exclude=True)
+    def post(self, request: Request) -> Response:
+        """Take the report and answer the orders."""
+        try:
+            report = MachineReport.model_validate_json(read_body(request._request))
+        except ValidationError as error:
+            problem = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise BadInput(f"{where or 'body'}: {problem['msg']}.", field=where or None) from error
+        node = get_node(request)
+        take_report(node=node, report=report)
+        return Response({"orders": [order.model_dump(mode="json") for order in list_orders(node)]})

@@ -1,0 +1,88 @@
+"""What each node is told that its machines shall be."""
+
+import json
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from studio.compute.models import Node
+from studio.machines.charging import get_ends_at
+from studio.machines.machine_tokens import make_machine_token
+from studio.machines.models import Machine, NodeEngine, Status
+from studio.machines.ssh.host_keys import read_gateway_key
+from workers.machines.orders import MachineLimits, MachineOrder
+
+_GIB = 2**30
+_ENDS_STEP_S = 10
+"""A told end moves by the second with each proof of life: rounded, files change seldom."""
+
+
+def list_orders(node: Node) -> list[MachineOrder]:
+    """Return what a node shall have; what is not in it, it ends."""
+    machines = Machine.objects.filter(node=node)
+    machines = machines.exclude(status__in=[Status.DELETING, Status.DELETED])
+    engine = NodeEngine.objects.filter(node=node).first()
+    studio_url = engine.studio_url if engine and engine.studio_url else settings.PUBLIC_URL
+    joined = machines.select_related("owner", "image", "flavor", "lease").order_by("pk")
+    return [_make_order(machine, node, studio_url) for machine in joined]
+
+
+def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
+    flavor = machine.flavor
+    return MachineOrder(
+        machine=machine.key,
+        life=machine.life,
+        start=machine.start,
+        is_running=machine.status in {Status.STARTING, Status.RUNNING},
+        image=machine.image.reference,
+        hostname=machine.name,
+        tenant=f"u{machine.owner_id}",
+        home=str(machine.owner_id),
+        limits=MachineLimits(
+            cpus=flavor.cores,
+            memory_bytes=flavor.memory_bytes,
+            shm_bytes=max(64 * 2**20, min(flavor.memory_bytes // 2, 16 * _GIB)),
+        ),
+        devices=tuple(
+            str(device["uuid"])
+            for device in node.devices
+            if int(device["index"]) in machine.device_indexes
+        ),
+        device_percent=flavor.device_percent,
+        environment=_make_environment(machine, studio_url),
+        secrets={
+            "token": make_machine_token(machine),
+            "gateway_key.pub": read_gateway_key().export_public_key().decode(),
+            "machine.json": json.dumps(_describe(machine, studio_url)),
+        },
+    )
+
+
+def _make_environment(machine: Machine, studio_url: str) -> dict[str, str]:
+    bare = urlsplit(studio_url)
+    return {
+        "ATHANOR_URL": studio_url,
+        "ATHANOR_MACHINE": machine.key,
+        "ATHANOR_TOKEN_FILE": "/run/athanor/token",
+        "HF_ENDPOINT": studio_url,
+        "HF_TOKEN_PATH": "/run/athanor/token",
+        "OPENAI_BASE_URL": f"{studio_url}/v1",
+        # What goes to the studio goes there directly, whatever proxy a person sets.
+        "no_proxy": f"localhost,127.0.0.1,{bare.hostname}",
+    }
+
+
+def _describe(machine: Machine, studio_url: str) -> dict[str, object]:
+    ends_at = get_ends_at(machine.lease) if machine.lease else None
+    told = None
+    if ends_at is not None:
+        told = round(ends_at.timestamp() / _ENDS_STEP_S) * _ENDS_STEP_S
+    return {
+        "key": machine.key,
+        "name": machine.name,
+        "owner": machine.owner.username,
+        "studio_url": studio_url,
+        "public_url": settings.PUBLIC_URL,
+        "flavor": machine.flavor.title,
+        "ends_at": told,
+    }

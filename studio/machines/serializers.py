@@ -1,0 +1,136 @@
+"""The shapes of dev machines at the API."""
+
+from rest_framework import serializers
+
+from studio.compute.serializers import FlavorOutput
+from studio.machines.models import Audience, Reason, Status
+from studio.machines.services import USUAL_S
+
+# Longer than anything that will be taken: the service's own sentence tells the bounds.
+_MOST_ASKED_S = 2**31
+_NAME_MOST = 200
+
+
+class MachineInput(serializers.Serializer):
+    name = serializers.CharField(max_length=_NAME_MOST, trim_whitespace=False)
+    image = serializers.CharField(max_length=_NAME_MOST)
+    flavor = serializers.CharField(max_length=_NAME_MOST)
+    duration_s = serializers.IntegerField(min_value=0, max_value=_MOST_ASKED_S, default=USUAL_S)
+
+
+class MachineRenameInput(serializers.Serializer):
+    name = serializers.CharField(max_length=_NAME_MOST, trim_whitespace=False)
+
+
+class MachineStartInput(serializers.Serializer):
+    duration_s = serializers.IntegerField(min_value=0, max_value=_MOST_ASKED_S, default=USUAL_S)
+
+
+class MachineExtendInput(serializers.Serializer):
+    duration_s = serializers.IntegerField(min_value=0, max_value=_MOST_ASKED_S)
+
+
+class MachineChangeInput(serializers.Serializer):
+    flavor = serializers.CharField(max_length=_NAME_MOST, required=False)
+    image = serializers.CharField(max_length=_NAME_MOST, required=False)
+
+
+class MachineEnterInput(serializers.Serializer):
+    port = serializers.IntegerField(min_value=1, max_value=65535)
+    path = serializers.CharField(max_length=2000, default="/", trim_whitespace=False)
+
+
+class MachinePortInput(serializers.Serializer):
+    audience = serializers.ChoiceField(Audience.values)
+    until = serializers.DateTimeField(allow_null=True, default=None)
+
+
+class MachinePortOutput(serializers.Serializer):
+    port = serializers.IntegerField()
+    audience = serializers.ChoiceField(Audience.values)
+    until = serializers.DateTimeField(allow_null=True)
+    url = serializers.CharField()
+
+
+class MachineEntryOutput(serializers.Serializer):
+    url = serializers.CharField(help_text="Signs this browser in there; once, within 30 seconds.")
+
+
+class MachineToolOutput(serializers.Serializer):
+    name = serializers.CharField()
+    port = serializers.IntegerField()
+    url = serializers.CharField()
+
+
+class MachineImageOutput(serializers.Serializer):
+    name = serializers.CharField()
+    title = serializers.CharField()
+
+
+class MachineFlavorOutput(serializers.Serializer):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    cores = serializers.IntegerField()
+    memory_bytes = serializers.IntegerField()
+    num_devices = serializers.IntegerField()
+    device_percent = serializers.IntegerField()
+    price_mpoints_per_hour = serializers.IntegerField()
+
+
+class MachineLeaseOutput(serializers.Serializer):
+    started_at = serializers.DateTimeField(allow_null=True)
+    ends_at = serializers.DateTimeField(allow_null=True)
+    granted_s = serializers.IntegerField()
+    used_s = serializers.FloatField(help_text="Time that its node has shown proof of.")
+    rate_mpoints_per_hour = serializers.IntegerField()
+    cost_mpoints = serializers.IntegerField()
+    held_mpoints = serializers.IntegerField()
+    is_open = serializers.BooleanField()
+
+
+class MachineOutput(serializers.Serializer):
+    key = serializers.CharField()
+    name = serializers.CharField()
+    owner = serializers.CharField()
+    status = serializers.ChoiceField(Status.values)
+    reason = serializers.ChoiceField([value for value in Reason.values if value], allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    status_since = serializers.DateTimeField()
+    created_at = serializers.DateTimeField()
+    image = MachineImageOutput()
+    flavor = MachineFlavorOutput()
+    node = serializers.CharField(allow_null=True)
+    tools = MachineToolOutput(many=True)
+    ssh_command = serializers.CharField()
+    lease = MachineLeaseOutput(allow_null=True)
+    queue_position = serializers.IntegerField(allow_null=True, help_text="From 1.")
+
+
+class MachineImageChoiceOutput(MachineImageOutput):
+    tools = serializers.DictField(child=serializers.IntegerField())
+    flavors = serializers.ListField(
+        child=serializers.CharField(), help_text="On which it may run; none is all."
+    )
+
+
+class MachineEngineOutput(serializers.Serializer):
+    is_available = serializers.BooleanField()
+    problem = serializers.CharField(allow_blank=True)
+
+
+class MachineSshOutput(serializers.Serializer):
+    host = serializers.CharField()
+    port = serializers.IntegerField()
+    fingerprint = serializers.CharField()
+    host_key = serializers.CharField(help_text="A line for known_hosts.")
+
+
+class MachineOptionsOutput(serializers.Serializer):
+    images = MachineImageChoiceOutput(many=True)
+    flavors = FlavorOutput(many=True)
+    engine = MachineEngineOutput()
+    min_duration_s = serializers.IntegerField()
+    max_duration_s = serializers.IntegerField()
+    default_duration_s = serializers.IntegerField()
+    domain = serializers.CharField()
+    ssh = MachineSshOutput()

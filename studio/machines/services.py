@@ -1,0 +1,420 @@
+"""What people may do with their machines. What nodes say of them is in `reports`."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from studio.accounts.models import Role, User
+from studio.compute.models import Flavor, Node
+from studio.compute.selectors import get_flavor, get_why_not
+from studio.core import audit
+from studio.core.errors import BadInput, Conflict, NotFound
+from studio.jobs.wakes import wake_user
+from studio.machines.charging import extend_lease, open_lease
+from studio.machines.models import (
+    GOES,
+    Audience,
+    Image,
+    Machine,
+    PublishedPort,
+    Reason,
+    Status,
+)
+from studio.machines.moves import Move, move_machine
+from studio.machines.placing import list_able_nodes
+
+log = structlog.get_logger(__name__)
+
+LEAST_S, MOST_S, USUAL_S = 600, 7 * 24 * 3600, 4 * 3600
+MOST_MACHINES = 20
+MOST_PORTS = 50
+_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,37}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a machine shall be."""
+
+    name: str
+    image: str
+    flavor: str
+    duration_s: int = USUAL_S
+
+
+def create_machine(*, owner: User, wish: Wish) -> Machine:
+    """Make a machine, hold points for its time, and queue it for a node.
+
+    Raises:
+        BadInput: a field holds what it may not.
+        Conflict: one of that name is there, or there are too many.
+        PointsExhausted: the time costs more than is available.
+    """
+    name = _check_name(wish.name)
+    image = _get_image(wish.image)
+    flavor = _get_flavor_for(image, wish.flavor)
+    duration_s = _check_duration(wish.duration_s)
+    mine = Machine.objects.filter(owner=owner).exclude(status=Status.DELETED)
+    if mine.count() >= MOST_MACHINES:
+        raise Conflict(
+            f"You have {MOST_MACHINES} machines: delete one first.",
+            code="too_many_machines",
+            most=MOST_MACHINES,
+        )
+    now = timezone.now()
+    try:
+        with transaction.atomic():
+            machine = Machine.objects.create(
+                owner=owner,
+                name=name,
+                image=image,
+                flavor=flavor,
+                status=Status.QUEUED,
+                status_since=now,
+                created_at=now,
+            )
+            open_lease(machine, duration_s)
+            machine.save(update_fields=["lease"])
+            audit.record("machine.created", actor=owner, subject=machine.key, flavor=flavor.name)
+            wake_user(owner.pk, "machines", "points")
+    except IntegrityError as error:
+        raise _name_taken(name) from error
+    return machine
+
+
+@transaction.atomic
+def start_machine(*, by: User, machine: Machine, duration_s: int = USUAL_S) -> Machine:
+    """Queue a stopped machine again, under a new lease; one that goes already is left going.
+
+    Raises:
+        NotFound: it is not the caller's.
+        PointsExhausted: the time costs more than is available.
+    """
+    machine = _lock(by, machine)
+    if machine.status in GOES and machine.status != Status.STOPPING:
+        return machine
+    _expect(machine, Status.STOPPED)
+    _check_flavor_can_be(machine.flavor)
+    machine.start += 1
+    if machine.reason == Reason.CONTAINER_GONE:  # what it was is lost: begin from the image
+        machine.life += 1
+        machine.node = None
+    move_machine(machine, Move(Status.QUEUED))
+    open_lease(machine, _check_duration(duration_s))
+    machine.save(update_fields=["lease"])
+    audit.record("machine.started", actor=by, subject=machine.key)
+    return machine
+
+
+@transaction.atomic
+def stop_machine(
+    *, by: User | None, machine: Machine, reason: Reason = Reason.STOPPED_BY_OWNER
+) -> Machine:
+    """Stop a machine; its files stay. One that does not run is left. `by` None is the platform.
+
+    Raises:
+        NotFound: it is neither the caller's nor the caller an operator.
+    """
+    machine = _lock(by, machine, for_operators=True)
+    if by is not None and by != machine.owner:
+        reason = Reason.STOPPED_BY_OPERATOR
+    if machine.status == Status.QUEUED:
+        move_machine(machine, Move(Status.STOPPED, reason))
+    elif machine.status in {Status.STARTING, Status.RUNNING}:
+        machine.shutdown_reason = reason
+        move_machine(machine, Move(Status.STOPPING, reason))
+    elif machine.status == Status.STOPPING and machine.restarts:
+        machine.restarts, machine.shutdown_reason = False, reason
+        machine.save(update_fields=["restarts", "shutdown_reason"])
+    else:
+        return machine
+    audit.record("machine.stopped", actor=by, subject=machine.key, reason=reason.value)
+    return machine
+
+
+@transaction.atomic
+def restart_machine(*, by: User, machine: Machine) -> Machine:
+    """Stop a running machine and start it at once, in its place and under its lease.
+
+    Raises:
+        NotFound: it is not the caller's.
+        Conflict: it does not run.
+    """
+    machine = _lock(by, machine)
+    _expect(machine, Status.RUNNING)
+    machine.restarts = True
+    machine.shutdown_reason = Reason.STOPPED_BY_OWNER
+    move_machine(machine, Move(Status.STOPPING))
+    audit.record("machine.restarted", actor=by, subject=machine.key)
+    return machine
+
+
+@transaction.atomic
+def extend_machine(*, by: User, machine: Machine, duration_s: int) -> Machine:
+    """Hold points for more time.
+
+    Raises:
+        NotFound: it is not the caller's.
+        Conflict: it does not go.
+        BadInput: with it, it would go longer than a machine may.
+        PointsExhausted: the time costs more than is available.
+    """
+    machine = _lock(by, machine)
+    if machine.status not in GOES or machine.lease is None:
+        raise _wrong_state(machine)
+    extra_s = _check_duration(duration_s)
+    left_s = machine.lease.granted_s - machine.lease.used_s
+    if left_s + extra_s > MOST_S:
+        raise BadInput(
+            f"duration_s: a machine may go {MOST_S // 3600} more hours at most: ask for less.",
+            field="duration_s",
+            code="too_long",
+            most_s=MOST_S,
+        )
+    extend_lease(machine, extra_s)
+    audit.record("machine.extended", actor=by, subject=machine.key, seconds=extra_s)
+    wake_user(machine.owner_id, "machines", "points")
+    return machine
+
+
+@transaction.atomic
+def change_machine(
+    *, by: User, machine: Machine, flavor: str | None = None, image: str | None = None
+) -> Machine:
+    """Give a stopped machine another flavor or image: its container is made anew, its home kept.
+
+    Raises:
+        NotFound: it is not the caller's.
+        Conflict: it has not stopped.
+        BadInput: there is no such flavor or image, or they do not go together.
+    """
+    machine = _lock(by, machine)
+    _expect(machine, Status.STOPPED)
+    chosen = machine.image if image is None else _get_image(image)
+    machine.flavor = _get_flavor_for(chosen, flavor or machine.flavor.name)
+    machine.image = chosen
+    _renew(machine)
+    audit.record("machine.changed", actor=by, subject=machine.key, flavor=machine.flavor.name)
+    return machine
+
+
+@transaction.atomic
+def reset_machine(*, by: User, machine: Machine) -> Machine:
+    """Make a stopped machine's container anew from its image at the next start; the home is kept.
+
+    Raises:
+        NotFound: it is not the caller's.
+        Conflict: it has not stopped.
+    """
+    machine = _lock(by, machine)
+    _expect(machine, Status.STOPPED)
+    _renew(machine)
+    audit.record("machine.reset", actor=by, subject=machine.key)
+    return machine
+
+
+@transaction.atomic
+def rename_machine(*, by: User, machine: Machine, name: str) -> Machine:
+    """Give a machine another name; `ssh` knows it by the new one at once.
+
+    Raises:
+        NotFound: it is not the caller's.
+        BadInput: the name is none.
+        Conflict: it is taken.
+    """
+    machine = _lock(by, machine)
+    machine.name = _check_name(name)
+    try:
+        with transaction.atomic():
+            machine.save(update_fields=["name"])
+    except IntegrityError as error:
+        raise _name_taken(name) from error
+    wake_user(machine.owner_id, "machines")
+    return machine
+
+
+@transaction.atomic
+def delete_machine(*, by: User, machine: Machine) -> None:
+    """Delete a machine, running or not, for good; the drive that is its home is kept.
+
+    Raises:
+        NotFound: it is neither the caller's nor the caller an operator.
+    """
+    machine = _lock(by, machine, for_operators=True)
+    machine.ports.all().delete()
+    has_container = machine.node_id is not None
+    move_machine(machine, Move(Status.DELETING if has_container else Status.DELETED))
+    audit.record("machine.deleted", actor=by, subject=machine.key)
+
+
+def publish_port(
+    *, by: User, machine: Machine, port: int, audience: Audience, until: datetime | None
+) -> PublishedPort:
+    """Open a port of a machine for others, until a time where one is given.
+
+    Raises:
+        NotFound: it is not the caller's.
+        BadInput: the port is none that may be published, or the time is past.
+        Conflict: there are too many.
+    """
+    _check_owner(by, machine)
+    if not 1 <= port <= 65535 or port == 22:
+        raise BadInput("port: pick one from 1 to 65535, and not SSH's.", field="port")
+    if until is not None and until <= timezone.now():
+        raise BadInput("until: this time is past: pick one to come.", field="until")
+    known = PublishedPort.objects.filter(machine=machine)
+    if known.count() >= MOST_PORTS and not known.filter(port=port).exists():
+        raise Conflict(f"This machine has {MOST_PORTS} published ports: end one first.")
+    made, _ = PublishedPort.objects.update_or_create(
+        machine=machine, port=port, defaults={"audience": audience, "until": until}
+    )
+    audit.record("machine.port", actor=by, subject=machine.key, port=port, audience=str(audience))
+    return made
+
+
+def unpublish_port(*, by: User, machine: Machine, port: int) -> None:
+    """Close a published port; who is connected is let go within seconds.
+
+    Raises:
+        NotFound: it is not the caller's.
+    """
+    _check_owner(by, machine)
+    PublishedPort.objects.filter(machine=machine, port=port).delete()
+    audit.record("machine.port_closed", actor=by, subject=machine.key, port=port)
+
+
+def end_unpaid(machine_ids: list[UUID]) -> None:
+    """Stop the machines whose owners have no points left."""
+    for machine in Machine.objects.filter(pk__in=machine_ids):
+        stop_machine(by=None, machine=machine, reason=Reason.POINTS_EXHAUSTED)
+
+
+def end_due() -> None:
+    """Stop the machines whose time is used up."""
+    due = [
+        machine
+        for machine in Machine.objects.filter(status=Status.RUNNING).select_related("lease")
+        if machine.lease is not None and machine.lease.used_s >= machine.lease.granted_s
+    ]
+    for machine in due:
+        stop_machine(by=None, machine=machine, reason=Reason.TIME_UP)
+
+
+def _lock(by: User | None, machine: Machine, *, for_operators: bool = False) -> Machine:
+    locked = Machine.objects.select_for_update(of=("self",))
+    found = locked.select_related("owner", "flavor", "image", "lease").get(pk=machine.pk)
+    if found.status in {Status.DELETING, Status.DELETED}:
+        raise NotFound
+    if by is not None and not (for_operators and by.has_role(Role.OPERATOR)):
+        _check_owner(by, found)
+    return found
+
+
+def _check_owner(by: User, machine: Machine) -> None:
+    if machine.owner_id != by.pk:
+        raise NotFound
+
+
+def _expect(machine: Machine, status: Status) -> None:
+    if machine.status != status:
+        raise _wrong_state(machine)
+
+
+def _wrong_state(machine: Machine) -> Conflict:
+    mends = {
+        Status.QUEUED: "it waits for a node",
+        Status.STARTING: "it is starting",
+        Status.RUNNING: "it runs: stop it first",
+        Status.STOPPING: "it is stopping: wait a moment",
+        Status.STOPPED: "it is stopped: start it first",
+    }
+    mend = mends[Status(machine.status)]
+    return Conflict(
+        f"This cannot be done with {machine.name} now: {mend}.",
+        code="wrong_machine_state",
+        status=machine.status,
+    )
+
+
+def _renew(machine: Machine) -> None:
+    machine.life += 1
+    machine.node = None
+    machine.reason, machine.message = Reason.NONE, ""
+    machine.save()
+    wake_user(machine.owner_id, "machines")
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            "name: write 1 to 39 small letters, digits and hyphens, a letter first and no hyphen "
+            "last.",
+            field="name",
+            code="bad_machine_name",
+        )
+    return name
+
+
+def _name_taken(name: str) -> Conflict:
+    return Conflict(
+        f"name: you have a machine called {name}: pick another name.",
+        field="name",
+        code="machine_name_taken",
+        name=name,
+    )
+
+
+def _check_duration(duration_s: int) -> int:
+    if not LEAST_S <= duration_s <= MOST_S:
+        raise BadInput(
+            f"duration_s: from {LEAST_S} to {MOST_S} seconds.",
+            field="duration_s",
+            code="bad_duration",
+            least_s=LEAST_S,
+            most_s=MOST_S,
+        )
+    return duration_s
+
+
+def _get_image(name: str) -> Image:
+    images = Image.objects.filter(is_active=True)
+    image = images.filter(name=name).first()
+    if image is None:
+        names = ", ".join(images.order_by("name").values_list("name", flat=True))
+        offer = f"pick one of {names}" if names else "an operator registers images"
+        raise BadInput(
+            f"image: there is no image {name!r}: {offer}.",
+            field="image",
+            code="unknown_image",
+            name=name,
+        )
+    return image
+
+
+def _get_flavor_for(image: Image, name: str) -> Flavor:
+    flavor = get_flavor(name, with_shares=True)
+    if image.flavors.exists() and not image.flavors.filter(pk=flavor.pk).exists():
+        raise BadInput(
+            f"flavor: the image {image.name} does not run on {flavor.name}: pick another.",
+            field="flavor",
+            code="flavor_not_for_image",
+            name=flavor.name,
+        )
+    _check_flavor_can_be(flavor)
+    return flavor
+
+
+def _check_flavor_can_be(flavor: Flavor) -> None:
+    """Refuse what no node that is there could ever hold; with none there, a machine waits."""
+    nodes = list(Node.objects.filter(pk__in=list_able_nodes()))
+    if nodes and get_why_not(flavor, nodes):
+        raise BadInput(
+            f"flavor: no node has room for {flavor.title} even when empty: pick a smaller one.",
+            field="flavor",
+            code="no_node_fits",
+            name=flavor.name,
+        )

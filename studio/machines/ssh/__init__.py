@@ -1,0 +1,1 @@
+"""The SSH gateway: `ssh NAME@host` into a dev machine."""

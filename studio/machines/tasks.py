@@ -1,0 +1,21 @@
+"""The machines' periodic work, run by the control worker."""
+
+from celery import shared_task
+
+from studio.machines import charging, placing, services, tending
+
+
+@shared_task(ignore_result=True)
+def place_machines() -> None:
+    placing.place_machines()
+
+
+@shared_task(ignore_result=True)
+def tend_machines() -> None:
+    tending.tend_machines()
+    services.end_due()
+
+
+@shared_task(ignore_result=True)
+def meter_machines() -> None:
+    services.end_unpaid(charging.charge_leases())

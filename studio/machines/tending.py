@@ -1,0 +1,67 @@
+"""The deadlines of machines: every status but stopped ends by itself if nothing else ends it."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from studio.jobs.wakes import wake_user
+from studio.machines.models import HOLDS_NODE, Machine, PublishedPort, Reason, Status
+from studio.machines.moves import Move, move_machine
+
+SILENT_S = 12.0
+"""After which a page says that the node does not answer."""
+LOST_S = 120.0
+_START_WITHIN = timedelta(minutes=15)
+_STOP_WITHIN = timedelta(minutes=5)
+_DELETE_WITHIN = timedelta(hours=1)
+_LOST = (
+    "Its node has not answered for two minutes; you pay only for the time it did. Start it when the"
+    " node is back, or reset it to begin on another: your home is kept."
+)
+
+
+def tend_machines() -> None:
+    """Look at every machine that goes, and end what has gone past its deadline."""
+    now = timezone.now()
+    going = Machine.objects.filter(status__in=[*HOLDS_NODE, Status.DELETING])
+    for machine in going.select_related("node__machine_engine"):
+        _tend(machine)
+    PublishedPort.objects.filter(until__lte=now - timedelta(days=1)).delete()
+
+
+@transaction.atomic
+def _tend(seen: Machine) -> None:
+    locked = Machine.objects.select_for_update(of=("self",))
+    machine = locked.select_related("owner", "lease", "node").get(pk=seen.pk)
+    if machine.status != seen.status:
+        return
+    now = timezone.now()
+    since = now - machine.status_since
+    silent_s = _get_silence_s(machine)
+    if machine.status == Status.DELETING:
+        if since > _DELETE_WITHIN:  # a node ends whatever it has no order for, when it is back
+            move_machine(machine, Move(Status.DELETED))
+    elif silent_s > LOST_S and since.total_seconds() > LOST_S:
+        move_machine(machine, Move(Status.STOPPED, Reason.NODE_LOST, _LOST))
+    elif machine.status == Status.STARTING and since > _START_WITHIN:
+        told = machine.message or "Its node did not start it within 15 minutes: start it again."
+        move_machine(machine, Move(Status.STOPPED, Reason.START_FAILED, told))
+    elif machine.status == Status.STOPPING and since > _STOP_WITHIN:
+        reason = Reason(machine.shutdown_reason)
+        move_machine(machine, Move(Status.STOPPED, reason))  # its order says so still
+    elif silent_s > SILENT_S and not machine.message:
+        machine.message = "Its node does not answer now; this time is not charged."
+        machine.save(update_fields=["message"])
+        wake_user(machine.owner_id, "machines")
+
+
+def _get_silence_s(machine: Machine) -> float:
+    """Return for how long the node has told nothing of its machines."""
+    assert machine.node is not None
+    engine = getattr(machine.node, "machine_engine", None)
+    if engine is None:
+        return 0.0
+    if not engine.version and machine.lease and machine.lease.seen_at:
+        return (timezone.now() - machine.lease.seen_at).total_seconds()
+    return (timezone.now() - engine.reported_at).total_seconds()

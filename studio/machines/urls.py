@@ -1,0 +1,21 @@
+"""Addresses of dev machines, and the door their nodes post to."""
+
+from django.urls import path
+
+from studio.machines import apis, node_apis
+
+urlpatterns = [
+    path("machines/", apis.MachineListApi.as_view()),
+    path("machines/options/", apis.MachineOptionsApi.as_view()),
+    path("machines/<slug:key>/", apis.MachineApi.as_view()),
+    path("machines/<slug:key>/start/", apis.MachineStartApi.as_view()),
+    path("machines/<slug:key>/stop/", apis.MachineStopApi.as_view()),
+    path("machines/<slug:key>/restart/", apis.MachineRestartApi.as_view()),
+    path("machines/<slug:key>/extend/", apis.MachineExtendApi.as_view()),
+    path("machines/<slug:key>/change/", apis.MachineChangeApi.as_view()),
+    path("machines/<slug:key>/reset/", apis.MachineResetApi.as_view()),
+    path("machines/<slug:key>/enter/", apis.MachineEnterApi.as_view()),
+    path("machines/<slug:key>/ports/", apis.MachinePortListApi.as_view()),
+    path("machines/<slug:key>/ports/<int:port>/", apis.MachinePortApi.as_view()),
+    path("internal/nodes/machines/", node_apis.NodeMachinesApi.as_view()),
+]

@@ -1,0 +1,84 @@
+"""How a browser signs in on a machine's origin: a pass that is spent once, then a cookie there.
+
+No cookie of the studio's is ever sent to a machine's origin, and none of a machine's to the studio:
+each is a host of its own, and both kinds are for their host only (RFC 6265, 5.3).
+"""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core import signing
+from django.core.cache import cache
+
+from studio.accounts.models import User
+from studio.machines.models import Machine
+from studio.machines.web.origins import Origin, public_origin
+
+PASS_LASTS_S = 30
+COOKIE_LASTS_S = 12 * 3600
+ENTER_PATH = "/_athanor/enter"
+_SALT = "athanor.machine-cookie"
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who a cookie speaks for, and where."""
+
+    user_id: int
+    session_hash: str
+    origin: Origin
+
+
+def cookie_name() -> str:
+    """Return the cookie's name: over TLS one that browsers keep to its host."""
+    return "__Host-athanor" if settings.SESSION_COOKIE_SECURE else "athanor_machine"
+
+
+def enter_url(*, user: User, machine: Machine, port: int, path: str = "/") -> str:
+    """Return an address that signs the browser in on a port's origin; once, within 30 s."""
+    raw = secrets.token_urlsafe(32)
+    cache.set(_key(raw), f"{user.pk}:{machine.key}:{port}", PASS_LASTS_S)
+    query = urlencode({"pass": raw, "path": clean_path(path)})
+    return f"{public_origin(machine.key, port)}{ENTER_PATH}?{query}"
+
+
+def spend_pass(raw: str, origin: Origin) -> User | None:
+    """Return whose pass this is, once; None where it is none for this origin any more."""
+    found = cache.get(_key(raw))
+    # Only one of two who come at once deletes it.
+    if not isinstance(found, str) or not cache.delete(_key(raw)):
+        return None
+    user_id, key, port = found.split(":")
+    if (key, int(port)) != (origin.key, origin.port):
+        return None
+    return User.objects.filter(pk=int(user_id), is_active=True).first()
+
+
+def make_cookie(user: User, origin: Origin) -> str:
+    """Return the value of the cookie that stands for this person at this origin."""
+    said = {"u": user.pk, "h": user.get_session_auth_hash(), "k": origin.key, "p": origin.port}
+    return signing.dumps(said, salt=_SALT)
+
+
+def read_cookie(value: str, origin: Origin) -> Visitor | None:
+    """Return whom a cookie speaks for, None where it is forged, old, or for another origin."""
+    try:
+        said = signing.loads(value, salt=_SALT, max_age=COOKIE_LASTS_S)
+    except signing.BadSignature:
+        return None
+    if (said["k"], said["p"]) != (origin.key, origin.port):
+        return None
+    return Visitor(int(said["u"]), str(said["h"]), origin)
+
+
+def clean_path(path: str) -> str:
+    """Return a path on the same origin: what could name another host is the start page."""
+    is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
+    return path if is_own and path.isprintable() else "/"
+
+
+def _key(raw: str) -> str:
+    return f"machine-pass:{hashlib.sha256(raw.encode()).hexdigest()}"

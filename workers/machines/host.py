@@ -1,0 +1,185 @@
+"""The node's fifth part: keeps its dev machines as the studio wants them, and lets the studio in.
+
+It dials the studio each second, says how its machines are and hears what they shall be. While the
+studio is away the machines go on by the last orders; while the Docker engine is away it says so.
+"""
+
+import asyncio
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+from socket import AF_INET, gaierror, getaddrinfo
+from urllib.parse import urlsplit
+
+import structlog
+
+from workers.config import NodeConfig
+from workers.errors import StudioAway, StudioRefused, WorkerError
+from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
+from workers.machines.engine import EngineFault, Folders, MachineEngine
+from workers.machines.firewall import raise_firewall
+from workers.machines.memory import MachineMemory
+from workers.machines.orders import MachineOrder, MachineReport, MachineState
+from workers.machines.reconciler import Reconciler
+from workers.machines.relay import Relay
+from workers.node_dir import NodeDir
+from workers.studio_client import StudioClient
+
+log = structlog.get_logger()
+
+PASS_EVERY_S = 1.0
+WALLS_EVERY_S = 60.0
+_IN_MEMORY = Path("/run/athanor")
+_MOST_TOLD = 500
+
+
+class MachineHost:
+    """One node's host of dev machines."""
+
+    def __init__(
+        self, config: NodeConfig, client: StudioClient, *, engine_host: str | None = None
+    ) -> None:
+        """Take what it works with; `run` begins. `engine_host` None is DOCKER_HOST."""
+        self._config, self._client = config, client
+        folder = _IN_MEMORY / config.node_name
+        self._folders = Folders(folder / "homes", folder / "share", folder / "secrets")
+        self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
+        self._memory = MachineMemory(config.node_dir / "machines")
+        self._reconciler = Reconciler(self._engine, self._memory)
+        key = hashlib.sha256(config.node_token.encode()).hexdigest()
+        self._relay = Relay(key, lambda machine: self._addresses.get(machine))
+        self._addresses: dict[str, str] = {}
+        self._relay_port = 0
+        self._orders: list[MachineOrder] | None = None
+        self._report = MachineReport(engine="", machines=[])
+        self._is_walled = False
+        self._walled_at = 0.0
+        self._door: asyncio.Server | None = None
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        self._memory.create()
+        self._orders = self._memory.read_orders()
+        while True:
+            try:
+                await self.tell_once()
+            except (StudioAway, StudioRefused) as error:
+                log.warning("machines_report_failed", error=str(error))
+            # A change is told at once: people wait for it.
+            before = self._states_in(self._report)
+            await self.pass_once()
+            if self._states_in(self._report) == before:
+                await asyncio.sleep(PASS_EVERY_S)
+
+    async def tell_once(self) -> None:
+        """Say how the machines are, and hear what they shall be.
+
+        Raises:
+            StudioAway, StudioRefused: as they say.
+        """
+        body = self._report.model_dump_json().encode()
+        answer = await self._client.report_machines(self._config.node_token, body)
+        orders = list(answer.orders)
+        if orders != self._orders:
+            self._orders = orders
+            self._memory.write_orders(orders)
+
+    async def pass_once(self) -> None:
+        """Do what is due on this node, and keep how everything is for the next report."""
+        try:
+            version = await asyncio.to_thread(self._ready)
+            await self._open_ways()
+            states, strays = await asyncio.to_thread(self._reconcile)
+        except (WorkerError, OSError) as error:
+            self._addresses = {}
+            self._is_walled = False
+            self._report = self._tell("", str(error), [], ())
+            return
+        self._addresses = {state.machine: state.address for state in states if state.address}
+        self._report = self._tell(version, "", states, strays)
+
+    def _ready(self) -> str:
+        """Return the engine's version, once all that a machine relies on is there.
+
+        Raises:
+            WorkerError, OSError: something is missing; the message is a sentence for people.
+        """
+        version = self._engine.tell_version()
+        if os.geteuid() != 0:
+            raise EngineFault(
+                "Dev machines need a node that runs as root: their network and their secrets are "
+                "set up by it."
+            )
+        self._engine.check()
+        if self._config.drive_dir is None:
+            raise EngineFault("ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.")
+        bind(self._config.drive_dir, self._folders.homes)
+        if (share := NodeDir(self._config.node_dir).share).is_dir():
+            bind(share, self._folders.share)
+        return version
+
+    async def _open_ways(self) -> None:
+        """Lay the packet filter, and open the relay and the machines' way to the studio."""
+        if needs_door(self._config.studio_url) and self._door is None:
+            self._door = await open_door(self._config.studio_url)
+        now = asyncio.get_running_loop().time()
+        if not self._is_walled or now - self._walled_at > WALLS_EVERY_S:
+            await asyncio.to_thread(raise_firewall, self._list_studio_doors())
+            self._is_walled, self._walled_at = True, now
+        if self._relay_port == 0:
+            self._relay_port = await self._relay.open(
+                self._config.node_host, self._config.relay_port
+            )
+
+    def _reconcile(self) -> tuple[list[MachineState], tuple[str, ...]]:
+        if self._orders is None:  # a studio never heard is not one that wants nothing
+            return [], ()
+        states = self._reconciler.pass_once(self._orders)
+        return states, self._reconciler.list_strays(self._orders)
+
+    def _list_studio_doors(self) -> list[tuple[str, int]]:
+        url = self._config.studio_url
+        if needs_door(url):
+            return [(ADDRESS, find_port(url))]
+        host = urlsplit(url).hostname or ""
+        try:
+            found = getaddrinfo(host, find_port(url), proto=6)
+        except gaierror as error:
+            raise EngineFault(f"The studio's name {host} is not known on this node.") from error
+        # The rules are IPv4's; tenants' networks have no IPv6.
+        return sorted({(str(each[4][0]), find_port(url)) for each in found if each[0] == AF_INET})
+
+    def _tell(
+        self, version: str, problem: str, states: list[MachineState], strays: tuple[str, ...]
+    ) -> MachineReport:
+        return MachineReport(
+            engine=version[:100],
+            problem=" ".join(problem.split())[:_MOST_TOLD],
+            machines=states,
+            strays=strays,
+            relay_host=self._config.node_host,
+            relay_port=self._relay_port,
+            studio_url=door_url(self._config.studio_url),
+        )
+
+    @staticmethod
+    def _states_in(report: MachineReport) -> list[tuple[str, str, int, int]]:
+        return [(s.machine, s.phase.value, s.life, s.start) for s in report.machines]
+
+
+def bind(source: Path, target: Path) -> None:
+    """Show a folder at a place that machines' root can reach: the folders above `source` may be
+    closed to it, and stay so.
+
+    Raises:
+        EngineFault: it cannot be mounted there.
+    """
+    target.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if os.path.samestat(source.stat(), target.stat()):
+        return
+    done = subprocess.run(
+        ["mount", "--bind", str(source), str(target)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise EngineFault(f"{source} cannot be shown at {target}: {done.stderr.strip()[:200]}")
