@@ -10,8 +10,11 @@ django.setup(set_prefix=False)
 
 from studio.accounts.sockets import TokenOrSession  # noqa: E402  needs the apps loaded
 from studio.core.bodies import StudioHandler  # noqa: E402
+from studio.machines.web.proxy import MachineOrigins  # noqa: E402
 from studio.routing import websocket_urlpatterns  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {"http": StudioHandler(), "websocket": TokenOrSession(URLRouter(websocket_urlpatterns))}
+application = MachineOrigins(
+    ProtocolTypeRouter(
+        {"http": StudioHandler(), "websocket": TokenOrSession(URLRouter(websocket_urlpatterns))}
+    )
 )

@@ -82,7 +82,8 @@ def charge_lease(machine: Machine, lease: Lease) -> int:
     total = get_cost_mpoints(lease)
     if total == 0:
         return 0
-    return charge_run(user=machine.owner, run_id=lease.pk, total_mpoints=total)
+    note = _say(machine)
+    return charge_run(user=machine.owner, run_id=lease.pk, total_mpoints=total, note=note)
 
 
 def close_lease(machine: Machine) -> None:
@@ -94,7 +95,7 @@ def close_lease(machine: Machine) -> None:
     charge_lease(machine, lease)
     lease.ended_at = timezone.now()
     lease.save(update_fields=["ended_at"])
-    release_run(user=machine.owner, run_id=lease.pk)
+    release_run(user=machine.owner, run_id=lease.pk, note=_say(machine))
     machine.lease = lease
 
 
@@ -111,11 +112,15 @@ def charge_leases() -> list[UUID]:
     return unpaid
 
 
+def _say(machine: Machine) -> str:
+    return f"Machine {machine.name}"
+
+
 def _hold(machine: Machine, lease: Lease, mpoints: int) -> None:
     hold_points(
         user=machine.owner,
         mpoints=mpoints,
         run_id=lease.pk,
-        note=f"Machine {machine.name}",
+        note=_say(machine),
         part=lease.num_parts,
     )

@@ -14,6 +14,7 @@ from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
+from studio.drive.spaces import home_path
 from studio.jobs.wakes import wake_user
 from studio.machines.charging import extend_lease, open_lease
 from studio.machines.models import (
@@ -65,6 +66,7 @@ def create_machine(*, owner: User, wish: Wish) -> Machine:
             code="too_many_machines",
             most=MOST_MACHINES,
         )
+    home_path(owner)  # made where it is missing: its node mounts it
     now = timezone.now()
     try:
         with transaction.atomic():

@@ -100,7 +100,7 @@ def hold_points(*, user: User, mpoints: int, run_id: UUID, note: str, part: int 
 
 
 @transaction.atomic
-def charge_run(*, user: User, run_id: UUID, total_mpoints: int) -> int:
+def charge_run(*, user: User, run_id: UUID, total_mpoints: int, note: str = "") -> int:
     """Bring what a run is charged up to a total; return how much of it nobody could pay.
 
     Paid from the run's hold, and where that falls short from what is available. A total that is
@@ -115,20 +115,21 @@ def charge_run(*, user: User, run_id: UUID, total_mpoints: int) -> int:
     paid = from_hold + from_available
     if paid:
         key = f"charge:{run_id}:{total_mpoints - owed + paid}"
-        move = _Move(user=user, reason=Reason.CHARGE, key=key, run_id=run_id)
+        move = _Move(user=user, reason=Reason.CHARGE, key=key, note=note, run_id=run_id)
         amounts = {Kind.HELD: -from_hold, Kind.AVAILABLE: -from_available, Kind.REVENUE: paid}
         _transfer(move, accounts, amounts)
     return owed - paid
 
 
 @transaction.atomic
-def release_run(*, user: User, run_id: UUID) -> None:
+def release_run(*, user: User, run_id: UUID, note: str = "") -> None:
     """Give back what is left of a run's hold; again changes nothing."""
     accounts = _lock_accounts(user)
     rest = get_run_hold(run_id)
     if rest == 0:
         return
-    move = _Move(user=user, reason=Reason.RELEASE, key=f"release:{run_id}", run_id=run_id)
+    key = f"release:{run_id}"
+    move = _Move(user=user, reason=Reason.RELEASE, key=key, note=note, run_id=run_id)
     _transfer(move, accounts, {Kind.HELD: -rest, Kind.AVAILABLE: rest})
     wake_user(user.pk, "points")
 
