@@ -23,6 +23,7 @@ DEBUG = env.flag("STUDIO_DEBUG", default=False)
 PUBLIC_URL = env.text("STUDIO_PUBLIC_URL", "http://127.0.0.1:8600").rstrip("/")
 _public = urlsplit(PUBLIC_URL)
 ALLOWED_HOSTS = env.items("STUDIO_ALLOWED_HOSTS", f"{_public.hostname},localhost,127.0.0.1,[::1]")
+ALLOWED_HOSTS.append("169.254.86.1")  # a studio on loopback, as dev machines reach it
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
 SESSION_COOKIE_NAME = "athanor_session"

@@ -173,3 +173,21 @@ class PersonalToken(models.Model):
         if scope == "write":
             return bool(held & {"write", "admin"})
         return scope in held
+
+
+class SshKey(models.Model):
+    """A public key with which a person signs in over SSH. It is one person's alone."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="ssh_keys")
+    name = models.CharField(max_length=80)
+    type = models.CharField(max_length=40)
+    fingerprint = models.CharField(max_length=64, unique=True)
+    """`SHA256:...`, as `ssh-keygen -l` prints it."""
+    public_key = models.TextField()
+    """In OpenSSH's one line, without a comment."""
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        """Return the name."""
+        return self.name

@@ -118,3 +118,24 @@ class UserPageOutput(serializers.Serializer):
     page = serializers.IntegerField()
     page_size = serializers.IntegerField()
     results = UserOutput(many=True)
+
+
+class SshKeyGenerateInput(serializers.Serializer):
+    name = serializers.CharField(max_length=80, allow_blank=True, default="")
+
+
+class SshKeyInput(SshKeyGenerateInput):
+    public_key = serializers.CharField(max_length=100_000)
+
+
+class SshKeyOutput(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    type = serializers.CharField()
+    fingerprint = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+
+class SshKeyMadeOutput(SshKeyOutput):
+    private_key = serializers.CharField(help_text="Told this once and kept nowhere.")

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studio.accounts import apis, organization_apis
+from studio.accounts import apis, organization_apis, ssh_key_apis
 from studio.accounts.pages import signin
 
 urlpatterns = [
@@ -11,6 +11,9 @@ urlpatterns = [
     path("api/me/password/", apis.PasswordApi.as_view()),
     path("api/tokens/", apis.TokenListApi.as_view()),
     path("api/tokens/<int:token_id>/", apis.TokenApi.as_view()),
+    path("api/ssh-keys/", ssh_key_apis.SshKeyListApi.as_view()),
+    path("api/ssh-keys/generate/", ssh_key_apis.SshKeyGenerateApi.as_view()),
+    path("api/ssh-keys/<int:key_id>/", ssh_key_apis.SshKeyApi.as_view()),
     path("api/organizations/", organization_apis.OrganizationListApi.as_view()),
     path("api/organizations/<str:name>/", organization_apis.OrganizationApi.as_view()),
     path(

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -172,7 +173,7 @@ def enter(house: MachineStudio, user: str, box: dict) -> httpx.Client:
 
 
 def test_the_browser_reaches_its_tools_through_the_node(house, box):
-    with enter(house, "ada", box) as browser:
+    with closing(enter(house, "ada", box)) as browser:
         answer = browser.get("/hello?x=1")
         assert answer.status_code == 200, answer.text
         seen = answer.json()

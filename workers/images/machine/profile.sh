@@ -1,0 +1,22 @@
+# What every shell of a dev machine begins with: login shells by /etc/profile.d, all of bash's
+# others by /etc/bash.bashrc, those that sshd starts for one command too. Sets nothing anew that is
+# set, and leaves the prompt alone.
+
+# The container's environment, which sshd does not hand on.
+if [ -r /etc/environment.athanor ]; then
+    . /etc/environment.athanor
+fi
+if [ -d /opt/python/bin ]; then
+    case ":$PATH:" in
+    *:/opt/python/bin:*) ;;
+    *) export PATH="/opt/python/bin:$PATH" ;;
+    esac
+fi
+if [ -z "${HF_TOKEN_PATH+set}" ]; then
+    export HF_TOKEN_PATH="${ATHANOR_TOKEN_FILE:-/run/athanor/token}"
+fi
+# The token is in no environment that the engine shows, so it is read here.
+if [ -z "${OPENAI_API_KEY+set}" ] && [ -r "${ATHANOR_TOKEN_FILE:-/run/athanor/token}" ]; then
+    OPENAI_API_KEY=$(cat "${ATHANOR_TOKEN_FILE:-/run/athanor/token}")
+    export OPENAI_API_KEY
+fi
