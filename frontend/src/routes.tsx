@@ -12,6 +12,24 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/home/HomePage")).HomePage }),
   },
   {
+    path: "machines",
+    lazy: async () => ({ Component: (await import("./pages/machines/MachinesPage")).MachinesPage }),
+  },
+  {
+    path: "machines/new",
+    lazy: async () => ({
+      Component: (await import("./pages/machines/NewMachinePage")).NewMachinePage,
+    }),
+  },
+  {
+    path: "machines/enter",
+    lazy: async () => ({ Component: (await import("./pages/machines/EnterPage")).EnterPage }),
+  },
+  {
+    path: "machines/:key",
+    lazy: async () => ({ Component: (await import("./pages/machines/MachinePage")).MachinePage }),
+  },
+  {
     path: "jobs",
     lazy: async () => ({ Component: (await import("./pages/jobs/JobsPage")).JobsPage }),
   },

@@ -9,6 +9,7 @@ ENUM_NAMES = {
     "LabelKindEnum": "studio.labelling.models.TaskKind",
     "DriveWorkKindEnum": "studio.drive.models.WorkKind.values",
     "PersonRoleEnum": "studio.accounts.models.Role",
+    "AudienceEnum": "studio.machines.models.Audience.values",
     "MachineStatusEnum": "studio.machines.models.Status.values",
     "MachineReasonEnum": "studio.machines.models.Reason",
     "RepoKindEnum": "studio.hub.models.Kind.values",

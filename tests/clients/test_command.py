@@ -1,55 +1,14 @@
 """The `athanor` command as a program against a running studio."""
 
 import json
-import os
 import stat
-import subprocess
-import sys
 
 import pytest
 
 from clients.account import Account, NoAccount, find_account, keep_account
-from studio.asgi import application
 from tests.factories import make_claimed_run
-from tests.studio.asgi import make_token, run_app
+from tests.studio.asgi import make_token
 from tests.studio.hub.made import push
-
-
-@pytest.fixture
-def studio(django_db_serialized_rollback, transactional_db, settings, tmp_path):
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
-    settings.HUB_DIR = tmp_path / "hub"
-    with run_app(application) as url:
-        yield url
-
-
-@pytest.fixture
-def athanor(studio, alice, tmp_path):
-    """`athanor("whoami")` runs the command in a home of its own; `.sign_in()` first."""
-
-    class Command:
-        home = tmp_path / "home"
-        token = make_token(alice)
-
-        def __call__(self, *words: str, given: str = "", fails: bool = False, **env: str) -> str:
-            done = subprocess.run(
-                [sys.executable, "-m", "clients.command", *words],
-                env={"PATH": os.environ["PATH"], "PYTHONPATH": ".", "HOME": str(self.home)} | env,
-                input=given,
-                capture_output=True,
-                text=True,
-                timeout=60,
-                check=False,
-            )
-            assert (done.returncode != 0) is fails, done.stdout + done.stderr
-            assert "Traceback" not in done.stderr, done.stderr
-            return done.stderr if fails else done.stdout
-
-        def sign_in(self) -> str:
-            return self("login", studio, "--token", self.token)
-
-    Command.home.mkdir()
-    return Command()
 
 
 def test_who_signs_in_is_remembered_in_a_file_of_their_own(athanor, studio):
@@ -118,6 +77,10 @@ def test_half_an_environment_is_told(tmp_path):
     token.write_text("from-the-machine\n")
     found = find_account({"ATHANOR_URL": "http://s/", "HOME": str(tmp_path)}, token)
     assert found == Account("http://s", "from-the-machine")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("from-elsewhere")
+    env = {"ATHANOR_URL": "http://s", "ATHANOR_TOKEN_FILE": str(elsewhere), "HOME": str(tmp_path)}
+    assert find_account(env, token).token == "from-elsewhere"
     path = keep_account(Account("http://s", "t"), {"XDG_CONFIG_HOME": str(tmp_path)})
     path.write_text("{")
     with pytest.raises(NoAccount, match="athanor login"):

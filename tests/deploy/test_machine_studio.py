@@ -55,7 +55,7 @@ def test_a_machine_comes_up_signed_in_with_its_owners_drive(house, box):
     assert house.inside(box, "hostname; nproc; echo $HF_ENDPOINT").split()[0] == "box"
     house.inside(box, "mkdir -p /root/work && echo from the machine > /root/work/note.txt")
     listed = house.call("ada", "GET", "/api/drive/list/?path=work").json()
-    assert [entry["name"] for entry in listed["entries"]] == ["note.txt"]
+    assert [entry["name"] for entry in listed["results"]] == ["note.txt"]
     text = {"path": "work/mine.txt", "text": "from the browser"}
     assert house.call("ada", "PUT", "/api/drive/text/", **text).status_code < 300
     assert house.inside(box, "cat /root/work/mine.txt; echo more >> /root/work/mine.txt") == (

@@ -116,3 +116,9 @@ export type LabelRow = Schemas["LabelRowOutput"];
 export type LabelSaved = Schemas["LabelSavedOutput"];
 export type Drafting = Schemas["DraftingOutput"];
 export type DraftingCost = Schemas["DraftingCostOutput"];
+
+export type Machine = Schemas["MachineOutput"];
+export type MachineOptions = Schemas["MachineOptionsOutput"];
+export type MachinePort = Schemas["MachinePortOutput"];
+export type SshKey = Schemas["SshKeyOutput"];
+export type MadeSshKey = Schemas["SshKeyMadeOutput"];

@@ -1121,6 +1121,204 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machines/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_list"];
+        put?: never;
+        post: operations["machines_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_retrieve"];
+        put?: never;
+        post?: never;
+        delete: operations["machines_destroy"];
+        options?: never;
+        head?: never;
+        patch: operations["machines_partial_update"];
+        trace?: never;
+    };
+    "/api/machines/{key}/change/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_change_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/enter/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["machines_enter_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/extend/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_extend_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/ports/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_ports_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/ports/{port}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put: operations["machines_ports_update"];
+        post?: never;
+        delete: operations["machines_ports_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/reset/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_reset_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/restart/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_restart_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/start/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_start_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/stop/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_stop_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/options/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_options_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/me/": {
         parameters: {
             query?: never;
@@ -1490,6 +1688,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/ssh-keys/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["ssh_keys_list"];
+        put?: never;
+        post: operations["ssh_keys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/ssh-keys/{key_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["ssh_keys_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/ssh-keys/generate/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["ssh_keys_generate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/tokens/": {
         parameters: {
             query?: never;
@@ -1589,6 +1835,13 @@ export interface components {
          * @enum {string}
          */
         AskedEnum: "pending" | "accepted" | "rejected";
+        /**
+         * @description * `public` - public
+         *     * `class` - class
+         *     * `private` - private
+         * @enum {string}
+         */
+        AudienceEnum: "public" | "class" | "private";
         /**
          * @description * `btrfs` - btrfs
          *     * `project` - project
@@ -1754,7 +2007,7 @@ export interface components {
             file: string;
             name: string;
             /** @default private */
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             /** @default  */
             summary: string;
         };
@@ -2111,6 +2364,8 @@ export interface components {
             cores: number;
             memory_bytes: number;
             num_devices: number;
+            /** @description Of each device; below 100 it is shared. */
+            device_percent: number;
             device_name: string | null;
             price_mpoints_per_hour: number;
             /** @description Some node that is online can hold it. */
@@ -2171,7 +2426,7 @@ export interface components {
             namespace: string;
             name: string;
             /** @default private */
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             /**
              * @description For the source; forgotten when the import ends.
              * @default
@@ -2185,7 +2440,7 @@ export interface components {
             kind: components["schemas"]["RepoKindEnum"];
             readonly namespace: string;
             readonly name: string;
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             readonly revision: string;
             state: components["schemas"]["ImportOutputStateEnum"];
             readonly bytes_done: number;
@@ -2457,7 +2712,7 @@ export interface components {
              */
             new_name: string;
             /** @default private */
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             /** @default  */
             message: string;
         };
@@ -2621,6 +2876,160 @@ export interface components {
             /** @description The first of them. */
             users: string[];
         };
+        MachineChangeInputRequest: {
+            flavor?: string;
+            image?: string;
+        };
+        MachineEngineOutput: {
+            is_available: boolean;
+            problem: string;
+        };
+        MachineEnterInputRequest: {
+            port: number;
+            /** @default / */
+            path: string;
+        };
+        MachineEntryOutput: {
+            /** @description Signs this browser in there; once, within 30 seconds. */
+            url: string;
+        };
+        MachineExtendInputRequest: {
+            /** Format: int64 */
+            duration_s: number;
+        };
+        MachineFlavorOutput: {
+            name: string;
+            title: string;
+            cores: number;
+            memory_bytes: number;
+            num_devices: number;
+            device_percent: number;
+            price_mpoints_per_hour: number;
+        };
+        MachineImageChoiceOutput: {
+            name: string;
+            title: string;
+            tools: {
+                [key: string]: number;
+            };
+            /** @description On which it may run; none is all. */
+            flavors: string[];
+        };
+        MachineImageOutput: {
+            name: string;
+            title: string;
+        };
+        MachineInputRequest: {
+            name: string;
+            image: string;
+            flavor: string;
+            /**
+             * Format: int64
+             * @default 14400
+             */
+            duration_s: number;
+        };
+        MachineLeaseOutput: {
+            /** Format: date-time */
+            started_at: string | null;
+            /** Format: date-time */
+            ends_at: string | null;
+            granted_s: number;
+            /**
+             * Format: double
+             * @description Time that its node has shown proof of.
+             */
+            used_s: number;
+            rate_mpoints_per_hour: number;
+            cost_mpoints: number;
+            held_mpoints: number;
+            is_open: boolean;
+        };
+        MachineOptionsOutput: {
+            images: components["schemas"]["MachineImageChoiceOutput"][];
+            flavors: components["schemas"]["FlavorOutput"][];
+            engine: components["schemas"]["MachineEngineOutput"];
+            min_duration_s: number;
+            max_duration_s: number;
+            default_duration_s: number;
+            domain: string;
+            ssh: components["schemas"]["MachineSshOutput"];
+        };
+        MachineOutput: {
+            key: string;
+            name: string;
+            owner: string;
+            status: components["schemas"]["MachineStatusEnum"];
+            reason: components["schemas"]["MachineOutputReasonEnum"] | components["schemas"]["BlankEnum"];
+            message: string;
+            /** Format: date-time */
+            status_since: string;
+            /** Format: date-time */
+            created_at: string;
+            image: components["schemas"]["MachineImageOutput"];
+            flavor: components["schemas"]["MachineFlavorOutput"];
+            node: string | null;
+            tools: components["schemas"]["MachineToolOutput"][];
+            ssh_command: string;
+            lease: components["schemas"]["MachineLeaseOutput"] | null;
+            /** @description From 1. */
+            queue_position: number | null;
+        };
+        /**
+         * @description * `stopped_by_owner` - stopped_by_owner
+         *     * `stopped_by_operator` - stopped_by_operator
+         *     * `time_up` - time_up
+         *     * `points_exhausted` - points_exhausted
+         *     * `ended_by_itself` - ended_by_itself
+         *     * `out_of_memory` - out_of_memory
+         *     * `container_gone` - container_gone
+         *     * `node_lost` - node_lost
+         *     * `start_failed` - start_failed
+         * @enum {string}
+         */
+        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
+        MachinePortInputRequest: {
+            audience: components["schemas"]["AudienceEnum"];
+            /** Format: date-time */
+            until?: string | null;
+        };
+        MachinePortOutput: {
+            port: number;
+            audience: components["schemas"]["AudienceEnum"];
+            /** Format: date-time */
+            until: string | null;
+            url: string;
+        };
+        MachineSshOutput: {
+            host: string;
+            port: number;
+            fingerprint: string;
+            /** @description A line for known_hosts. */
+            host_key: string;
+        };
+        MachineStartInputRequest: {
+            /**
+             * Format: int64
+             * @default 14400
+             */
+            duration_s: number;
+        };
+        /**
+         * @description * `queued` - queued
+         *     * `starting` - starting
+         *     * `running` - running
+         *     * `stopping` - stopping
+         *     * `stopped` - stopped
+         *     * `deleting` - deleting
+         *     * `deleted` - deleted
+         * @enum {string}
+         */
+        MachineStatusEnum: "queued" | "starting" | "running" | "stopping" | "stopped" | "deleting" | "deleted";
+        MachineToolOutput: {
+            name: string;
+            port: number;
+            url: string;
+        };
         MeCan: {
             grant_points: boolean;
             administer: boolean;
@@ -2704,6 +3113,8 @@ export interface components {
             cache_bytes: number;
             /** @description 0 until it has said so. */
             cache_limit_bytes: number;
+            /** @description Nothing new is placed on it. */
+            is_cordoned: boolean;
             /** @description How far each repo of its /share is. */
             share: components["schemas"]["NodeShareState"][];
         };
@@ -2794,6 +3205,9 @@ export interface components {
             shows_names?: boolean;
             is_open?: boolean;
         };
+        PatchedMachineRenameInputRequest: {
+            name?: string;
+        };
         PatchedMeInputRequest: {
             display_name?: string;
             email?: string;
@@ -2805,7 +3219,7 @@ export interface components {
             about?: string;
         };
         PatchedRepoUpdateInputRequest: {
-            visibility?: components["schemas"]["VisibilityEnum"];
+            visibility?: components["schemas"]["AudienceEnum"];
             gate?: components["schemas"]["GateEnum"] | components["schemas"]["BlankEnum"];
             summary?: string;
         };
@@ -2872,7 +3286,7 @@ export interface components {
             role: components["schemas"]["RepoRoleEnum"];
             owner: string;
             summary: string;
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             license: string;
             /** @description Of an adapter: its base. */
             base_model: string | null;
@@ -2947,7 +3361,7 @@ export interface components {
             role: components["schemas"]["RepoRoleEnum"];
             owner: string;
             summary: string;
-            visibility: components["schemas"]["VisibilityEnum"];
+            visibility: components["schemas"]["AudienceEnum"];
             license: string;
             /** @description Of an adapter: its base. */
             base_model: string | null;
@@ -3278,6 +3692,37 @@ export interface components {
                 };
             };
         };
+        SshKeyGenerateInputRequest: {
+            /** @default  */
+            name: string;
+        };
+        SshKeyInputRequest: {
+            /** @default  */
+            name: string;
+            public_key: string;
+        };
+        SshKeyMadeOutput: {
+            id: number;
+            name: string;
+            type: string;
+            fingerprint: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+            /** @description Told this once and kept nowhere. */
+            private_key: string;
+        };
+        SshKeyOutput: {
+            id: number;
+            name: string;
+            type: string;
+            fingerprint: string;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            last_used_at: string | null;
+        };
         StatementLineOutput: {
             id: number;
             /** Format: date-time */
@@ -3536,13 +3981,6 @@ export interface components {
             max?: number;
             num_null?: number;
         };
-        /**
-         * @description * `public` - public
-         *     * `class` - class
-         *     * `private` - private
-         * @enum {string}
-         */
-        VisibilityEnum: "public" | "class" | "private";
         /**
          * @description * `no_node_online` - no_node_online
          *     * `no_device` - no_device
@@ -6533,6 +6971,511 @@ export interface operations {
             };
         };
     };
+    machines_list: {
+        parameters: {
+            query?: {
+                /** @description Everybody's; operators only. */
+                all?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_partial_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["PatchedMachineRenameInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_change_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["MachineChangeInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_enter_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineEnterInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineEntryOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_extend_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineExtendInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_ports_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachinePortOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_ports_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+                port: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachinePortInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachinePortOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_ports_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+                port: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_reset_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_restart_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_start_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["MachineStartInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_stop_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_options_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOptionsOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     me_retrieve: {
         parameters: {
             query?: never;
@@ -7491,6 +8434,127 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SpecOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    ssh_keys_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SshKeyOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    ssh_keys_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SshKeyInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SshKeyOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    ssh_keys_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    ssh_keys_generate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SshKeyGenerateInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SshKeyMadeOutput"];
                 };
             };
             /** @description Refused. */

@@ -7,6 +7,7 @@ import { importErrors, imports } from "./imports";
 import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
+import { machineErrors, machines } from "./machines";
 import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
@@ -17,7 +18,7 @@ const units: Record<string, string> = {};
 
 export const en = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors, ...importErrors },
+  errors: { ...basics.errors, ...labellingErrors, ...importErrors, ...machineErrors },
   shell,
   home,
   jobs,
@@ -28,6 +29,7 @@ export const en = {
   labelling,
   drive,
   imports,
+  machines,
   playground,
   ...people,
   fields,

@@ -1,6 +1,7 @@
 export const shell = {
   nav: {
     home: "Home",
+    machines: "Machines",
     jobs: "Jobs",
     models: "Models",
     datasets: "Datasets",

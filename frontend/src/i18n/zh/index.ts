@@ -9,6 +9,7 @@ import { importErrors, imports } from "./imports";
 import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
+import { machineErrors, machines } from "./machines";
 import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
@@ -16,7 +17,7 @@ import { shell } from "./shell";
 
 export const zh: Catalogue = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors, ...importErrors },
+  errors: { ...basics.errors, ...labellingErrors, ...importErrors, ...machineErrors },
   shell,
   home,
   jobs,
@@ -27,6 +28,7 @@ export const zh: Catalogue = {
   labelling,
   drive,
   imports,
+  machines,
   playground,
   ...people,
   fields,

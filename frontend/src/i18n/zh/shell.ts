@@ -3,6 +3,7 @@ import type { shell as en } from "../en/shell";
 export const shell: typeof en = {
   nav: {
     home: "首页",
+    machines: "开发机",
     jobs: "任务",
     models: "模型",
     datasets: "数据集",

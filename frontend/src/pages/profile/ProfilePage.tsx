@@ -6,6 +6,7 @@ import { useWords } from "../../i18n";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { PasswordPanel } from "./PasswordPanel";
+import { SshKeysPanel } from "./SshKeysPanel";
 import { TokensPanel } from "./TokensPanel";
 import { YouPanel } from "./YouPanel";
 
@@ -21,6 +22,7 @@ export function ProfilePage() {
             <div className="stack">
               <YouPanel me={person} />
               <PasswordPanel me={person} />
+              <SshKeysPanel />
               <TokensPanel me={person} />
             </div>
           )

@@ -10,6 +10,7 @@ import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { UploadPanel } from "../drive/UploadPanel";
+import { LeaseWarnings } from "../machines/LeaseWarnings";
 import { CommandPalette } from "./CommandPalette";
 import { SideMenu } from "./SideMenu";
 import { TopBar } from "./TopBar";
@@ -105,6 +106,7 @@ export function Shell() {
           }
         />
         <Layout.Content id="content" tabIndex={-1} aria-busy={navigation.state === "loading"}>
+          <LeaseWarnings />
           <Outlet />
         </Layout.Content>
       </Layout>

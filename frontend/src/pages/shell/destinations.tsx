@@ -4,6 +4,7 @@ import {
   ApartmentOutlined,
   AppstoreOutlined,
   CloudServerOutlined,
+  CodeOutlined,
   DatabaseOutlined,
   DeploymentUnitOutlined,
   FireOutlined,
@@ -29,6 +30,7 @@ export function destinationsFor(me: Me, text: Catalogue): Destination[] {
   const nav = text.shell.nav;
   const all: Destination[] = [
     { path: "/", name: nav.home, icon: <HomeOutlined />, isOperators: false },
+    { path: "/machines", name: nav.machines, icon: <CodeOutlined />, isOperators: false },
     { path: "/jobs", name: nav.jobs, icon: <FireOutlined />, isOperators: false },
     { path: "/models", name: nav.models, icon: <AppstoreOutlined />, isOperators: false },
     { path: "/datasets", name: nav.datasets, icon: <DatabaseOutlined />, isOperators: false },

@@ -1,0 +1,35 @@
+// One sentence where no machine can run, with the command that mends it.
+
+import { Alert } from "antd";
+import { useQuery } from "@tanstack/react-query";
+import { machineQueries } from "../../api/machineQueries";
+import { useWords } from "../../i18n";
+import { CodeBlock } from "../../widgets/CodeBlock";
+
+const INSTALL = "sudo apt install docker.io";
+
+export function EngineBanner() {
+  const { text } = useWords();
+  const options = useQuery(machineQueries.options());
+  const engine = options.data?.engine;
+  if (!engine || engine.is_available) return null;
+  return (
+    <Alert
+      type="warning"
+      showIcon
+      style={{ marginBottom: 16 }}
+      title={text.machines.noEngine}
+      description={
+        <>
+          <p>{engine.problem}</p>
+          {engine.problem.includes("apt install") && (
+            <>
+              <p>{text.machines.noEngineHow}</p>
+              <CodeBlock code={INSTALL} label={text.machines.noEngineHow} />
+            </>
+          )}
+        </>
+      }
+    />
+  );
+}

@@ -1,0 +1,148 @@
+// A person's dev machines: how each is, what it opens, and how long it still goes.
+
+import { Button, type TableColumnsType } from "antd";
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "react-router";
+import { machineQueries } from "../../api/machineQueries";
+import type { Machine } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { DataTable } from "../../widgets/DataTable";
+import { EmptyState } from "../../widgets/EmptyState";
+import { PlusOutlined } from "../../widgets/icons";
+import { LinkButton } from "../../widgets/LinkButton";
+import { Loaded } from "../../widgets/Loaded";
+import { PageHead } from "../../widgets/PageHead";
+import { StateTag } from "../../widgets/StateTag";
+import { EngineBanner } from "./EngineBanner";
+import { ExtendButton } from "./ExtendButton";
+import { TimeLeft } from "./TimeLeft";
+import { ToolButtons } from "./ToolButtons";
+import { useMachineDeeds } from "./useMachineDeeds";
+
+export function MachineState({ machine }: { machine: Machine }) {
+  const { text } = useWords();
+  const words = text.machines;
+  const told =
+    machine.queue_position !== null
+      ? words.place(machine.queue_position)
+      : (words.reason[machine.reason] ?? machine.message);
+  const state = machine.status === "running" ? "online" : machine.status;
+  return (
+    <>
+      <StateTag state={state} word={words.status[machine.status] ?? machine.status} />
+      {told && <div className="muted small">{told}</div>}
+    </>
+  );
+}
+
+function RowActions({ machine }: { machine: Machine }) {
+  const { text } = useWords();
+  const words = text.machines;
+  const deeds = useMachineDeeds(machine);
+  const isStopped = machine.status === "stopped";
+  return (
+    <div className="machine-tools">
+      {machine.status === "running" && <ExtendButton machine={machine} size="small" />}
+      {isStopped ? (
+        <Button
+          size="small"
+          type="primary"
+          loading={deeds.isBusy}
+          onClick={() => void deeds.start()}
+        >
+          {words.start}
+        </Button>
+      ) : (
+        <Button
+          size="small"
+          disabled={machine.status === "stopping" || machine.status === "deleting"}
+          onClick={deeds.stop}
+        >
+          {words.stop}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function useColumns(): TableColumnsType<Machine> {
+  const { text, format } = useWords();
+  const { col } = text.machines;
+  return [
+    {
+      title: col.name,
+      key: "name",
+      render: (_, machine) => (
+        <>
+          <Link to={`/machines/${machine.key}`} className="break">
+            {machine.name}
+          </Link>
+          <div className="muted small">{machine.image.title}</div>
+        </>
+      ),
+    },
+    {
+      title: col.status,
+      key: "status",
+      render: (_, machine) => <MachineState machine={machine} />,
+    },
+    {
+      title: col.flavor,
+      key: "flavor",
+      responsive: ["lg"],
+      render: (_, machine) => (
+        <>
+          {machine.flavor.title}
+          <div className="muted small num">
+            {text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour))}
+          </div>
+        </>
+      ),
+    },
+    { title: col.left, key: "left", render: (_, machine) => <TimeLeft machine={machine} /> },
+    {
+      title: col.tools,
+      key: "tools",
+      responsive: ["md"],
+      render: (_, machine) => <ToolButtons machine={machine} isSmall />,
+    },
+    {
+      title: <span className="visually-hidden">{col.actions}</span>,
+      key: "actions",
+      render: (_, machine) => <RowActions machine={machine} />,
+    },
+  ];
+}
+
+export function MachinesPage() {
+  const { text } = useWords();
+  const words = text.machines;
+  const machines = useQuery(machineQueries.list());
+  const columns = useColumns();
+  const make = (
+    <LinkButton to="/machines/new" type="primary" icon={<PlusOutlined />}>
+      {words.make}
+    </LinkButton>
+  );
+  return (
+    <div className="page">
+      <PageHead title={words.title} lead={words.lead} actions={make} />
+      <EngineBanner />
+      <div className="panel flush">
+        <Loaded query={machines}>
+          {(list) => (
+            <DataTable<Machine>
+              rowKey="key"
+              columns={columns}
+              dataSource={list}
+              pagination={false}
+              locale={{
+                emptyText: <EmptyState title={words.empty} text={words.emptyText} action={make} />,
+              }}
+            />
+          )}
+        </Loaded>
+      </div>
+    </div>
+  );
+}

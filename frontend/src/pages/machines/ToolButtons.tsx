@@ -1,0 +1,51 @@
+// The tools of a machine: each opens in a tab of its own, which is signed in at the machine's own address.
+
+import { Button } from "antd";
+import { post } from "../../api/client";
+import type { Machine } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { CodeOutlined } from "../../widgets/icons";
+import { useAction } from "../useAction";
+
+/** Open a port in a new tab. The tab is opened within the click, or a browser would block it. */
+export function useOpenPort(machine: Machine) {
+  const { run, isBusy } = useAction();
+  const open = (port: number, path = "/") =>
+    run(async () => {
+      const tab = window.open("", "_blank");
+      try {
+        const { url } = await post<{ url: string }>(`/api/machines/${machine.key}/enter/`, {
+          port,
+          path,
+        });
+        if (tab) tab.location.replace(url);
+        else window.location.assign(url);
+      } catch (error) {
+        tab?.close();
+        throw error;
+      }
+    });
+  return { open, isBusy };
+}
+
+export function ToolButtons({ machine, isSmall = false }: { machine: Machine; isSmall?: boolean }) {
+  const { text } = useWords();
+  const { open, isBusy } = useOpenPort(machine);
+  return (
+    <div className="machine-tools">
+      {machine.tools.map((tool, index) => (
+        <Button
+          key={tool.name}
+          size={isSmall ? "small" : "large"}
+          type={!isSmall && index === 0 ? "primary" : "default"}
+          icon={isSmall ? undefined : <CodeOutlined />}
+          disabled={machine.status !== "running"}
+          loading={isBusy}
+          onClick={() => void open(tool.port)}
+        >
+          {text.machines.tool[tool.name] ?? tool.name}
+        </Button>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,327 @@
+"""What goes on in a dev machine, without one: its entry program, its shells, its own sshd."""
+
+import importlib.util
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+IMAGE = Path(__file__).resolve().parents[2] / "workers" / "images" / "machine"
+
+
+def load_program():
+    spec = importlib.util.spec_from_file_location("athanor_machine", IMAGE / "athanor_machine.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["athanor_machine"] = module  # its dataclasses look for it
+    spec.loader.exec_module(module)
+    return module
+
+
+program = load_program()
+
+
+def await_that(claim) -> None:
+    deadline = time.monotonic() + 20
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return held.getsockname()[1]
+
+
+@pytest.fixture
+def places(tmp_path):
+    for name in ("run", "pts", "ssh"):
+        (tmp_path / name).mkdir(mode=0o700)
+    return program.Places(
+        run=tmp_path / "run",
+        logs=tmp_path / "log",
+        ssh=tmp_path / "ssh",
+        environment=tmp_path / "environment",
+        terminals=tmp_path / "pts",
+        sshd_run=tmp_path / "sshd",
+    )
+
+
+@pytest.fixture
+def started(places, monkeypatch):
+    """`started(tool, ...)` runs a machine with these tools until the test ends."""
+    monkeypatch.setattr(program, "_PAUSES_S", (0.1, 0.2))
+    machines = []
+
+    def start(*tools, **environ):
+        given = {"PATH": os.environ["PATH"], "HOME": "/tmp"} | environ
+        machine = program.Machine(places, tools, given)
+        thread = threading.Thread(target=machine.run)
+        thread.start()
+        machines.append((machine, thread))
+        return machine
+
+    yield start
+    for machine, thread in machines:
+        begun = time.monotonic()
+        machine.stop()
+        thread.join(10)
+        assert not thread.is_alive() and time.monotonic() - begun < 8
+
+
+def make_tool(name: str, script: str, *, port: int = 1, **options):
+    return program.Tool(name, port, ("/bin/sh", "-c", script), **options)
+
+
+def test_a_tool_that_falls_is_started_again_and_one_that_is_not_there_is_not(
+    started, places, tmp_path
+):
+    started(
+        make_tool("weak", f"echo $OPENAI_API_KEY >> {tmp_path}/starts; exit 3"),
+        program.Tool("none", 2, ("/opt/none/bin/none",)),
+        OPENAI_API_KEY="given",
+    )
+    starts = tmp_path / "starts"
+    await_that(lambda: starts.exists() and starts.read_text().count("given") >= 3)
+    log = (places.logs / "weak.log").read_text()
+    assert "ended with 3" in log and not (places.logs / "none.log").exists()
+
+
+def test_all_end_at_once_even_what_does_not_want_to(places, tmp_path):
+    ready = tmp_path / "ready"
+    deaf = make_tool("deaf", f"trap '' TERM; touch {ready}; while :; do sleep 1; done")
+    machine = program.Machine(places, [deaf], {"PATH": os.environ["PATH"], "HOME": "/"})
+    thread = threading.Thread(target=machine.run)
+    thread.start()
+    await_that(ready.exists)
+    begun = time.monotonic()
+    machine.stop()
+    thread.join(10)
+    assert time.monotonic() - begun < 8
+    assert str(ready) not in subprocess.run(["ps", "-ef"], capture_output=True, text=True).stdout
+
+
+def test_a_signal_ends_it_as_a_program(places, tmp_path):
+    script = f"""
+        import signal, sys
+        sys.path.insert(0, {str(IMAGE)!r})
+        import athanor_machine as program
+        from pathlib import Path
+        root = Path({str(tmp_path)!r})
+        names = ["run", "log", "ssh", "environment", "pts", "sshd"]
+        tool = program.Tool("t", 1, ("/bin/sh", "-c", "echo up; exec sleep 100"))
+        environ = {{"PATH": "/bin:/usr/bin", "HOME": "/"}}
+        machine = program.Machine(program.Places(*(root / n for n in names)), [tool], environ)
+        signal.signal(signal.SIGTERM, lambda *_: machine.stop())
+        machine.run()
+    """
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)])
+    log = tmp_path / "log" / "t.log"
+    await_that(lambda: log.exists() and "up\n" in log.read_text())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(8) == 0
+
+
+def test_a_lazy_tool_is_started_by_who_asks_and_not_by_who_looks(started, tmp_path):
+    port, begun = free_port(), tmp_path / "begun"
+    server = (
+        f"touch {begun}; exec {sys.executable} -m http.server {port} "
+        f"--bind 127.0.0.1 --directory {IMAGE}"
+    )
+    tool = make_tool("board", server, port=port, is_lazy=True)
+    started(tool)
+    assert program.wait_for_tools([tool], 10) == []
+    assert not begun.exists()
+    url = f"http://127.0.0.1:{port}/sshd.conf"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(url, timeout=10)
+    assert refused.value.code == 503 and b"refresh" in refused.value.read()
+
+    def answers() -> bool:
+        try:
+            return b"PermitRootLogin" in urllib.request.urlopen(url, timeout=5).read()
+        except urllib.error.URLError:
+            return False
+
+    await_that(answers)
+
+
+def test_what_does_not_listen_is_named():
+    tool = make_tool("lab", "true", port=free_port())
+    assert program.wait_for_tools([tool], 0.1) == ["lab"]
+
+
+def test_a_log_keeps_within_its_size(tmp_path):
+    log = program.CappedLog(tmp_path / "x.log", most_bytes=1000)
+    for number in range(100):
+        log.write(f"{number:099}\n".encode())
+    kept = [tmp_path / "x.log", tmp_path / "x.log.1"]
+    assert sorted(tmp_path.iterdir()) == kept
+    assert all(path.stat().st_size <= 1000 for path in kept)
+    assert kept[0].read_text().splitlines()[-1].endswith("99")
+
+
+@pytest.fixture
+def terminal(places):
+    """A terminal that is open in the machine; `.read()` is what it was shown."""
+    leader, follower = pty.openpty()
+    os.set_blocking(leader, False)
+    (places.terminals / "0").symlink_to(os.ttyname(follower))
+
+    def read() -> str:
+        try:
+            return os.read(leader, 65536).decode()
+        except BlockingIOError:
+            return ""
+
+    yield read
+    os.close(leader)
+    os.close(follower)
+
+
+def test_terminals_are_warned_at_ten_minutes_and_at_two_and_again_after_more_time(places, terminal):
+    machine = program.Machine(places, [], {})
+
+    def left(seconds: float | None) -> str:
+        ends_at = None if seconds is None else time.time() + seconds
+        told = {"name": "box", "ends_at": ends_at}
+        (places.run / "machine.json").write_text(json.dumps(told))
+        machine._warn()
+        return terminal()
+
+    assert left(None) == left(3600) == left(601) == ""
+    said = left(599)
+    assert "stops in 10 min" in said and "extend box --hours 1" in said and "10 分钟后停止" in said
+    assert len(said.strip().splitlines()) == 1
+    assert left(590) == left(130) == ""
+    assert "stops in 2 min" in left(119)
+    assert left(60) == left(-5) == ""
+    assert left(3600) == ""
+    assert "stops in 10 min" in left(595)
+    (places.run / "machine.json").write_text("{")
+    machine._warn()
+    assert left(100).count("stops in") == 1
+
+
+def test_a_shell_has_the_container_s_environment_and_the_token(places, tmp_path):
+    environ = {"HF_ENDPOINT": "http://s", "ODD": "a b'c\n$d", "PATH": "/none", "HOME": "/none"}
+    program.write_environment(places.environment, environ | {"bad-name": "x", "MINE": "theirs"})
+    token = tmp_path / "token"
+    token.write_text("mach_abc\n")
+    profile = (IMAGE / "profile.sh").read_text()
+    profile = profile.replace("/etc/environment.athanor", str(places.environment))
+    assert str(places.environment) in profile and "PS1" not in profile
+    for shell in filter(shutil.which, ("bash", "dash")):
+        done = subprocess.run(
+            [shell, "-uec", profile + "\nenv -0"],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": "/home",
+                "ATHANOR_TOKEN_FILE": str(token),
+                "MINE": "own",
+            },
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        seen = dict(each.split("=", 1) for each in done.stdout.split("\0") if each)
+        assert (seen["HF_ENDPOINT"], seen["ODD"]) == ("http://s", environ["ODD"])
+        assert (seen["MINE"], seen["HOME"]) == ("own", "/home")
+        assert (seen["OPENAI_API_KEY"], seen["HF_TOKEN_PATH"]) == ("mach_abc", str(token))
+        assert "/none" not in seen["PATH"]
+
+
+def test_tools_have_the_token_though_the_container_s_environment_has_not(tmp_path):
+    (tmp_path / "token").write_text("mach_abc\n")
+    told = program.make_tool_environment({"PATH": "/bin"}, tmp_path)
+    assert (told["OPENAI_API_KEY"], told["SHELL"]) == ("mach_abc", "/bin/bash")
+    assert program.make_tool_environment({"OPENAI_API_KEY": "own"}, tmp_path)["OPENAI_API_KEY"] == (
+        "own"
+    )
+
+
+@pytest.mark.skipif(
+    not Path("/usr/sbin/sshd").exists() or os.getuid() != 0,
+    reason="needs OpenSSH's server, and root as a machine has it",
+)
+def test_the_studio_s_key_alone_opens_the_machine_s_sshd(started, places, tmp_path):
+    for name in ("gateway", "other"):
+        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)]
+        subprocess.run(words, check=True)
+    allowed = places.run / "gateway_key.pub"
+    shutil.copy(tmp_path / "gateway.pub", allowed)
+    allowed.chmod(0o600)
+    port = free_port()
+    conf = (IMAGE / "sshd.conf").read_text()
+    conf = conf.replace("Port 22\n", f"Port {port}\nListenAddress 127.0.0.1\n")
+    conf = conf.replace("/etc/ssh/", f"{places.ssh}/").replace("/run/athanor/", f"{places.run}/")
+    # Below pytest's folders is one that others may write to, which no machine has.
+    conf = conf.replace("StrictModes yes", "StrictModes no")
+    (tmp_path / "sshd.conf").write_text(conf)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    command = ("/usr/sbin/sshd", "-D", "-e", "-f", str(tmp_path / "sshd.conf"))
+    tool = program.Tool("sshd", port, command)
+    started(tool)
+    assert program.wait_for_tools([tool], 10) == []
+    key = (places.ssh / "ssh_host_ed25519_key.pub").read_text()
+    (tmp_path / "known").write_text(f"[127.0.0.1]:{port} {key}")
+
+    def ssh(who: str, *words: str) -> subprocess.CompletedProcess[str]:
+        options = ["-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-p", str(port)]
+        options += ["-i", str(tmp_path / who), "-o", f"UserKnownHostsFile={tmp_path / 'known'}"]
+        return subprocess.run(
+            ["ssh", *options, "root@127.0.0.1", *words], capture_output=True, text=True, timeout=30
+        )
+
+    assert ssh("gateway", "echo in; exit 5").stdout == "in\n"
+    assert ssh("gateway", "exit 5").returncode == 5
+    refused = ssh("other", "echo in")
+    assert refused.returncode == 255 and refused.stdout == ""
+    assert "Permission denied (publickey)" in refused.stderr
+
+
+def test_a_host_key_is_made_once(places):
+    program.make_host_key(places.ssh)
+    key = places.ssh / "ssh_host_ed25519_key"
+    first = key.read_bytes()
+    program.make_host_key(places.ssh)
+    assert key.read_bytes() == first and key.stat().st_mode & 0o777 == 0o600
+
+
+def test_it_refuses_to_run_where_it_is_not_a_container_s_first_program():
+    if 1 in {os.getpid(), os.getppid()}:
+        pytest.skip("this is a container's first program")
+    path = str(IMAGE / "athanor_machine.py")
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 1 and "by its container" in done.stderr
+    done = subprocess.run([sys.executable, path, "what"], capture_output=True, timeout=20)
+    assert done.returncode == 2
+
+
+def pins(path: Path) -> dict[str, str]:
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return {
+        name.lower().replace("_", "-"): version
+        for name, _, version in (line.partition("==") for line in lines)
+    }
+
+
+@pytest.mark.parametrize("name", ["command.txt", "python.txt", "jupyter.txt"])
+def test_every_version_is_pinned_and_where_we_pin_it_too_is_the_same(name):
+    ours, theirs = pins(IMAGE.parents[2] / "constraints.txt"), pins(IMAGE / name)
+    assert theirs and all(theirs.values())
+    if name != "jupyter.txt":  # an environment of its own
+        assert {each: theirs[each] for each in theirs if each in ours} == {
+            each: ours[each] for each in theirs if each in ours
+        }
