@@ -11,7 +11,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 MACHINE_TOKEN = Path("/run/athanor/token")
-"""Where a dev machine has its owner's token."""
+"""Where a dev machine has its owner's token; ATHANOR_TOKEN_FILE says otherwise."""
+
+_FILE = "account.json"
 
 
 class NoAccount(Exception):
@@ -37,14 +39,14 @@ def find_account(
     env = os.environ if environ is None else environ
     url, token = env.get("ATHANOR_URL", "").strip(), env.get("ATHANOR_TOKEN", "").strip()
     if url and not token:
-        token = _read_text(machine_token)
+        token = _read_text(Path(env.get("ATHANOR_TOKEN_FILE", "").strip() or machine_token))
     if url and token:
         return Account(check_url(url), token)
     if token:
         raise NoAccount(
             "ATHANOR_TOKEN is set and ATHANOR_URL is not: set it to the studio's address."
         )
-    kept = _read_kept(_find_file(env))
+    kept = _read_kept(find_folder(env) / _FILE)
     if kept is None:
         raise NoAccount("Nobody is signed in: run `athanor login URL`.")
     return kept
@@ -52,7 +54,7 @@ def find_account(
 
 def keep_account(account: Account, environ: Mapping[str, str] | None = None) -> Path:
     """Write the account to the file and return where that is."""
-    path = _find_file(os.environ if environ is None else environ)
+    path = find_folder(os.environ if environ is None else environ) / _FILE
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(".part")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -64,7 +66,7 @@ def keep_account(account: Account, environ: Mapping[str, str] | None = None) -> 
 
 def forget_account(environ: Mapping[str, str] | None = None) -> bool:
     """Remove the file; say whether there was one."""
-    path = _find_file(os.environ if environ is None else environ)
+    path = find_folder(os.environ if environ is None else environ) / _FILE
     was_there = path.exists()
     path.unlink(missing_ok=True)
     return was_there
@@ -85,10 +87,11 @@ def check_url(url: str) -> str:
     return clean
 
 
-def _find_file(env: Mapping[str, str]) -> Path:
+def find_folder(env: Mapping[str, str]) -> Path:
+    """Return the folder in which the command keeps what it must remember."""
     base = env.get("XDG_CONFIG_HOME", "").strip()
     folder = Path(base) if base else Path(env.get("HOME", "~")).expanduser() / ".config"
-    return folder / "athanor" / "account.json"
+    return folder / "athanor"
 
 
 def _read_kept(path: Path) -> Account | None:

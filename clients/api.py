@@ -45,6 +45,14 @@ class StudioApi:
         headers = {"Idempotency-Key": secrets.token_hex(16)} if once else {}
         return _read(self._http.post(path, json=body, headers=headers))
 
+    def put(self, path: str, body: Json) -> Any:
+        """Return the answer to a PUT."""
+        return _read(self._http.put(path, json=body))
+
+    def delete(self, path: str) -> None:
+        """Have something removed."""
+        _read(self._http.delete(path))
+
     def stream(self, path: str) -> Iterator[bytes]:
         """Yield the bytes of a download as they come."""
         with self._http.stream("GET", path) as response:

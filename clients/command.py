@@ -4,18 +4,15 @@ Tables for people; with `--json` what the API answered, for programs. Exit 1 wit
 standard error where the studio refuses or does not answer.
 """
 
-import json
 import sys
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
 import typer
 import yaml
-from rich.console import Console
-from rich.table import Table
 
+from clients import gpu, machines, ports, runs, ssh_keys
 from clients.account import (
     Account,
     NoAccount,
@@ -25,6 +22,7 @@ from clients.account import (
     keep_account,
 )
 from clients.api import ApiRefusal, Json, StudioApi
+from clients.terminal import AsJson, Refused, console, format_points, make_api, show, show_table
 from clients.watch import FINAL, RunSilent, watch_job
 
 app = typer.Typer(
@@ -32,9 +30,7 @@ app = typer.Typer(
 )
 jobs = typer.Typer(no_args_is_help=True, help="Jobs: submit, look at, follow, cancel.")
 app.add_typer(jobs, name="job")
-console = Console(soft_wrap=True, highlight=False)
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answered.")]
 Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
 Search = Annotated[str, typer.Argument(help="Words of the name or the card.")]
 JobName = Annotated[str, typer.Argument(help="A job's id, or the beginning of one.")]
@@ -68,21 +64,21 @@ def whoami(as_json: AsJson = False) -> None:
     """Say who is signed in, and where."""
     account = find_account()
     me = StudioApi(account.url, account.token).get("/api/me/")
-    _show(me, as_json, lambda: console.print(f"{me['username']} ({me['role']}) at {account.url}"))
+    show(me, as_json, lambda: console.print(f"{me['username']} ({me['role']}) at {account.url}"))
 
 
 @app.command()
 def points(as_json: AsJson = False) -> None:
     """Say how many points there are, and what is being spent."""
-    body = _api().get("/api/points/")
+    body = make_api().get("/api/points/")
 
     def tell() -> None:
-        console.print(f"available  {_points(body['available_mpoints'])}")
-        console.print(f"held       {_points(body['held_mpoints'])}")
+        console.print(f"available  {format_points(body['available_mpoints'])}")
+        console.print(f"held       {format_points(body['held_mpoints'])}")
         if body["burn_mpoints_per_hour"]:
-            console.print(f"spending   {_points(body['burn_mpoints_per_hour'])} an hour")
+            console.print(f"spending   {format_points(body['burn_mpoints_per_hour'])} an hour")
 
-    _show(body, as_json, tell)
+    show(body, as_json, tell)
 
 
 @app.command()
@@ -107,9 +103,9 @@ def submit_job(
 ) -> None:
     """Launch a job from a spec."""
     body = {"name": name or _name_of(spec), "flavor": flavor, "spec": _read_spec(spec)}
-    api = _api()
+    api = make_api()
     job = api.post("/api/jobs/", body, once=True)
-    _show(job, as_json, lambda: console.print(f"{job['id']} is {job['status']}."))
+    show(job, as_json, lambda: console.print(f"{job['id']} is {job['status']}."))
     if follow:
         _follow(api, job["id"])
 
@@ -117,13 +113,15 @@ def submit_job(
 @jobs.command("list")
 def list_jobs(limit: Limit = 20, as_json: AsJson = False) -> None:
     """List your jobs, newest first."""
-    page = _api().get("/api/jobs/", page_size=limit)
+    page = make_api().get("/api/jobs/", page_size=limit)
     rows = (
-        (job["id"][:8], job["name"], job["kind"], job["status"], _points(job["cost_mpoints"]))
+        (job["id"][:8], job["name"], job["kind"], job["status"], format_points(job["cost_mpoints"]))
         for job in page["results"]
     )
-    _show(
-        page["results"], as_json, lambda: _table(("id", "name", "kind", "status", "points"), rows)
+    show(
+        page["results"],
+        as_json,
+        lambda: show_table(("id", "name", "kind", "status", "points"), rows),
     )
 
 
@@ -133,7 +131,7 @@ def show_logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it ends.")] = False,
 ) -> None:
     """Print the log of a job's latest run; with -f as it goes, with its progress."""
-    api = _api()
+    api = make_api()
     found = _find_job(api, job)
     if follow and found["status"] not in FINAL:
         _follow(api, found["id"])
@@ -146,23 +144,26 @@ def show_logs(
 @jobs.command("cancel")
 def cancel_job(job: JobName, as_json: AsJson = False) -> None:
     """Stop a job; what it has learnt so far is kept."""
-    api = _api()
+    api = make_api()
     stopped = api.post(f"/api/jobs/{_find_job(api, job)['id']}/stop/", {})
-    _show(stopped, as_json, lambda: console.print(f"{stopped['id']} is {stopped['status']}."))
+    show(stopped, as_json, lambda: console.print(f"{stopped['id']} is {stopped['status']}."))
+
+
+app.add_typer(machines.app, name="machine")
+app.add_typer(ssh_keys.app, name="key")
+ports.add_to(app)
+gpu.add_to(app)
+runs.add_to(app)
 
 
 def main() -> None:
     """Run the command; what goes wrong is one sentence."""
     try:
         app()
-    except (ApiRefusal, NoAccount, RunSilent, _BadFile) as error:
+    except (ApiRefusal, NoAccount, RunSilent, Refused) as error:
         _fail(str(error))
     except httpx.TransportError as error:
         _fail(f"The studio does not answer: {error}")
-
-
-class _BadFile(Exception):
-    """A file given on the command line cannot be used."""
 
 
 def _fail(sentence: str) -> None:
@@ -170,31 +171,8 @@ def _fail(sentence: str) -> None:
     raise SystemExit(1)
 
 
-def _api() -> StudioApi:
-    account = find_account()
-    return StudioApi(account.url, account.token)
-
-
-def _show(body: Any, as_json: bool, tell: Callable[[], object]) -> None:
-    if as_json:
-        print(json.dumps(body, ensure_ascii=False, indent=2))
-    else:
-        tell()
-
-
-def _table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
-
-
-def _points(mpoints: int) -> str:
-    return f"{mpoints / 1000:,.3f}".rstrip("0").rstrip(".")
-
-
 def _list_repos(kind: str, search: str, limit: int, *, as_json: bool) -> None:
-    page = _api().get("/api/hub/repos/", kind=kind, search=search, page_size=limit)
+    page = make_api().get("/api/hub/repos/", kind=kind, search=search, page_size=limit)
     rows = (
         (
             repo["id"],
@@ -204,7 +182,7 @@ def _list_repos(kind: str, search: str, limit: int, *, as_json: bool) -> None:
         )
         for repo in page["results"]
     )
-    _show(page["results"], as_json, lambda: _table(("repo", "licence", "size", "about"), rows))
+    show(page["results"], as_json, lambda: show_table(("repo", "licence", "size", "about"), rows))
 
 
 def _name_of(spec: Path) -> str:
@@ -216,9 +194,9 @@ def _read_spec(path: Path) -> Json:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         spec = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _BadFile(f"{path} cannot be read as YAML or JSON: {error}") from error
+        raise Refused(f"{path} cannot be read as YAML or JSON: {error}") from error
     if not isinstance(spec, dict):
-        raise _BadFile(f"{path} holds no spec: write its fields, such as `kind: train`.")
+        raise Refused(f"{path} holds no spec: write its fields, such as `kind: train`.")
     return spec
 
 
@@ -230,7 +208,7 @@ def _find_job(api: StudioApi, name: str) -> Json:
     found = [job for job in listed if job["id"].startswith(name)]
     if len(found) != 1:
         amiss = "No job" if not found else "More than one job"
-        raise _BadFile(f"{amiss} begins with {name!r}: `athanor job list` shows them.")
+        raise Refused(f"{amiss} begins with {name!r}: `athanor job list` shows them.")
     return dict(api.get(f"/api/jobs/{found[0]['id']}/"))
 
 

@@ -63,7 +63,8 @@ def test_a_log_is_followed_to_its_end(lone, tmp_path):
     assert lone.end(follower)[:2] == (0, "two\n")
 
 
-def test_one_that_will_not_end_is_ended(lone, monkeypatch):
+@pytest.mark.slow
+def test_one_that_will_not_end_is_ended(lone):
     script = "trap '' TERM; echo ready; while :; do sleep 0.1; done"
     lone("run", "--name", "deaf", "--", "sh", "-c", script)
     await_that(lambda: lone("logs", "deaf") == "ready\n")

@@ -42,7 +42,9 @@ class MachineHost:
     ) -> None:
         """Take what it works with; `run` begins. `engine_host` None is DOCKER_HOST."""
         self._config, self._client = config, client
-        folder = _IN_MEMORY / config.node_name
+        # Two nodes may share a machine, and even a name: not these folders.
+        digest = hashlib.sha256(str(config.node_dir).encode()).hexdigest()[:8]
+        folder = _IN_MEMORY / f"{config.node_name}-{digest}"
         self._folders = Folders(folder / "homes", folder / "share", folder / "secrets")
         self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
         self._memory = MachineMemory(config.node_dir / "machines")
@@ -61,6 +63,13 @@ class MachineHost:
         """Work until cancelled."""
         self._memory.create()
         self._orders = self._memory.read_orders()
+        try:
+            await self._live()
+        finally:  # machines that run keep the mounts that they have
+            for folder in (self._folders.homes, self._folders.share):
+                unbind(folder)
+
+    async def _live(self) -> None:
         while True:
             try:
                 await self.tell_once()
@@ -178,8 +187,24 @@ def bind(source: Path, target: Path) -> None:
     target.mkdir(mode=0o711, parents=True, exist_ok=True)
     if os.path.samestat(source.stat(), target.stat()):
         return
+    unbind(target)  # what an earlier node was killed with, perhaps gone by now
     done = subprocess.run(
         ["mount", "--bind", str(source), str(target)], capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise EngineFault(f"{source} cannot be shown at {target}: {done.stderr.strip()[:200]}")
+
+
+def unbind(target: Path) -> None:
+    """Show nothing there any more; who has it mounted elsewhere keeps it."""
+    while _is_mounted(target):
+        done = subprocess.run(["umount", "--lazy", str(target)], capture_output=True, check=False)
+        if done.returncode:
+            log.warning("unbind_failed", path=str(target))
+            return
+
+
+def _is_mounted(target: Path) -> bool:
+    """Say whether something is mounted there; of a bind mount no path itself tells."""
+    told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    return any(line.split()[4] == str(target) for line in told)

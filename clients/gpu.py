@@ -1,0 +1,157 @@
+"""`athanor gpu`: which GPUs there are here, how much of them one has, and what they are doing."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+import typer
+
+from clients.api import Json
+from clients.terminal import AsJson, say, show, show_table
+
+_MOCK = "MOCK-"
+_FIELDS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "busy_percent")
+_QUERY = "index,uuid,name,memory.total,memory.used,utilization.gpu"
+_PATIENCE_S = 20
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("gpu")(show_gpus)
+
+
+def show_gpus(as_json: AsJson = False) -> None:
+    """Show the GPUs that programs here may use."""
+    told = describe_devices(os.environ, _ask_driver())
+    show(told, as_json, lambda: _tell(told))
+
+
+def describe_devices(env: Mapping[str, str], seen: list[Json]) -> Json:
+    """Return what the environment grants, with what the driver says of it.
+
+    `seen` are the driver's devices. ATHANOR_DEVICES names those that were given, as a JSON list or
+    with commas; CUDA_VISIBLE_DEVICES, where it is set, leaves fewer.
+    """
+    given = _read_given(env.get("ATHANOR_DEVICES", ""))
+    known = {device["uuid"] for device in seen}
+    devices = [device | {"is_mock": False} for device in seen]
+    devices += [
+        {"uuid": each["uuid"], "name": each.get("name", ""), "is_mock": True}
+        for each in given
+        if each["uuid"].startswith(_MOCK) and each["uuid"] not in known
+    ]
+    visible = env.get("CUDA_VISIBLE_DEVICES")
+    percent = env.get("ATHANOR_DEVICE_PERCENT", "")
+    return {
+        "devices": devices if visible is None else _keep_visible(devices, visible),
+        "missing": [
+            each["uuid"]
+            for each in given
+            if not each["uuid"].startswith(_MOCK) and each["uuid"] not in known
+        ],
+        "device_percent": int(percent) if percent.isascii() and percent.isdigit() else 100,
+        "cuda_visible_devices": visible,
+    }
+
+
+def _tell(told: Json) -> None:
+    percent = told["device_percent"]
+    if told["devices"]:
+        rows = (_row(device, percent) for device in told["devices"])
+        show_table(("gpu", "name", "memory", "used", "yours", "busy"), rows)
+    elif told["cuda_visible_devices"] is not None:
+        say("CUDA_VISIBLE_DEVICES leaves no GPU.")
+    elif not told["missing"]:
+        say("There is no GPU here.")
+    for uuid in told["missing"]:
+        say(f"{uuid} was given, and the driver does not show it.")
+    if percent < 100 and (told["devices"] or told["missing"]):
+        say(
+            f"{percent} % of the GPU is yours. Shares are cooperative: PyTorch keeps to its part "
+            "of the memory, other programs must be told to."
+        )
+    if any(device["is_mock"] for device in told["devices"]):
+        say("A mock GPU is one in name only: nothing can compute on it.")
+
+
+def _row(device: Json, percent: int) -> tuple[str, ...]:
+    if device["is_mock"]:
+        return (device["uuid"], device["name"] or "mock", "-", "-", "-", "-")
+    total, used = device["memory_total_mib"], device["memory_used_mib"]
+    return (
+        str(device["index"]),
+        device["name"],
+        _mib(total),
+        _mib(used),
+        _mib(None if total is None else total * percent // 100),
+        "-" if device["busy_percent"] is None else f"{device['busy_percent']} %",
+    )
+
+
+def _mib(size: int | None) -> str:
+    return "-" if size is None else f"{size:,} MiB"
+
+
+def _read_given(text: str) -> list[dict[str, str]]:
+    text = text.strip()
+    try:
+        listed = json.loads(text) if text.startswith("[") else text.split(",")
+    except ValueError:
+        return []
+    found = []
+    for each in listed:
+        fields = each if isinstance(each, dict) else {"uuid": each}
+        uuid = str(fields.get("uuid", "")).strip()
+        if uuid:
+            found.append({"uuid": uuid, "name": str(fields.get("name", ""))})
+    return found
+
+
+def _keep_visible(devices: list[Json], visible: str) -> list[Json]:
+    """Return the devices that CUDA_VISIBLE_DEVICES names by index or UUID, up to one it does not.
+
+    That is how CUDA reads it: what follows a name that fits none is not seen either.
+    """
+    kept: list[Json] = []
+    for word in filter(None, (word.strip() for word in visible.split(","))):
+        found = [
+            device
+            for device in devices
+            if str(device.get("index")) == word or device["uuid"].startswith(word)
+        ]
+        if not found:
+            break
+        kept += [device for device in found[:1] if device not in kept]
+    return kept
+
+
+def _ask_driver() -> list[Json]:
+    """Return what nvidia-smi shows; nothing where it is missing or has no driver."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    try:
+        done = subprocess.run(
+            [program, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    if done.returncode != 0:
+        return []
+    lines = csv.reader(io.StringIO(done.stdout), skipinitialspace=True)
+    return [_read_line(line) for line in lines if len(line) == len(_FIELDS)]
+
+
+def _read_line(line: list[str]) -> Json:
+    index, uuid, name, *numbers = (word.strip() for word in line)
+    # A GPU that is cut in parts answers "[N/A]" to some.
+    values = [int(word) if word.isascii() and word.isdigit() else None for word in numbers]
+    return dict(zip(_FIELDS, [index, uuid, name, *values], strict=True))
