@@ -7,6 +7,8 @@ from tests.journeys.browser import NARROW, WIDE
 
 MEMBERS = [
     "/",
+    "/machines",
+    "/machines/new",
     "/jobs",
     "/launch",
     "/models",

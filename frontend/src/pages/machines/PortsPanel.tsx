@@ -58,6 +58,7 @@ export function PortsPanel({ machine }: { machine: Machine }) {
       <Form<Values>
         form={form}
         layout="inline"
+        requiredMark={false}
         style={{ margin: "0 20px 14px", rowGap: 8 }}
         initialValues={{ port: 7860, audience: "class", length: "day" }}
         onFinish={(values) => void publish(values)}
