@@ -81,7 +81,12 @@ function RenameDialog({ machine, isOpen, onClose }: DialogProps) {
       onOk={() => form.submit()}
       forceRender
     >
-      <Form form={form} initialValues={{ name: machine.name }} onFinish={(v) => void rename(v)}>
+      <Form
+        form={form}
+        name="machine-rename"
+        initialValues={{ name: machine.name }}
+        onFinish={(v) => void rename(v)}
+      >
         <Form.Item name="name" extra={words.form.nameHelp}>
           <Input aria-label={words.form.name} maxLength={39} spellCheck={false} />
         </Form.Item>

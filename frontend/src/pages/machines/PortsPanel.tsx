@@ -57,6 +57,7 @@ export function PortsPanel({ machine }: { machine: Machine }) {
       </p>
       <Form<Values>
         form={form}
+        name="publish"
         layout="inline"
         requiredMark={false}
         style={{ margin: "0 20px 14px", rowGap: 8 }}

@@ -15,8 +15,9 @@ export function SshPanel({ machine }: { machine: Machine }) {
   return (
     <section className="panel">
       <h2>{words.title}</h2>
-      <p className="muted">
-        {words.text} <Link to="/profile#ssh-keys">{words.keys}</Link>
+      <p className="muted">{words.text}</p>
+      <p>
+        <Link to="/profile#ssh-keys">{words.keys}</Link>
       </p>
       <Loaded query={options}>
         {({ ssh }) => (

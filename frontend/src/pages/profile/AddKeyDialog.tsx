@@ -55,6 +55,7 @@ export function AddKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose: ()
     >
       <Form<Values>
         form={form}
+        name="ssh-key"
         layout="vertical"
         requiredMark={false}
         initialValues={{ name: "", public_key: "" }}

@@ -64,6 +64,7 @@ export function MakeKeyDialog({ isOpen, onClose }: { isOpen: boolean; onClose: (
       )}
       <Form
         form={form}
+        name="ssh-pair"
         hidden={made !== null}
         layout="vertical"
         requiredMark={false}
