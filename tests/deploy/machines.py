@@ -45,7 +45,7 @@ class MachineStudio:
     docker: DockerEngine
     image: str
 
-    def call(self, user: str, method: str, path: str, **body: Any) -> httpx.Response:
+    def call(self, user: str, method: str, path: str, /, **body: Any) -> httpx.Response:
         """Call the API as a person, who is made where new, with points."""
         if user not in self.studio.tokens:
             self.studio.grant(user, 1_000_000)

@@ -57,7 +57,9 @@ def test_a_machine_comes_up_signed_in_with_its_owners_drive(house, box):
     listed = house.call("ada", "GET", "/api/drive/list/?path=work").json()
     assert [entry["name"] for entry in listed["results"]] == ["note.txt"]
     text = {"path": "work/mine.txt", "text": "from the browser"}
-    assert house.call("ada", "PUT", "/api/drive/text/", **text).status_code < 300
+    with house.studio.client("ada") as browser:
+        written = browser.put("/api/drive/text/", json=text, headers={"If-None-Match": "*"})
+    assert written.status_code == 200, written.text
     assert house.inside(box, "cat /root/work/mine.txt; echo more >> /root/work/mine.txt") == (
         "from the browser"
     )

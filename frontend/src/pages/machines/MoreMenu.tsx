@@ -16,7 +16,7 @@ export function MoreMenu({ machine }: { machine: Machine }) {
   const { text } = useWords();
   const words = text.machines;
   const navigate = useNavigate();
-  const deeds = useMachineDeeds(machine, () => void navigate("/machines"));
+  const deeds = useMachineDeeds(machine, async () => navigate("/machines"));
   const [asked, setAsked] = useState<"name" | "flavor" | null>(null);
   const isStopped = machine.status === "stopped";
   const close = () => setAsked(null);

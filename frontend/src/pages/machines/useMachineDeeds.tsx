@@ -7,7 +7,7 @@ import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { useAction } from "../useAction";
 
-export function useMachineDeeds(machine: Machine, onGone?: () => void) {
+export function useMachineDeeds(machine: Machine, leave?: () => Promise<void>) {
   const { text } = useWords();
   const words = text.machines;
   const { modal } = App.useApp();
@@ -44,9 +44,9 @@ export function useMachineDeeds(machine: Machine, onGone?: () => void) {
     remove: () =>
       ask(words.removeTitle(machine.name), words.removeText, words.remove, () =>
         run(async () => {
+          await leave?.(); // first: what a page of it asks for is not there any more
           await remove(base);
           await renew();
-          onGone?.();
         }, words.removed),
       ),
   };
