@@ -144,7 +144,7 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
     def __init__(self, guest: asyncssh.SSHServerChannel[bytes], touch: Callable[[], None]) -> None:
         """Take the guest's channel."""
         self._guest, self._touch = guest, touch
-        self._is_ended = False
+        self._end: Callable[[], None] = lambda: guest.exit(_FAILED)  # it was cut off
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Pass on what the machine says, errors as errors."""
@@ -167,19 +167,17 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
         self._guest.resume_reading()
 
     def exit_status_received(self, status: int) -> None:
-        """Pass on how it ended."""
-        self._is_ended = True
-        self._guest.exit(status)
+        """Keep how it ended until the channel closes: its last bytes may come after this."""
+        self._end = lambda: self._guest.exit(status)
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        """Pass on which signal ended it."""
-        self._is_ended = True
-        self._guest.exit_with_signal(signal, core_dumped, msg, lang)
+        """Keep which signal ended it, until the channel closes."""
+        self._end = lambda: self._guest.exit_with_signal(signal, core_dumped, msg, lang)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the guest's side; one that the machine never ended was cut off."""
-        if not self._is_ended and not self._guest.is_closing():
-            self._guest.exit(_FAILED)
+        """End the guest's side the way the machine's ended."""
+        if not self._guest.is_closing():
+            self._end()
 
 
 def _say(error: Exception) -> str:

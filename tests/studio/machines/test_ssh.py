@@ -153,6 +153,18 @@ def test_a_command_runs_with_its_bytes_and_its_end(laptop):
     assert killed.returncode in {137, 255}
 
 
+def test_what_comes_after_the_exit_status_comes_over(laptop):
+    """sshd may send the status first, and a slow reader finds much of the output waiting."""
+    size = 20_000_000
+    with subprocess.Popen(
+        laptop.command("box@127.0.0.1", f"head -c {size} /dev/zero; exit 3"),
+        stdout=subprocess.PIPE,
+    ) as session:
+        time.sleep(1.5)
+        assert len(session.stdout.read()) == size
+        assert session.wait(20) == 3
+
+
 def test_a_terminal_is_one_of_the_right_size_and_environment(laptop):
     done = laptop.ssh(
         "box@127.0.0.1", "test -t 0 && echo tty; echo $TERM $MY_NAME",
