@@ -175,9 +175,8 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
         self._end = lambda: self._guest.exit_with_signal(signal, core_dumped, msg, lang)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the guest's side the way the machine's ended."""
-        if not self._guest.is_closing():
-            self._end()
+        """End the guest's side the way the machine's ended; one that has gone already is left."""
+        self._end()
 
 
 def _say(error: Exception) -> str:
