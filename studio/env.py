@@ -90,20 +90,16 @@ def machine_addresses() -> tuple[str, range]:
     """Return under which domain machines' ports have names, or which ports stand for them.
 
     Raises:
-        ImproperlyConfigured: both are said, or neither is left.
+        ImproperlyConfigured: both are said.
     """
     numbers = ports("STUDIO_MACHINES_PORTS")
-    domain = text("STUDIO_MACHINES_DOMAIN", "" if numbers else "localhost").strip(".").lower()
+    domain = text("STUDIO_MACHINES_DOMAIN", "").strip(". ").lower()
     if numbers and domain:
         raise ImproperlyConfigured(
             "STUDIO_MACHINES_PORTS and STUDIO_MACHINES_DOMAIN are both set: machines' ports have "
             "names or numbers; leave one of them out."
         )
-    if not numbers and not domain:
-        raise ImproperlyConfigured(
-            "STUDIO_MACHINES_DOMAIN is empty: set it, or STUDIO_MACHINES_PORTS in its place."
-        )
-    return domain, numbers
+    return domain or ("" if numbers else "localhost"), numbers
 
 
 def items(name: str, default: str) -> list[str]:

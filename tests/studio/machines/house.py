@@ -18,6 +18,8 @@ from workers.machines.relay import Relay
 
 PIECE = 64 * 1024
 NUM_PIECES = 1600  # 100 MiB
+BEGUN: list[str] = []
+"""The paths that the program was asked for, whether or not their bodies came."""
 
 
 @dataclass
@@ -36,6 +38,7 @@ async def program(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     size, digest = 0, hashlib.sha256()
     path = scope["path"]
+    BEGUN.append(path)
     while path != "/gone" and path != "/drip":
         message = await receive()
         size += len(message.get("body", b""))

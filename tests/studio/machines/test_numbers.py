@@ -294,3 +294,5 @@ def test_names_and_numbers_are_not_both_taken(monkeypatch):
         env.machine_addresses()
     monkeypatch.delenv("STUDIO_MACHINES_PORTS")
     assert env.machine_addresses() == ("dev.example.org", range(0))
+    monkeypatch.setenv("STUDIO_MACHINES_DOMAIN", "")  # as compose.yaml says that none is set
+    assert env.machine_addresses() == ("localhost", range(0))
