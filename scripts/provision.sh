@@ -24,6 +24,7 @@ need sshd openssh-server openssh-sftp-server
 need rsync rsync
 need ip iproute2
 need iptables iptables
+need /usr/sbin/nginx nginx-light
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -67,6 +67,41 @@ def maybe_whole(name: str, *, low: int, high: int) -> int | None:
     return whole(name, low, low=low, high=high) if os.environ.get(name, "").strip() else None
 
 
+def ports(name: str) -> range:
+    """Return a range of ports such as `20000-20199`, an empty one where none is set.
+
+    Raises:
+        ImproperlyConfigured: it is none, or has more than two thousand.
+    """
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return range(0)
+    found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", raw)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1024 <= first <= last <= 65535 or last - first >= 2000:
+        raise ImproperlyConfigured(
+            f"{name} is {raw!r}: write a range such as 20000-20199, from 1024 to 65535, of at "
+            "most 2000 ports."
+        )
+    return range(first, last + 1)
+
+
+def machine_addresses() -> tuple[str, range]:
+    """Return under which domain machines' ports have names, or which ports stand for them.
+
+    Raises:
+        ImproperlyConfigured: both are said.
+    """
+    numbers = ports("STUDIO_MACHINES_PORTS")
+    domain = text("STUDIO_MACHINES_DOMAIN", "").strip(". ").lower()
+    if numbers and domain:
+        raise ImproperlyConfigured(
+            "STUDIO_MACHINES_PORTS and STUDIO_MACHINES_DOMAIN are both set: machines' ports have "
+            "names or numbers; leave one of them out."
+        )
+    return domain or ("" if numbers else "localhost"), numbers
+
+
 def items(name: str, default: str) -> list[str]:
     """Return a comma-separated setting as a list, blanks dropped."""
     return [part.strip() for part in text(name, default).split(",") if part.strip()]

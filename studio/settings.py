@@ -45,9 +45,10 @@ HUB_ACCEL = env.text("STUDIO_HUB_ACCEL", "")
 # What people's imports may reach besides the public internet: hosts and networks.
 IMPORT_ALLOW = env.hosts_and_networks("ATHANOR_IMPORT_ALLOW")
 
-# Dev machines: each port is an origin of its own, <port>-<machine>.<domain>.
-MACHINES_DOMAIN = env.text("STUDIO_MACHINES_DOMAIN", "localhost").strip(".").lower()
-SSH_HOST = env.text("STUDIO_SSH_HOST", _public.hostname or "localhost")
+# Dev machines: each port is an origin of its own, <port>-<machine>.<domain>; or, where wildcard
+# names are missing, a port of the studio's own host out of a range.
+MACHINES_DOMAIN, MACHINES_PORTS = env.machine_addresses()
+SSH_HOST = env.text("STUDIO_SSH_HOST", "") or _public.hostname or "localhost"
 SSH_PORT = env.whole("STUDIO_SSH_PORT", 2222, low=1, high=65535)
 SSH_BIND = env.text("STUDIO_SSH_BIND", "127.0.0.1")
 SSH_ALLOW_REMOTE_FORWARD = env.flag("STUDIO_SSH_ALLOW_REMOTE_FORWARD", default=False)

@@ -224,3 +224,23 @@ class PublishedPort(models.Model):
     def __str__(self) -> str:
         """Return which port of which machine."""
         return f"{self.machine_id}:{self.port}"
+
+
+class StudioPort(models.Model):
+    """A port of the studio's own host that stands for one of a machine's; see `web.numbers`."""
+
+    number = models.PositiveIntegerField(primary_key=True)
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="studio_ports")
+    port = models.PositiveIntegerField()
+    turn = models.PositiveIntegerField(default=1)
+    """Raised where it goes to another person: browsers may have kept something of the last."""
+    used_at = models.DateTimeField()
+
+    class Meta:
+        """Never two for one."""
+
+        constraints = [models.UniqueConstraint(fields=["machine", "port"], name="studio_port_once")]
+
+    def __str__(self) -> str:
+        """Return what stands for what."""
+        return f"{self.number} for {self.machine_id}:{self.port}"

@@ -28,6 +28,7 @@ from studio.machines.models import (
 )
 from studio.machines.moves import Move, move_machine
 from studio.machines.placing import list_able_nodes
+from studio.machines.web.numbers import take_number
 
 log = structlog.get_logger(__name__)
 
@@ -271,6 +272,7 @@ def publish_port(
     known = PublishedPort.objects.filter(machine=machine)
     if known.count() >= MOST_PORTS and not known.filter(port=port).exists():
         raise Conflict(f"This machine has {MOST_PORTS} published ports: end one first.")
+    take_number(machine, port)
     made, _ = PublishedPort.objects.update_or_create(
         machine=machine, port=port, defaults={"audience": audience, "until": until}
     )

@@ -7,6 +7,7 @@ from django.conf import settings
 from studio.machines.charging import get_cost_mpoints, get_ends_at
 from studio.machines.models import Lease, Machine, PublishedPort, Status
 from studio.machines.selectors import get_queue_positions
+from studio.machines.web.numbers import get_number
 from studio.machines.web.origins import public_url
 from studio.points.selectors import get_run_hold
 
@@ -29,7 +30,7 @@ def show_port(machine: Machine, port: PublishedPort) -> dict[str, Any]:
         "port": port.port,
         "audience": port.audience,
         "until": port.until,
-        "url": public_url(machine.key, port.port),
+        "url": public_url(machine.key, port.port, get_number(machine, port.port)),
     }
 
 

@@ -9,8 +9,10 @@ import sys
 import time
 
 import httpx
+from django.core.exceptions import ImproperlyConfigured
 from rich.console import Console
 
+from studio import env
 from studio.up.leftovers import end_old_parts, list_live_runs
 from studio.up.parent import Parent, die_with_parent, hold_data_dir
 from studio.up.parts import list_parts, redis_part
@@ -25,19 +27,30 @@ def run_up(places: Places, *, verbose: bool) -> int:
     make_places(places)
     with hold_data_dir(places):
         end_old_parts(places)
-        _check_port(places)
+        _check_ports(places)
         return asyncio.run(_live(places, verbose=verbose))
 
 
-def _check_port(places: Places) -> None:
+def _check_ports(places: Places) -> None:
+    """Refuse to start where a port is taken, or settings contradict each other."""
+    try:
+        _, numbers = env.machine_addresses()
+    except ImproperlyConfigured as error:
+        raise BadSetting(str(error)) from error
+    _check_port(places.port, "set ATHANOR_PORT to a free one")
+    for number in numbers:
+        if number == places.port:
+            raise BadSetting(f"STUDIO_MACHINES_PORTS holds the studio's own port {number}.")
+        _check_port(number, "give STUDIO_MACHINES_PORTS a range that is free")
+
+
+def _check_port(number: int, mend: str) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", places.port))
+            probe.bind(("127.0.0.1", number))
         except OSError as error:
-            raise BadSetting(
-                f"Port {places.port} is taken ({error.strerror}): set ATHANOR_PORT to a free one."
-            ) from error
+            raise BadSetting(f"Port {number} is taken ({error.strerror}): {mend}.") from error
 
 
 async def _live(places: Places, *, verbose: bool) -> int:

@@ -14,13 +14,15 @@ from studio.core.errors import Unavailable
 from studio.machines.doors import Door, find_door
 from studio.machines.models import Status
 from studio.machines.selectors import get_by_key, may_open
+from studio.machines.web.cookies import cookie_name
 from studio.machines.web.headers import get_cookie, get_header
+from studio.machines.web.numbers import forget_holders, note_used
 from studio.machines.web.origins import Origin, public_origin
-from studio.machines.web.passes import cookie_name, read_cookie
+from studio.machines.web.passes import read_cookie
 
 LOOKS_AGAIN_S = 1.5
 _MOST_KEPT = 10_000
-_OWN = {"same-origin", "none", ""}
+_OWN = {"same-origin", "none"}
 
 
 class Verdict(Enum):
@@ -42,6 +44,7 @@ class Look:
 
     verdict: Verdict
     door: Door | None = None
+    is_public: bool = False
     life: int = 0
     start: int = 0
 
@@ -52,7 +55,7 @@ _kept: dict[tuple[Origin, str], tuple[float, Look]] = {}
 async def look(origin: Origin, scope: dict[str, Any]) -> Look:
     """Return what a request or a socket may have; at most a second and a half old."""
     headers = scope["headers"]
-    cookie = get_cookie(headers, cookie_name())
+    cookie = get_cookie(headers, cookie_name(origin.key))
     is_foreign = is_from_elsewhere(origin, scope)
     if is_foreign:
         cookie = ""
@@ -72,26 +75,30 @@ async def look(origin: Origin, scope: dict[str, Any]) -> Look:
 def forget_looks() -> None:
     """Ask anew at the next request."""
     _kept.clear()
+    forget_holders()
 
 
 def is_from_elsewhere(origin: Origin, scope: dict[str, Any]) -> bool:
     """Say whether another site's page sent this: its cookie does not count then.
 
     Machines' origins are one site to a browser, so SameSite alone keeps no tenant from another:
-    Fetch Metadata does (W3C), and the Origin header where a browser sends none.
+    Fetch Metadata does (W3C), and the Origin header where a browser sends none, as over plain HTTP
+    to a host that is not its own; what that leaves open, `guard_answer` closes.
     """
     headers = scope["headers"]
     said_origin = get_header(headers, b"origin").lower()
-    own = public_origin(origin.key, origin.port).lower()
+    own = public_origin(origin).lower()
     if scope["type"] == "websocket":
         return bool(said_origin) and said_origin != own
     site = get_header(headers, b"sec-fetch-site").lower()
+    if not site:
+        return bool(said_origin) and said_origin != own
+    if site in _OWN:
+        return False
     is_reading = scope["method"] in {"GET", "HEAD"}
-    if site not in _OWN:
-        is_visit = get_header(headers, b"sec-fetch-mode").lower() == "navigate"
-        is_page = get_header(headers, b"sec-fetch-dest").lower() == "document"
-        return not (is_reading and is_visit and is_page)
-    return not is_reading and bool(said_origin) and said_origin != own
+    is_visit = get_header(headers, b"sec-fetch-mode").lower() == "navigate"
+    is_page = get_header(headers, b"sec-fetch-dest").lower() == "document"
+    return not (is_reading and is_visit and is_page)
 
 
 def _look(origin: Origin, cookie: str) -> Look:
@@ -105,7 +112,10 @@ def _look(origin: Origin, cookie: str) -> Look:
         door = find_door(machine)
     except Unavailable:
         return Look(Verdict.STOPPED)
-    return Look(Verdict.OPEN, door, machine.life, machine.start)
+    if origin.number is not None:
+        note_used(origin.number)
+    is_public = may_open(None, machine, origin.port)
+    return Look(Verdict.OPEN, door, is_public, machine.life, machine.start)
 
 
 def _find_viewer(origin: Origin, cookie: str) -> User | None:

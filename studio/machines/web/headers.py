@@ -1,10 +1,9 @@
-"""What of a message's headers goes on: nothing of the hop's own, and no cookie of the studio's."""
+"""What of a message's headers goes on: nothing of a hop's own, and nothing that speaks for us."""
 
 from collections.abc import Iterable, Sequence
 
-from django.conf import settings
-
-from studio.machines.web.passes import cookie_name
+from studio.machines.web.cookies import narrow, pick_for_machine, split_cookies
+from studio.machines.web.origins import Origin
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -15,6 +14,10 @@ _FORWARDED = {b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwar
 _FORWARDED |= {b"x-real-ip", b"x-forwarded-port", b"x-forwarded-prefix"}
 _SOCKET = {b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"}
 _SOCKET |= {b"sec-websocket-protocol", b"host", b"origin"}
+# Orders to nginx or Apache, which would send any file of theirs; and one that would sign a browser
+# out of the studio, whose cookies are of the same site.
+_ORDERS = {b"x-sendfile", b"x-lighttpd-send-file", b"clear-site-data"}
+_ORDER = b"x-accel-"
 
 
 def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
@@ -27,24 +30,33 @@ def get_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> str:
 
 def get_cookie(headers: Iterable[tuple[bytes, bytes]], name: str) -> str:
     """Return a cookie's value; blank where it is missing."""
-    for key, value in _split_cookies(headers):
+    for key, value in split_cookies(headers):
         if key == name:
             return value
     return ""
 
 
 def to_machine(
-    headers: Sequence[tuple[bytes, bytes]], *, client: str, scheme: str, is_socket: bool = False
+    origin: Origin,
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    client: str,
+    scheme: str,
+    is_socket: bool = False,
 ) -> Headers:
     """Return what a machine hears of a request: the cookies of its own, and who asks."""
     dropped = _HOP | _FORWARDED | _named_by_connection(headers) | {b"cookie"}
     if is_socket:
         dropped |= _SOCKET
-    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
-    ours = _our_cookies()
-    own = [f"{key}={value}" for key, value in _split_cookies(headers) if key not in ours]
+    kept = [
+        (name, value)
+        for name, value in headers
+        if name.lower() not in dropped and not name.lower().startswith(_ORDER)
+    ]
+    own = pick_for_machine(origin, split_cookies(headers))
     if own:
-        kept.append((b"cookie", "; ".join(own).encode("latin-1")))
+        said = "; ".join(f"{key}={value}" for key, value in own)
+        kept.append((b"cookie", said.encode("latin-1")))
     host = get_header(headers, b"host").encode("latin-1")
     return [
         *kept,
@@ -54,45 +66,33 @@ def to_machine(
     ]
 
 
-def to_browser(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
-    """Return what a browser hears of an answer: no cookie that could pass for the studio's."""
-    dropped = _HOP | _named_by_connection(headers)
-    kept = [
-        (name.lower(), _narrow(value) if name.lower() == b"set-cookie" else value)
-        for name, value in headers
-        if name.lower() not in dropped
+def to_browser(origin: Origin, headers: Sequence[tuple[bytes, bytes]]) -> Headers:
+    """Return what a browser hears of an answer: no cookie and no order that could pass for ours."""
+    dropped = _HOP | _ORDERS | _named_by_connection(headers)
+    kept: Headers = []
+    for name, value in headers:
+        word = name.lower()
+        if word == b"set-cookie":
+            kept += [(word, cookie) for cookie in narrow(origin, value)]
+        elif word not in dropped and not word.startswith(_ORDER):
+            kept.append((word, value))
+    return kept
+
+
+def guard_answer(asked: Sequence[tuple[bytes, bytes]], *, is_public: bool) -> Headers:
+    """Return what keeps other origins' pages from using an answer, where only they could tell.
+
+    A browser without Fetch Metadata (plain HTTP to a host that is not its own) does not say that
+    another page embeds or frames this: it is told itself to let only this origin's.
+    """
+    if is_public or get_header(asked, b"sec-fetch-site"):
+        return []
+    return [
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"content-security-policy", b"frame-ancestors 'self'"),
     ]
-    return [(name, value) for name, value in kept if name != b"set-cookie" or value]
-
-
-def _narrow(value: bytes) -> bytes:
-    """Keep a cookie to its own host; one with a name of ours is dropped."""
-    name = value.partition(b"=")[0].strip().decode("latin-1")
-    if name in _our_cookies():
-        return b""
-    parts = [part for part in value.split(b";") if not _says_domain(part)]
-    return b";".join(parts)
-
-
-def _says_domain(part: bytes) -> bool:
-    return part.strip().lower().partition(b"=")[0].strip() == b"domain"
-
-
-def _our_cookies() -> set[str]:
-    return {cookie_name(), settings.SESSION_COOKIE_NAME, settings.CSRF_COOKIE_NAME}
 
 
 def _named_by_connection(headers: Sequence[tuple[bytes, bytes]]) -> set[bytes]:
     said = [value for name, value in headers if name.lower() == b"connection"]
     return {word.strip().lower() for value in said for word in value.split(b",")}
-
-
-def _split_cookies(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    found = []
-    for name, value in headers:
-        if name.lower() == b"cookie":
-            for part in value.decode("latin-1").split(";"):
-                key, _, content = part.strip().partition("=")
-                if key:
-                    found.append((key, content))
-    return found

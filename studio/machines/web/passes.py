@@ -1,7 +1,9 @@
 """How a browser signs in on a machine's origin: a pass that is spent once, then a cookie there.
 
-No cookie of the studio's is ever sent to a machine's origin, and none of a machine's to the studio:
-each is a host of its own, and both kinds are for their host only (RFC 6265, 5.3).
+By names no cookie of the studio's is ever sent to a machine's origin, and none of a machine's to
+the studio: each is a host of its own, and both kinds are for their host only (RFC 6265, 5.3). By
+numbers all are one host, whose cookies know no ports: one cookie for each machine, by a name of its
+own, and `cookies` keeps them from machines.
 """
 
 import hashlib
@@ -15,6 +17,8 @@ from django.core.cache import cache
 
 from studio.accounts.models import User
 from studio.machines.models import Machine
+from studio.machines.web.cookies import cookie_name
+from studio.machines.web.numbers import take_number
 from studio.machines.web.origins import Origin, public_origin
 
 PASS_LASTS_S = 30
@@ -32,17 +36,17 @@ class Visitor:
     origin: Origin
 
 
-def cookie_name() -> str:
-    """Return the cookie's name: over TLS one that browsers keep to its host."""
-    return "__Host-athanor" if settings.SESSION_COOKIE_SECURE else "athanor_machine"
-
-
 def enter_url(*, user: User, machine: Machine, port: int, path: str = "/") -> str:
-    """Return an address that signs the browser in on a port's origin; once, within 30 s."""
+    """Return an address that signs the browser in on a port's origin; once, within 30 s.
+
+    Raises:
+        Unavailable: every number of the studio's is in use.
+    """
+    origin = Origin(machine.key, port, take_number(machine, port))
     raw = secrets.token_urlsafe(32)
     cache.set(_key(raw), f"{user.pk}:{machine.key}:{port}", PASS_LASTS_S)
     query = urlencode({"pass": raw, "path": clean_path(path)})
-    return f"{public_origin(machine.key, port)}{ENTER_PATH}?{query}"
+    return f"{public_origin(origin)}{ENTER_PATH}?{query}"
 
 
 def spend_pass(raw: str, origin: Origin) -> User | None:
@@ -59,8 +63,15 @@ def spend_pass(raw: str, origin: Origin) -> User | None:
 
 def make_cookie(user: User, origin: Origin) -> str:
     """Return the value of the cookie that stands for this person at this origin."""
-    said = {"u": user.pk, "h": user.get_session_auth_hash(), "k": origin.key, "p": origin.port}
+    said = {"u": user.pk, "h": user.get_session_auth_hash(), "k": origin.key, "p": _port(origin)}
     return signing.dumps(said, salt=_SALT)
+
+
+def set_cookie(user: User, origin: Origin) -> bytes:
+    """Return the header that signs a person's browser in at this origin."""
+    cookie = f"{cookie_name(origin.key)}={make_cookie(user, origin)}; Path=/; HttpOnly"
+    cookie += f"; SameSite=Lax; Max-Age={COOKIE_LASTS_S}"
+    return (cookie + ("; Secure" if settings.SESSION_COOKIE_SECURE else "")).encode()
 
 
 def read_cookie(value: str, origin: Origin) -> Visitor | None:
@@ -69,7 +80,7 @@ def read_cookie(value: str, origin: Origin) -> Visitor | None:
         said = signing.loads(value, salt=_SALT, max_age=COOKIE_LASTS_S)
     except signing.BadSignature:
         return None
-    if (said["k"], said["p"]) != (origin.key, origin.port):
+    if (said["k"], said["p"]) != (origin.key, _port(origin)):
         return None
     return Visitor(int(said["u"]), str(said["h"]), origin)
 
@@ -78,6 +89,11 @@ def clean_path(path: str) -> str:
     """Return a path on the same origin: what could name another host is the start page."""
     is_own = path.startswith("/") and not path.startswith(("//", "/\\"))
     return path if is_own and path.isprintable() else "/"
+
+
+def _port(origin: Origin) -> int:
+    """Return the port a cookie is for; 0 is all of the machine's, which share it by numbers."""
+    return 0 if settings.MACHINES_PORTS else origin.port
 
 
 def _key(raw: str) -> str:

@@ -17,17 +17,19 @@ from django.conf import settings
 from studio.core.errors import Unavailable
 from studio.machines.doors import NotListening
 from studio.machines.web.access import LOOKS_AGAIN_S, Look, Verdict, look
-from studio.machines.web.headers import Headers, get_header, to_browser, to_machine
-from studio.machines.web.origins import Origin, parse_host
-from studio.machines.web.pages import Page, make_page, make_refusal
-from studio.machines.web.passes import (
-    COOKIE_LASTS_S,
-    ENTER_PATH,
-    clean_path,
-    cookie_name,
-    make_cookie,
-    spend_pass,
+from studio.machines.web.cookies import cookie_name
+from studio.machines.web.headers import (
+    Headers,
+    get_cookie,
+    get_header,
+    guard_answer,
+    to_browser,
+    to_machine,
 )
+from studio.machines.web.numbers import find_origin, was_anothers
+from studio.machines.web.origins import Origin
+from studio.machines.web.pages import Page, make_page, make_refusal
+from studio.machines.web.passes import ENTER_PATH, clean_path, set_cookie, spend_pass
 from studio.machines.web.sockets import serve_socket
 from studio.machines.web.upstream import Upstream
 
@@ -38,7 +40,7 @@ _OURS = "/_athanor/"
 
 
 class MachineOrigins:
-    """An ASGI application in front of another: machines' hosts are its, all others go on."""
+    """An ASGI application in front of another: machines' origins are its, all others go on."""
 
     def __init__(self, inner: Callable[..., Awaitable[Any]]) -> None:
         """Take what answers for the studio's own hosts."""
@@ -49,9 +51,11 @@ class MachineOrigins:
         """Answer one request or socket."""
         origin = None
         if scope["type"] in {"http", "websocket"}:
-            origin = parse_host(get_header(scope["headers"], b"host"))
+            origin = await find_origin(scope)
         if origin is None:
             await self._inner(scope, receive, send)
+        elif not origin.key:
+            await _refuse_unheld(origin, scope, receive, send)
         elif scope["type"] == "websocket":
             await serve_socket(origin, scope, receive, send)
         elif scope["path"].startswith(_OURS):
@@ -143,7 +147,9 @@ class _Relay:
 
     async def _carry(self, upstream: Upstream, found: Look) -> None:
         scope = self._scope
-        headers = to_machine(scope["headers"], client=_get_client(scope), scheme=_get_scheme())
+        headers = to_machine(
+            self._origin, scope["headers"], client=_get_client(scope), scheme=_get_scheme()
+        )
         sent = upstream.send(
             found,
             self._origin.port,
@@ -156,13 +162,10 @@ class _Relay:
             self._is_sent.set()
         async with sent as answer:
             self.has_begun = True
-            await self._send(
-                {
-                    "type": "http.response.start",
-                    "status": answer.status,
-                    "headers": to_browser(answer.headers),
-                }
-            )
+            said = to_browser(self._origin, answer.headers)
+            said += guard_answer(scope["headers"], is_public=found.is_public)
+            start = {"type": "http.response.start", "status": answer.status, "headers": said}
+            await self._send(start)
             async for piece in answer.aiter_stream():
                 await self._send({"type": "http.response.body", "body": piece, "more_body": True})
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -205,10 +208,26 @@ async def _enter(origin: Origin, scope: Scope) -> Page:
     headers: Headers = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
     if user is None:  # spent, or too late: the page of the studio's makes another
         return make_refusal(Verdict.SIGN_IN, origin, path, is_visit=True)
-    cookie = f"{cookie_name()}={make_cookie(user, origin)}; Path=/; HttpOnly; SameSite=Lax"
-    cookie += f"; Max-Age={COOKIE_LASTS_S}" + ("; Secure" if _get_scheme() == "https" else "")
-    headers += [(b"set-cookie", cookie.encode()), (b"location", path.encode("utf-8", "replace"))]
+    if origin.number is not None and not get_cookie(scope["headers"], cookie_name(origin.key)):
+        headers += await _forget_the_last(origin.number)
+    headers.append((b"set-cookie", set_cookie(user, origin)))
+    headers.append((b"location", path.encode("utf-8", "replace")))
     return 303, headers, b""
+
+
+async def _forget_the_last(number: int) -> Headers:
+    """Have the browser forget what another person's port left at this origin (Clear-Site-Data)."""
+    if not await database_sync_to_async(was_anothers)(number):
+        return []
+    return [(b"clear-site-data", b'"cache", "storage"')]
+
+
+async def _refuse_unheld(origin: Origin, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await receive()  # websocket.connect
+        await send({"type": "websocket.close", "code": 1008})
+    else:
+        await _answer(send, make_page("unknown", origin, is_visit=_is_visit(scope)))
 
 
 async def _answer(send: Send, page: Page) -> None:

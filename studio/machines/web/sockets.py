@@ -49,7 +49,7 @@ async def _open(origin: Origin, scope: Scope, found: Look) -> ClientConnection:
     query = scope.get("query_string", b"").decode("latin-1")
     client = str((scope.get("client") or ("unknown", 0))[0])
     scheme = "https" if scope.get("scheme") == "wss" else "http"
-    passed = to_machine(headers, client=client, scheme=scheme, is_socket=True)
+    passed = to_machine(origin, headers, client=client, scheme=scheme, is_socket=True)
     opened = await open_socket(found.door, origin.port)
     said = get_header(headers, b"origin")
     return await connect(

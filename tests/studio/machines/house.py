@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +13,13 @@ import uvicorn
 from websockets.asyncio.server import ServerConnection, serve
 
 from studio.machines.web.proxy import MachineOrigins
+from studio.up.web import listen
 from workers.machines.relay import Relay
 
 PIECE = 64 * 1024
 NUM_PIECES = 1600  # 100 MiB
+BEGUN: list[str] = []
+"""The paths that the program was asked for, whether or not their bodies came."""
 
 
 @dataclass
@@ -35,6 +38,7 @@ async def program(scope: dict[str, Any], receive: Any, send: Any) -> None:
         return
     size, digest = 0, hashlib.sha256()
     path = scope["path"]
+    BEGUN.append(path)
     while path != "/gone" and path != "/drip":
         message = await receive()
         size += len(message.get("body", b""))
@@ -44,6 +48,8 @@ async def program(scope: dict[str, Any], receive: Any, send: Any) -> None:
     headers = [(b"content-type", b"application/json"), (b"x-own", b"a"), (b"x-own", b"b")]
     headers += [(b"set-cookie", b"mine=1; Domain=localhost; Path=/")]
     headers += [(b"set-cookie", b"athanor_session=evil; Path=/")]
+    headers += [(b"set-cookie", b"secret=2; HttpOnly; Path=/")]
+    headers += [(b"x-accel-redirect", b"/_hub/secret"), (b"clear-site-data", b'"cookies"')]
     headers += [(b"connection", b"x-hop"), (b"x-hop", b"1")]
     status = int(path.removeprefix("/status/")) if path.startswith("/status/") else 200
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -93,18 +99,26 @@ async def not_the_studio(scope: dict[str, Any], receive: Any, send: Any) -> None
 
 
 @contextmanager
-def run_house(key: str, token_hash: str) -> Iterator[Ports]:
-    """Run all of it on a thread; `key` is the machine that the relay knows."""
+def run_house(
+    key: str, token_hash: str, *, numbers: Iterable[int] = (), is_behind_proxy: bool = False
+) -> Iterator[Ports]:
+    """Run all of it on a thread; `key` is the machine that the relay knows.
+
+    `numbers` are ports at which the studio listens besides.
+    """
     ready, stop, ports = threading.Event(), threading.Event(), Ports(0, 0, 0, 0)
 
     async def live() -> None:
-        servers = [start(program), start(MachineOrigins(not_the_studio))]
-        tasks = [asyncio.create_task(server.serve()) for server in servers]
+        origins = MachineOrigins(not_the_studio)
+        servers = [start(program), start(origins, is_behind_proxy=is_behind_proxy)]
+        at = [[listen("127.0.0.1", 0)], [listen("127.0.0.1", port) for port in (0, *numbers)]]
+        tasks = [
+            asyncio.create_task(server.serve(sockets))
+            for server, sockets in zip(servers, at, strict=True)
+        ]
         while not all(server.started for server in servers):
             await asyncio.sleep(0.01)
-        ports.http, ports.studio = (
-            server.servers[0].sockets[0].getsockname()[1] for server in servers
-        )
+        ports.http, ports.studio = (sockets[0].getsockname()[1] for sockets in at)
         relay = Relay(token_hash, {key: "127.0.0.1"}.get)
         ports.relay = await relay.open("127.0.0.1", 0)
         async with serve(
@@ -133,9 +147,10 @@ def run_house(key: str, token_hash: str) -> Iterator[Ports]:
         thread.join(20)
 
 
-def start(application: Any) -> uvicorn.Server:
+def start(application: Any, *, is_behind_proxy: bool = False) -> uvicorn.Server:
     config = uvicorn.Config(
-        application, host="127.0.0.1", port=0, log_config=None, lifespan="off",
-        timeout_graceful_shutdown=1, server_header=False, proxy_headers=False, date_header=False,
+        application, log_config=None, lifespan="off", timeout_graceful_shutdown=1,
+        server_header=False, proxy_headers=is_behind_proxy, forwarded_allow_ips="*",
+        date_header=False,
     )  # fmt: skip
     return uvicorn.Server(config)

@@ -18,8 +18,9 @@ from studio.accounts.organizations import create_organization, set_member
 from studio.machines import services
 from studio.machines.models import Audience, NodeEngine
 from studio.machines.web import access
+from studio.machines.web.cookies import cookie_name
 from studio.machines.web.origins import Origin
-from studio.machines.web.passes import cookie_name, enter_url, make_cookie
+from studio.machines.web.passes import enter_url, make_cookie
 from tests.studio.machines.conftest import make_running
 from tests.studio.machines.house import NUM_PIECES, PIECE, run_house
 
@@ -96,8 +97,8 @@ def test_what_is_asked_arrives_as_it_was_sent(house):
 def test_an_answer_comes_back_without_what_could_pass_for_ours(house):
     answer = house.ask(user=house.owner)
     assert answer.headers.get_list("x-own") == ["a", "b"]
-    assert answer.headers.get_list("set-cookie") == ["mine=1; Path=/"]
-    assert "x-hop" not in answer.headers
+    assert answer.headers.get_list("set-cookie") == ["mine=1; Path=/", "secret=2; HttpOnly; Path=/"]
+    assert not {"x-hop", "x-accel-redirect", "clear-site-data"} & set(answer.headers)
 
 
 @pytest.mark.parametrize("status", [204, 304, 404, 500])
