@@ -52,6 +52,11 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 5.0},
         },
+        "tend-drains": {
+            "task": "studio.compute.tasks.tend_drains",
+            "schedule": 4.0,
+            "options": {"expires": 4.0},
+        },
         "place-machines": {
             "task": "studio.machines.tasks.place_machines",
             "schedule": 1.0,

@@ -140,6 +140,7 @@ CACHES = {
 }
 # Celery names a Redis on a Unix socket in its own way.
 BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)
+NODE_BROKER_URL = env.text("STUDIO_NODE_BROKER_URL", BROKER_URL)  # what a joining node is told
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = [

@@ -35,6 +35,7 @@ class Inventory(BaseModel):
     cores: int
     memory_bytes: int
     disk_free_bytes: int
+    disk_bytes: int
     devices: tuple[Device, ...]
 
 
@@ -43,11 +44,13 @@ def take_inventory(disk: Path, *, mock_devices: int = 0) -> Inventory:
 
     `mock_devices` GPUs that are not there are told of instead of those that are, where any.
     """
+    usage = psutil.disk_usage(str(disk))
     return Inventory(
         version=read_version(),
         cores=len(os.sched_getaffinity(0)),
         memory_bytes=_read_memory_bytes(),
-        disk_free_bytes=psutil.disk_usage(str(disk)).free,
+        disk_free_bytes=usage.free,
+        disk_bytes=usage.total,
         devices=_make_believe(mock_devices) if mock_devices else list_devices(),
     )
 

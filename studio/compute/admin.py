@@ -14,7 +14,14 @@ class FlavorAdmin(admin.ModelAdmin):
 class NodeAdmin(admin.ModelAdmin):
     list_display = ["name", "last_seen_at", "cores", "memory_bytes", "version"]
     exclude = ["token_hash"]
-    readonly_fields = ["last_seen_at", "version", "cores", "memory_bytes", "disk_free_bytes"]
+    readonly_fields = [
+        "last_seen_at",
+        "version",
+        "cores",
+        "memory_bytes",
+        "disk_free_bytes",
+        "removed_at",
+    ]
 
     def has_add_permission(self, request):  # by `manage.py node_token`, which shows the token
         return False

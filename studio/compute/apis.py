@@ -1,4 +1,4 @@
-"""Flavors and nodes at the API, and the door of the nodes' heartbeats."""
+"""Flavors at the API, and the door of the nodes' heartbeats."""
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -6,10 +6,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
-from studio.compute.selectors import describe_flavors, describe_nodes
-from studio.compute.serializers import FlavorOutput, HeartbeatInput, NodeOutput
+from studio.compute.selectors import describe_flavors
+from studio.compute.serializers import FlavorOutput, HeartbeatInput
 from studio.compute.services import Inventory, record_heartbeat
-from studio.core.permissions import IsOperator
 from workers.orders import queue_name
 
 
@@ -17,14 +16,6 @@ class FlavorListApi(APIView):
     @extend_schema(responses=FlavorOutput(many=True))
     def get(self, request: Request) -> Response:
         return Response(FlavorOutput(describe_flavors(), many=True).data)
-
-
-class NodeListApi(APIView):
-    permission_classes = [IsOperator]
-
-    @extend_schema(responses=NodeOutput(many=True))
-    def get(self, request: Request) -> Response:
-        return Response(NodeOutput(describe_nodes(), many=True).data)
 
 
 class HeartbeatApi(APIView):

@@ -1,11 +1,16 @@
 """The machines that runs happen on, and the priced shapes that are rented out on them."""
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
 
 class Node(models.Model):
-    """A machine that dials in with its own token. What it has is what it last said."""
+    """A machine that dials in with its own token. What it has is what it last said.
+
+    One that was removed keeps its row, so that what ran there still says where, and its token's
+    hash, so that it can be told. A node that joins under its name takes the row over.
+    """
 
     name = models.SlugField(max_length=63, unique=True)
     token_hash = models.CharField(max_length=64, unique=True)
@@ -15,6 +20,8 @@ class Node(models.Model):
     cores = models.PositiveIntegerField(default=0)
     memory_bytes = models.PositiveBigIntegerField(default=0)
     disk_free_bytes = models.PositiveBigIntegerField(default=0)
+    disk_bytes = models.PositiveBigIntegerField(default=0)
+    """Of the disk that runs are kept on; 0 until it said so."""
     devices = models.JSONField(default=list, blank=True)
     """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
     run_ids = models.JSONField(default=list, blank=True)
@@ -26,10 +33,36 @@ class Node(models.Model):
     """How far each repo of its /share is; see `workers.orders.ShareState`."""
     is_cordoned = models.BooleanField(default=False)
     """Nothing new is placed on it; what runs there goes on."""
+    drain_at = models.DateTimeField(null=True, blank=True)
+    """When what is there is told to stop; None where the node is not being emptied."""
+    drain_reason = models.CharField(max_length=200, blank=True)
+    """The administrator's words to those whose machines stop."""
+    drain_stops_runs = models.BooleanField(default=False)
+    """Runs of jobs stop then too; otherwise they go on to their end."""
+    removed_at = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         """Return the name."""
         return self.name
+
+
+class JoinToken(models.Model):
+    """Lets one machine become a node, once, within its time."""
+
+    token_hash = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=63, blank=True)
+    """The only name it may join under; blank is any."""
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    """None is the platform's own shell."""
+    made_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        """Return for which name it is."""
+        return f"join token {self.pk} for {self.name or 'any name'}"
 
 
 class Flavor(models.Model):

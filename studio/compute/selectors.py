@@ -6,23 +6,84 @@ from typing import Any
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from studio.compute.holdings import Holding, list_holdings
 from studio.compute.models import Flavor, Node
 from studio.compute.rooms import WHOLE
+from studio.compute.upkeep import is_lost
 from studio.core.errors import BadInput
+from workers.machines.orders import MOCK_DEVICE
 
 ONLINE_S = 20.0  # a node speaks every 5 s: four beats missed is gone
 
 
-def describe_nodes() -> list[dict[str, Any]]:
-    """Return every node by name, with the number of runs it holds."""
+def describe_nodes(*, only: int | None = None) -> list[dict[str, Any]]:
+    """Return every node by name, or the one of an id, with what it says and what it holds."""
     held = Q(runs__status__in=["starting", "running", "stopping"])
-    nodes = Node.objects.annotate(num_running=Count("runs", filter=held)).order_by("name")
-    fields = "name last_seen_at cores memory_bytes disk_free_bytes devices version num_running "
+    nodes = Node.objects.filter(removed_at__isnull=True).select_related("machine_engine")
+    if only is not None:
+        nodes = nodes.filter(pk=only)
+    found = list(nodes.annotate(num_running=Count("runs", filter=held)).order_by("name"))
+    holdings = list_holdings([node.pk for node in found])
+    return [_describe_node(node, holdings[node.pk]) for node in found]
+
+
+def describe_node(node_id: int) -> dict[str, Any]:
+    """Return one node as `describe_nodes` does."""
+    return describe_nodes(only=node_id)[0]
+
+
+def _describe_node(node: Node, held: list[Holding]) -> dict[str, Any]:
+    fields = "name last_seen_at cores memory_bytes disk_free_bytes disk_bytes version num_running "
     fields += "cache_bytes cache_limit_bytes share is_cordoned"
-    return [
-        {name: getattr(node, name) for name in fields.split()} | {"is_online": is_online(node)}
-        for node in nodes
-    ]
+    drain = {
+        "at": node.drain_at,
+        "reason": node.drain_reason,
+        "stops_runs": node.drain_stops_runs,
+        "is_done": not any(each.is_going for each in held),
+    }
+    return {name: getattr(node, name) for name in fields.split()} | {
+        "is_online": is_online(node),
+        "is_lost": is_lost(node),
+        "devices": [
+            {**device, "is_mock": str(device.get("uuid", "")).startswith(MOCK_DEVICE)}
+            for device in node.devices
+        ],
+        "drain": drain if node.drain_at else None,
+        "engine": _describe_engine(getattr(node, "machine_engine", None)),
+        "holdings": [_describe_holding(each) for each in held],
+    }
+
+
+def _describe_engine(engine: Any) -> dict[str, Any] | None:
+    if engine is None:
+        return None
+    since = timezone.now() - timedelta(seconds=ONLINE_S)
+    relay = f"{engine.relay_host}:{engine.relay_port}" if engine.relay_port else None
+    return {
+        "version": engine.version,
+        "problem": engine.problem,
+        "relay": relay,
+        "reported_at": engine.reported_at,
+        "is_fresh": engine.reported_at >= since,
+    }
+
+
+def _describe_holding(held: Holding) -> dict[str, Any]:
+    flavor = held.flavor
+    return {
+        "kind": held.kind,
+        "id": held.id,
+        "name": held.name,
+        "owner": held.owner,
+        "status": held.status,
+        "is_going": held.is_going,
+        "flavor": flavor.title,
+        "cores": flavor.cores,
+        "memory_bytes": flavor.memory_bytes,
+        "device_percent": flavor.device_percent,
+        "device_indexes": list(held.device_indexes),
+        "is_exclusive": flavor.is_exclusive,
+    }
 
 
 def is_online(node: Node, *, now: datetime | None = None) -> bool:

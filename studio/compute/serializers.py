@@ -2,6 +2,8 @@
 
 from rest_framework import serializers
 
+from studio.compute.joining import LASTS_S
+from studio.compute.upkeep import USUAL_GRACE_S
 from workers.orders import ShareProgress
 
 _MOST = 2**62
@@ -40,6 +42,40 @@ class NodeShareState(serializers.Serializer):
     message = serializers.CharField(allow_blank=True)
 
 
+class NodeDeviceOutput(NodeDevice):
+    is_mock = serializers.BooleanField(help_text="It is not there: for trying out placement.")
+
+
+class NodeEngineOutput(serializers.Serializer):
+    version = serializers.CharField(allow_blank=True, help_text="Blank where none answers.")
+    problem = serializers.CharField(allow_blank=True)
+    relay = serializers.CharField(allow_null=True, help_text="host:port.")
+    reported_at = serializers.DateTimeField()
+    is_fresh = serializers.BooleanField()
+
+
+class NodeHoldingOutput(serializers.Serializer):
+    kind = serializers.ChoiceField(["run", "server", "machine"])
+    id = serializers.CharField(help_text="A job's id or a machine's key.")
+    name = serializers.CharField()
+    owner = serializers.CharField()
+    status = serializers.CharField()
+    is_going = serializers.BooleanField(help_text="It takes room; else only its files are there.")
+    flavor = serializers.CharField()
+    cores = serializers.IntegerField()
+    memory_bytes = serializers.IntegerField()
+    device_percent = serializers.IntegerField()
+    device_indexes = serializers.ListField(child=serializers.IntegerField())
+    is_exclusive = serializers.BooleanField(help_text="Its cores and devices are its own.")
+
+
+class NodeDrainOutput(serializers.Serializer):
+    at = serializers.DateTimeField(help_text="When machines are told to stop.")
+    reason = serializers.CharField(allow_blank=True)
+    stops_runs = serializers.BooleanField()
+    is_done = serializers.BooleanField(help_text="Nothing goes there any more.")
+
+
 class NodeOutput(serializers.Serializer):
     name = serializers.CharField()
     is_online = serializers.BooleanField()
@@ -47,13 +83,58 @@ class NodeOutput(serializers.Serializer):
     cores = serializers.IntegerField()
     memory_bytes = serializers.IntegerField()
     disk_free_bytes = serializers.IntegerField()
-    devices = NodeDevice(many=True)
+    disk_bytes = serializers.IntegerField(help_text="0 until it has said so.")
+    devices = NodeDeviceOutput(many=True)
     version = serializers.CharField(allow_blank=True)
     num_running = serializers.IntegerField()
     cache_bytes = serializers.IntegerField(help_text="What its cache of models and datasets holds.")
     cache_limit_bytes = serializers.IntegerField(help_text="0 until it has said so.")
     is_cordoned = serializers.BooleanField(help_text="Nothing new is placed on it.")
     share = NodeShareState(many=True, help_text="How far each repo of its /share is.")
+    is_lost = serializers.BooleanField(help_text="Silent for so long that it may be removed.")
+    drain = NodeDrainOutput(allow_null=True)
+    engine = NodeEngineOutput(allow_null=True, help_text="Null until it has told of one.")
+    holdings = NodeHoldingOutput(many=True)
+
+
+class NodeDrainInput(serializers.Serializer):
+    reason = serializers.CharField(
+        max_length=2000, allow_blank=True, default="", help_text="For those whose machines stop."
+    )
+    grace_s = serializers.IntegerField(min_value=0, max_value=_MOST, default=USUAL_GRACE_S)
+    stops_runs = serializers.BooleanField(default=False)
+
+
+class JoinTokenInput(serializers.Serializer):
+    name = serializers.CharField(
+        max_length=200, allow_blank=True, default="", help_text="The only name it is for."
+    )
+    lasts_s = serializers.IntegerField(min_value=0, max_value=_MOST, default=LASTS_S)
+
+
+class JoinTokenOutput(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField(allow_blank=True)
+    made_by = serializers.CharField(allow_null=True)
+    made_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField()
+
+
+class NewJoinTokenOutput(JoinTokenOutput):
+    token = serializers.CharField(help_text="Shown this once.")
+    command = serializers.CharField(help_text="To be typed on the machine that joins.")
+
+
+class NodeJoinInput(serializers.Serializer):
+    token = serializers.CharField(max_length=200)
+    name = serializers.CharField(max_length=200, allow_blank=True, default="")
+    is_trial = serializers.BooleanField(default=False)
+
+
+class NodeWelcomeOutput(serializers.Serializer):
+    name = serializers.CharField()
+    node_token = serializers.CharField(allow_blank=True)
+    broker_url = serializers.CharField()
 
 
 class HeartbeatInput(serializers.Serializer):
@@ -61,5 +142,6 @@ class HeartbeatInput(serializers.Serializer):
     cores = serializers.IntegerField(min_value=0, max_value=100_000)
     memory_bytes = serializers.IntegerField(min_value=0, max_value=_MOST)
     disk_free_bytes = serializers.IntegerField(min_value=0, max_value=_MOST)
+    disk_bytes = serializers.IntegerField(min_value=0, max_value=_MOST, default=0)
     devices = NodeDevice(many=True)
     runs = serializers.ListField(child=serializers.UUIDField(), max_length=10_000)

@@ -22,6 +22,13 @@ class BadNodeToken(StudioError):
     status = 401
 
 
+class NodeRemoved(StudioError):
+    """The token of a node that an administrator has removed: it ends what it still holds."""
+
+    code = "node_removed"
+    status = 410
+
+
 @dataclass(frozen=True)
 class Inventory:
     """What a node says it has, and which runs live on it."""
@@ -30,6 +37,7 @@ class Inventory:
     cores: int
     memory_bytes: int
     disk_free_bytes: int
+    disk_bytes: int = 0
     devices: list[dict[str, Any]] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
@@ -43,16 +51,30 @@ def make_node_token(*, name: str) -> str:
     """
     raw = PREFIX + secrets.token_urlsafe(32)
     node = Node.objects.select_for_update().filter(name=name).first() or Node(name=name)
-    node.token_hash = hash_token(raw)
-    node.full_clean()
-    node.save()
+    give_token(node, raw)
     audit.record("node.token_made", actor=None, subject=name)
     return raw
 
 
+def give_token(node: Node, raw: str) -> None:
+    """Let the node sign in with this token and no other, also where it had been removed; save it.
+
+    Raises:
+        ValidationError: its name is not letters, digits, `-` and `_`.
+    """
+    node.token_hash = hash_token(raw)
+    if node.removed_at is not None:
+        node.removed_at = None
+        node.is_cordoned = False
+    node.full_clean()
+    node.save()
+
+
 def has_token(*, name: str, raw: str) -> bool:
     """Say whether this is the node's present token."""
-    return Node.objects.filter(name=name, token_hash=hash_token(raw)).exists()
+    return Node.objects.filter(
+        name=name, token_hash=hash_token(raw), removed_at__isnull=True
+    ).exists()
 
 
 def read_node_token(raw: str) -> Node:
@@ -60,10 +82,15 @@ def read_node_token(raw: str) -> Node:
 
     Raises:
         BadNodeToken: it speaks for none.
+        NodeRemoved: it spoke for one that is no more.
     """
     node = Node.objects.filter(token_hash=hash_token(raw)).first()
     if node is None or not raw.startswith(PREFIX):
         raise BadNodeToken("This is not the token of a node: make one with manage.py node_token.")
+    if node.removed_at is not None:
+        raise NodeRemoved(
+            f"The node {node.name} was removed from this studio: join it again to use it."
+        )
     return node
 
 
@@ -74,9 +101,10 @@ def record_heartbeat(*, node: Node, inventory: Inventory) -> Node:
     node.cores = inventory.cores
     node.memory_bytes = inventory.memory_bytes
     node.disk_free_bytes = inventory.disk_free_bytes
+    node.disk_bytes = inventory.disk_bytes
     node.devices = inventory.devices
     node.run_ids = inventory.run_ids
-    fields = "last_seen_at version cores memory_bytes disk_free_bytes devices run_ids"
+    fields = "last_seen_at version cores memory_bytes disk_free_bytes disk_bytes devices run_ids"
     node.save(update_fields=fields.split())
     return node
 

@@ -9,7 +9,10 @@ class JobsConfig(AppConfig):
     name = "studio.jobs"
 
     def ready(self) -> None:
-        from studio.compute.rooms import register  # models load after apps
+        from studio.compute.holdings import register_holder  # models load after apps
+        from studio.compute.rooms import register
+        from studio.jobs.holding import RunHolder
         from studio.jobs.scheduler import list_occupants
 
         register(list_occupants)
+        register_holder(RunHolder())

@@ -126,13 +126,14 @@ def _queued() -> QuerySet[Run]:
 
 
 def _take_back(online: dict[int, Node]) -> list[Run]:
-    """Return the runs without a node, or whose node went away before it claimed them."""
+    """Return the runs without a node, or whose node went away or aside before it claimed them."""
     waiting = []
     deaf_since = timezone.now() - timedelta(seconds=_NODE_DEAF_S)
     locked = _queued().select_for_update(of=("self",))
     for run in locked:
         is_deaf = run.placed_at is not None and run.placed_at < deaf_since
-        if run.node_id is None or run.node_id not in online or (is_deaf and len(online) > 1):
+        node = online.get(run.node_id or 0)
+        if node is None or node.is_cordoned or (is_deaf and len(online) > 1):
             waiting.append(run)
     return waiting
 
@@ -198,6 +199,8 @@ def _say_why(run: Run, online: dict[int, Node]) -> None:
     flavor = run.job.flavor
     if not online:
         message = "No node is online: the run starts as soon as one is."
+    elif all(node.is_cordoned for node in online.values()):
+        message = "Every node is set aside by an administrator: the run waits for one."
     elif not any(can_ever_hold(node, flavor) for node in online.values()):
         message = f"No node that is online can hold {flavor.title}: the run waits for one that can."
     else:

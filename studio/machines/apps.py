@@ -9,7 +9,10 @@ class MachinesConfig(AppConfig):
     name = "studio.machines"
 
     def ready(self) -> None:
-        from studio.compute.rooms import register  # models load after apps
+        from studio.compute.holdings import register_holder  # models load after apps
+        from studio.compute.rooms import register
+        from studio.machines.holding import MachineHolder
         from studio.machines.placing import list_occupants
 
         register(list_occupants)
+        register_holder(MachineHolder())

@@ -1,19 +1,23 @@
 """The operator's say over images: which there are, and on which flavors they run."""
 
 import re
+from typing import Any
 
 from django.db import transaction
+from django.db.models import Count, Q
 
 from studio.accounts.models import Role, User
 from studio.compute.models import Flavor
 from studio.core import audit
 from studio.core.errors import BadInput, Forbidden
-from studio.machines.models import Image
+from studio.machines.models import Image, NodeEngine, Status
 
 _PINNED = re.compile(
     r"(?:[a-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}"
 )  # a tag may be another image tomorrow
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_MOST_TITLE, _MOST_REFERENCE = 80, 255
+_SSH = 22
 
 
 @transaction.atomic
@@ -36,20 +40,9 @@ def register_image(
     """
     if by is not None and not by.has_role(Role.OPERATOR):
         raise Forbidden("Only operators register images.")
-    if not _NAME.fullmatch(name):
-        raise BadInput("name: write small letters, digits and hyphens.", field="name")
-    if not _PINNED.fullmatch(reference):
-        raise BadInput(
-            "reference: name the image by what cannot change, name@sha256:... or sha256:...; "
-            "`docker image inspect --format '{{.Id}}' NAME` prints it.",
-            field="reference",
-        )
-    for tool, port in (tools or {}).items():
-        if not _NAME.fullmatch(tool) or not 1 <= port <= 65535:
-            raise BadInput(f"tools: write {tool[:40]}=PORT with a port up to 65535.", field="tools")
-    chosen = list(Flavor.objects.filter(name__in=flavors or []))
-    if unknown := set(flavors or []) - {flavor.name for flavor in chosen}:
-        raise BadInput(f"flavors: there is no flavor {min(unknown)!r}.", field="flavors")
+    _check_words(name, reference, title)
+    _check_tools(tools or {})
+    chosen = _find_flavors(flavors or [])
     image, _ = Image.objects.update_or_create(
         name=name,
         defaults={
@@ -76,3 +69,75 @@ def retire_image(*, by: User | None, name: str) -> None:
     if not Image.objects.filter(name=name).update(is_active=False):
         raise BadInput(f"name: there is no image {name!r}.", field="name")
     audit.record("image.retired", actor=by, subject=name)
+
+
+def list_registered() -> list[dict[str, Any]]:
+    """Return every image, retired ones too, by name, with what uses it and which nodes have it."""
+    uses = Count("machines", filter=~Q(machines__status=Status.DELETED))
+    images = Image.objects.annotate(num_machines=uses).prefetch_related("flavors").order_by("name")
+    engines = NodeEngine.objects.exclude(version="").select_related("node").order_by("node__name")
+    return [_describe(image, list(engines)) for image in images]
+
+
+def _describe(image: Any, engines: list[NodeEngine]) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "title": image.title,
+        "reference": image.reference,
+        "tools": image.tools,
+        "flavors": [flavor.name for flavor in image.flavors.all()],
+        "is_active": image.is_active,
+        "created_at": image.created_at,
+        "num_machines": image.num_machines,
+        "nodes": [
+            {
+                "name": engine.node.name,
+                "has_it": None if engine.images is None else image.reference in engine.images,
+            }
+            for engine in engines
+        ],
+    }
+
+
+def _check_words(name: str, reference: str, title: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadInput(
+            "name: write small letters, digits and hyphens, 40 at most.",
+            field="name",
+            code="bad_image_name",
+        )
+    if not _PINNED.fullmatch(reference) or len(reference) > _MOST_REFERENCE:
+        raise BadInput(
+            "reference: name the image by what cannot change, name@sha256:... or sha256:...; "
+            "`docker image inspect --format '{{.Id}}' NAME` prints it.",
+            field="reference",
+            code="bad_image_reference",
+        )
+    if len(title) > _MOST_TITLE:
+        raise BadInput(
+            f"title: write {_MOST_TITLE} letters at most.", field="title", code="too_long_text"
+        )
+
+
+def _check_tools(tools: dict[str, int]) -> None:
+    for tool, port in tools.items():
+        if not _NAME.fullmatch(tool) or not 1 <= port <= 65535 or port == _SSH:
+            raise BadInput(
+                f"tools: write {tool[:40]}=PORT: small letters, and a port up to 65535 that is not "
+                "SSH's 22.",
+                field="tools",
+                code="bad_tool",
+                tool=tool[:40],
+            )
+
+
+def _find_flavors(names: list[str]) -> list[Flavor]:
+    chosen = list(Flavor.objects.filter(name__in=names))
+    if unknown := set(names) - {flavor.name for flavor in chosen}:
+        raise BadInput(
+            f"flavors: there is no flavor {min(unknown)!r}.",
+            field="flavors",
+            code="unknown_flavor",
+            name=min(unknown),
+        )
+    return chosen

@@ -46,6 +46,9 @@ class Reason(models.TextChoices):
     OUT_OF_MEMORY = "out_of_memory"
     CONTAINER_GONE = "container_gone"
     NODE_LOST = "node_lost"
+    NODE_DRAINED = "node_drained"
+    """An administrator empties its node."""
+    NODE_REMOVED = "node_removed"
     START_FAILED = "start_failed"
 
 
@@ -85,6 +88,8 @@ class NodeEngine(models.Model):
     """Where the node's relay listens; 0 where there is none."""
     studio_url = models.CharField(max_length=255, blank=True)
     """The studio's address for machines on this node."""
+    images = models.JSONField(default=None, null=True, blank=True)
+    """References of the offered images that its engine has; None until it has looked."""
     reported_at = models.DateTimeField()
 
     def __str__(self) -> str:

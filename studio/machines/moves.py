@@ -36,6 +36,12 @@ class Move:
     message: str = ""
 
 
+def stopped(machine: Machine) -> Move:
+    """Return the end of a machine that was told to stop; a drain's sentence stays with it."""
+    reason = Reason(machine.shutdown_reason)
+    return Move(Status.STOPPED, reason, machine.message if reason is Reason.NODE_DRAINED else "")
+
+
 def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -> bool:
     """Move the machine and save it; say whether that was legal. An illegal move changes nothing.
 

@@ -23,7 +23,7 @@ def list_orders(node: Node) -> list[MachineOrder]:
     machines = machines.exclude(status__in=[Status.DELETING, Status.DELETED])
     engine = NodeEngine.objects.filter(node=node).first()
     studio_url = engine.studio_url if engine and engine.studio_url else settings.PUBLIC_URL
-    joined = machines.select_related("owner", "image", "flavor", "lease").order_by("pk")
+    joined = machines.select_related("owner", "image", "flavor", "lease", "node").order_by("pk")
     return [_make_order(machine, node, studio_url) for machine in joined]
 
 
@@ -74,6 +74,9 @@ def _make_environment(machine: Machine, studio_url: str) -> dict[str, str]:
 
 def _describe(machine: Machine, studio_url: str) -> dict[str, object]:
     ends_at = get_ends_at(machine.lease) if machine.lease else None
+    drain_at = machine.node.drain_at if machine.node else None
+    if ends_at is not None and drain_at is not None:
+        ends_at = min(ends_at, drain_at)
     told = None
     if ends_at is not None:
         told = round(ends_at.timestamp() / _ENDS_STEP_S) * _ENDS_STEP_S

@@ -104,8 +104,15 @@ def _place(waiting: Machine, room: Room) -> None:
 
 def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
     """Keep a sentence on the waiting machine that says what it waits for."""
-    if machine.node_id is not None and machine.node_id not in usable:
+    if machine.node is not None and machine.node.is_cordoned:
+        message = (
+            f"Its node {machine.node} is set aside by an administrator: the machine starts when it "
+            "is used again. Stop and reset it to begin on another; your home is kept."
+        )
+    elif machine.node_id is not None and machine.node_id not in usable:
         message = f"Its node {machine.node} does not answer: the machine starts when it is back."
+    elif usable and all(node.is_cordoned for node in usable.values()):
+        message = "Every node is set aside by an administrator: the machine waits for one."
     elif not usable:
         message = "No node with a Docker engine is online: the machine starts as soon as one is."
     elif not any(can_ever_hold(node, machine.flavor) for node in usable.values()):

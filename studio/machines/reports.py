@@ -10,7 +10,7 @@ from studio.compute.models import Node
 from studio.jobs.wakes import wake_user
 from studio.machines.charging import count_time
 from studio.machines.models import Lease, Machine, NodeEngine, Reason, Status
-from studio.machines.moves import Move, move_machine
+from studio.machines.moves import Move, move_machine, stopped
 from workers.machines.orders import MachinePhase, MachineReport, MachineState
 
 _COUNTED_EVERY_S = 4.0
@@ -32,9 +32,11 @@ class _News:
 def take_report(*, node: Node, report: MachineReport) -> None:
     """Note what a node's Docker engine and its machines are, each in its own transaction."""
     now = timezone.now()
+    looked = {} if report.images is None else {"images": list(report.images)}
     NodeEngine.objects.update_or_create(
         node=node,
-        defaults={
+        defaults=looked
+        | {
             "version": "" if report.problem else report.engine,
             "problem": report.problem,
             "relay_host": report.relay_host,
@@ -126,7 +128,7 @@ def _take_stopping(news: _News) -> None:
         move_machine(machine, Move(Status.STARTING))
         return
     if state.phase in {MachinePhase.STOPPED, MachinePhase.ABSENT}:
-        move_machine(machine, Move(Status.STOPPED, Reason(machine.shutdown_reason)))
+        move_machine(machine, stopped(machine))
 
 
 def _count(news: _News) -> None:

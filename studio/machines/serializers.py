@@ -88,6 +88,11 @@ class MachineLeaseOutput(serializers.Serializer):
     is_open = serializers.BooleanField()
 
 
+class MachineDrainOutput(serializers.Serializer):
+    at = serializers.DateTimeField(help_text="When the machine is told to stop.")
+    reason = serializers.CharField(allow_blank=True)
+
+
 class MachineOutput(serializers.Serializer):
     key = serializers.CharField()
     name = serializers.CharField()
@@ -100,6 +105,7 @@ class MachineOutput(serializers.Serializer):
     image = MachineImageOutput()
     flavor = MachineFlavorOutput()
     node = serializers.CharField(allow_null=True)
+    drain = MachineDrainOutput(allow_null=True, help_text="Its node is being emptied.")
     tools = MachineToolOutput(many=True)
     ssh_command = serializers.CharField()
     lease = MachineLeaseOutput(allow_null=True)
@@ -110,6 +116,31 @@ class MachineImageChoiceOutput(MachineImageOutput):
     tools = serializers.DictField(child=serializers.IntegerField())
     flavors = serializers.ListField(
         child=serializers.CharField(), help_text="On which it may run; none is all."
+    )
+
+
+class ImageNodeOutput(serializers.Serializer):
+    name = serializers.CharField()
+    has_it = serializers.BooleanField(allow_null=True, help_text="Null: it has not said.")
+
+
+class RegisteredImageOutput(MachineImageChoiceOutput):
+    reference = serializers.CharField(help_text="A digest or an id: what no tag can change.")
+    is_active = serializers.BooleanField(help_text="New machines may have it.")
+    created_at = serializers.DateTimeField()
+    num_machines = serializers.IntegerField()
+    nodes = ImageNodeOutput(many=True)
+
+
+class ImageInput(serializers.Serializer):
+    name = serializers.CharField(max_length=_NAME_MOST)
+    reference = serializers.CharField(max_length=1000)
+    title = serializers.CharField(max_length=1000, allow_blank=True, default="")
+    tools = serializers.DictField(
+        child=serializers.IntegerField(), default=dict, help_text="Name of a tool to its port."
+    )
+    flavors = serializers.ListField(
+        child=serializers.CharField(max_length=_NAME_MOST), default=list, help_text="None is all."
     )
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
+from studio.compute.models import Node
 from studio.machines.charging import get_cost_mpoints, get_ends_at
 from studio.machines.models import Lease, Machine, PublishedPort, Status
 from studio.machines.selectors import get_queue_positions
@@ -48,6 +49,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "image": machine.image,
         "flavor": machine.flavor,
         "node": machine.node.name if machine.node else None,
+        "drain": _show_drain(machine.node) if machine.node else None,
         "tools": [
             {"name": name, "port": port, "url": public_url(machine.key, port)}
             for name, port in tools.items()
@@ -56,6 +58,10 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "lease": _show_lease(machine.lease) if machine.lease else None,
         "queue_position": queue_position,
     }
+
+
+def _show_drain(node: Node) -> dict[str, Any] | None:
+    return {"at": node.drain_at, "reason": node.drain_reason} if node.drain_at else None
 
 
 def _show_lease(lease: Lease) -> dict[str, Any]:

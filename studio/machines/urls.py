@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studio.machines import apis, node_apis
+from studio.machines import apis, image_apis, node_apis
 
 urlpatterns = [
     path("machines/", apis.MachineListApi.as_view()),
@@ -17,5 +17,7 @@ urlpatterns = [
     path("machines/<slug:key>/enter/", apis.MachineEnterApi.as_view()),
     path("machines/<slug:key>/ports/", apis.MachinePortListApi.as_view()),
     path("machines/<slug:key>/ports/<int:port>/", apis.MachinePortApi.as_view()),
+    path("machine-images/", image_apis.ImageListApi.as_view()),
+    path("machine-images/<slug:name>/retire/", image_apis.ImageRetireApi.as_view()),
     path("internal/nodes/machines/", node_apis.NodeMachinesApi.as_view()),
 ]

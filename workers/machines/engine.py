@@ -121,6 +121,13 @@ class MachineEngine:
         with self._telling():
             self.find_root()
 
+    def list_images(self) -> list[str]:
+        """Return the ids and the digests that the engine's images can be ordered by."""
+        with self._telling():
+            listed = self._docker.api.images()
+        named = {name for each in listed for name in each.get("RepoDigests") or []}
+        return sorted({str(each["Id"]) for each in listed} | named)
+
     def stop(self, container: str) -> None:
         """Ask a container to end, and end it where it does not in ten seconds."""
         with self._telling():

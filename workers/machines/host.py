@@ -30,6 +30,9 @@ log = structlog.get_logger()
 
 PASS_EVERY_S = 1.0
 WALLS_EVERY_S = 60.0
+IMAGES_EVERY_S = 30.0
+_MOST_IMAGES = 500
+_GONE = 410  # the node was removed from the studio
 _IN_MEMORY = Path("/run/athanor")
 _MOST_TOLD = 500
 
@@ -57,6 +60,8 @@ class MachineHost:
         self._report = MachineReport(engine="", machines=[])
         self._is_walled = False
         self._walled_at = 0.0
+        self._images: tuple[str, ...] | None = None
+        self._images_at = 0.0
         self._door: asyncio.Server | None = None
 
     async def run(self) -> None:
@@ -88,8 +93,16 @@ class MachineHost:
             StudioAway, StudioRefused: as they say.
         """
         body = self._report.model_dump_json().encode()
-        answer = await self._client.report_machines(self._config.node_token, body)
-        orders = list(answer.orders)
+        try:
+            answer = await self._client.report_machines(self._config.node_token, body)
+        except StudioRefused as error:
+            if error.status == _GONE and self._orders != []:
+                log.warning("node_removed", doing="ending the machines that are here")
+                self._keep_orders([])
+            raise
+        self._keep_orders(list(answer.orders))
+
+    def _keep_orders(self, orders: list[MachineOrder]) -> None:
         if orders != self._orders:
             self._orders = orders
             self._memory.write_orders(orders)
@@ -100,6 +113,7 @@ class MachineHost:
             version = await asyncio.to_thread(self._ready)
             await self._open_ways()
             states, strays = await asyncio.to_thread(self._reconcile)
+            await self._look_at_images()
         except (WorkerError, OSError) as error:
             self._addresses = {}
             self._is_walled = False
@@ -141,6 +155,12 @@ class MachineHost:
                 self._config.node_host, self._config.relay_port
             )
 
+    async def _look_at_images(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._images is None or now - self._images_at > IMAGES_EVERY_S:
+            listed = await asyncio.to_thread(self._engine.list_images)
+            self._images, self._images_at = tuple(listed[:_MOST_IMAGES]), now
+
     def _reconcile(self) -> tuple[list[MachineState], tuple[str, ...]]:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
@@ -167,6 +187,7 @@ class MachineHost:
             problem=" ".join(problem.split())[:_MOST_TOLD],
             machines=states,
             strays=strays,
+            images=self._images,
             relay_host=self._config.node_host,
             relay_port=self._relay_port,
             studio_url=door_url(self._config.studio_url),

@@ -139,6 +139,8 @@ class MachineReport(BaseModel):
     """Where the studio reaches the node's relay."""
     studio_url: str = Field(default="", max_length=255)
     """Where machines of this node reach the studio."""
+    images: tuple[str, ...] | None = Field(default=None, max_length=2_000)
+    """Ids and digests of the images that the engine has; None where it has not looked again."""
     strays: tuple[str, ...] = Field(default=(), max_length=10_000)
     """Machines that are here still and that it has no order for: it is ending them."""
     machines: list[MachineState] = Field(max_length=10_000)
