@@ -36,6 +36,13 @@ class Move:
     message: str = ""
 
 
+def make_end(machine: Machine) -> Move:
+    """Return the move that ends a machine's stopping, for the reason it was told to stop."""
+    reason = Reason(machine.shutdown_reason)
+    # Of all others the message is of something that was before, such as a node that was silent.
+    return Move(Status.STOPPED, reason, machine.message if reason == Reason.IDLE else "")
+
+
 def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -> bool:
     """Move the machine and save it; say whether that was legal. An illegal move changes nothing.
 

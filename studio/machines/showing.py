@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 
 from studio.machines.charging import get_cost_mpoints, get_ends_at
+from studio.machines.idling import show_idle
 from studio.machines.models import Lease, Machine, PublishedPort, Status
 from studio.machines.selectors import get_queue_positions
 from studio.machines.web.origins import public_url
@@ -53,6 +54,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         ],
         "ssh_command": f"ssh {machine.name}@{settings.SSH_HOST} -p {settings.SSH_PORT}",
         "lease": _show_lease(machine.lease) if machine.lease else None,
+        "idle": show_idle(machine),
         "queue_position": queue_position,
     }
 
