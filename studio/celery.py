@@ -67,6 +67,16 @@ app.conf.update(
             "schedule": 4.0,
             "options": {"expires": 4.0},
         },
+        "judge-machines": {
+            "task": "studio.machines.tasks.judge_machines",
+            "schedule": 10.0,
+            "options": {"expires": 10.0},
+        },
+        "forget-machine-minutes": {
+            "task": "studio.machines.tasks.forget_old_minutes",
+            "schedule": 600.0,
+            "options": {"expires": 600.0},
+        },
         "meter-machines": {
             "task": "studio.machines.tasks.meter_machines",
             "schedule": 10.0,

@@ -52,6 +52,8 @@ SSH_HOST = env.text("STUDIO_SSH_HOST", "") or _public.hostname or "localhost"
 SSH_PORT = env.whole("STUDIO_SSH_PORT", 2222, low=1, high=65535)
 SSH_BIND = env.text("STUDIO_SSH_BIND", "127.0.0.1")
 SSH_ALLOW_REMOTE_FORWARD = env.flag("STUDIO_SSH_ALLOW_REMOTE_FORWARD", default=False)
+# A machine that nobody and nothing has used for so long is stopped; 0 is never.
+MACHINE_IDLE_S = env.whole("STUDIO_MACHINE_IDLE_S", 3600, low=0, high=604_800)
 SSH_IDLE_S = env.whole("STUDIO_SSH_IDLE_S", 7200, low=60, high=604_800)
 
 INSTALLED_APPS = [

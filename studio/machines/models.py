@@ -41,6 +41,7 @@ class Reason(models.TextChoices):
     STOPPED_BY_OWNER = "stopped_by_owner"
     STOPPED_BY_OPERATOR = "stopped_by_operator"
     TIME_UP = "time_up"
+    IDLE = "idle"
     POINTS_EXHAUSTED = "points_exhausted"
     ENDED_BY_ITSELF = "ended_by_itself"
     OUT_OF_MEMORY = "out_of_memory"
@@ -69,6 +70,8 @@ class Image(models.Model):
     flavors = models.ManyToManyField(Flavor, blank=True, related_name="+")
     """On which it may run; none chosen is all."""
     is_active = models.BooleanField(default=True)
+    idle_s = models.PositiveIntegerField(null=True, blank=True)
+    """After how much idleness its machines stop; 0 is never, None what the studio has set."""
     created_at = models.DateTimeField(auto_now_add=True)
 
     def __str__(self) -> str:
@@ -249,3 +252,47 @@ class StudioPort(models.Model):
     def __str__(self) -> str:
         """Return what stands for what."""
         return f"{self.number} for {self.machine_id}:{self.port}"
+
+
+class Activity(models.Model):
+    """When a machine was last used, as far as the studio has looked."""
+
+    machine = models.OneToOneField(
+        Machine, on_delete=models.CASCADE, primary_key=True, related_name="activity"
+    )
+    active_at = models.DateTimeField()
+    sign = models.CharField(max_length=10)
+    """What showed it, a `studio.machines.idle.Sign`."""
+    kept_until = models.DateTimeField(null=True, blank=True)
+    """Until when its owner wants it to go on, used or not."""
+
+    def __str__(self) -> str:
+        """Return whose it is."""
+        return f"activity of {self.machine_id}"
+
+
+class UsageMinute(models.Model):
+    """What a machine used in one minute, as its node told; gone after a day."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="usage_minutes")
+    minute = models.PositiveIntegerField(db_index=True)
+    """Minutes since 1970."""
+    cores = models.FloatField(null=True)
+    memory_bytes = models.BigIntegerField(null=True)
+    gpu_busy_ratio = models.FloatField(null=True)
+    gpu_memory_bytes = models.BigIntegerField(null=True)
+    received_bytes_per_s = models.FloatField(null=True)
+    sent_bytes_per_s = models.FloatField(null=True)
+    layer_bytes = models.BigIntegerField(null=True)
+    scratch_bytes = models.BigIntegerField(null=True)
+
+    class Meta:
+        """A minute that is told again is the one that is there."""
+
+        constraints = [
+            models.UniqueConstraint(fields=["machine", "minute"], name="usage_minute_once")
+        ]
+
+    def __str__(self) -> str:
+        """Return whose it is."""
+        return f"minute {self.minute} of {self.machine_id}"

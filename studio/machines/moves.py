@@ -36,10 +36,14 @@ class Move:
     message: str = ""
 
 
-def stopped(machine: Machine) -> Move:
-    """Return the end of a machine that was told to stop; a drain's sentence stays with it."""
+_KEPT_SENTENCES = {Reason.NODE_DRAINED, Reason.IDLE}
+
+
+def make_end(machine: Machine) -> Move:
+    """Return the move that ends a machine's stopping, for the reason it was told to stop."""
     reason = Reason(machine.shutdown_reason)
-    return Move(Status.STOPPED, reason, machine.message if reason is Reason.NODE_DRAINED else "")
+    # Of all others the message is of something that was before, such as a node that was silent.
+    return Move(Status.STOPPED, reason, machine.message if reason in _KEPT_SENTENCES else "")
 
 
 def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -> bool:

@@ -4,9 +4,11 @@ import json
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.utils import timezone
 
 from studio.compute.models import Node
 from studio.machines.charging import get_ends_at
+from studio.machines.idling import get_verdict
 from studio.machines.machine_tokens import make_machine_token
 from studio.machines.models import Machine, NodeEngine, Status
 from studio.machines.ssh.host_keys import read_gateway_key
@@ -23,8 +25,8 @@ def list_orders(node: Node) -> list[MachineOrder]:
     machines = machines.exclude(status__in=[Status.DELETING, Status.DELETED])
     engine = NodeEngine.objects.filter(node=node).first()
     studio_url = engine.studio_url if engine and engine.studio_url else settings.PUBLIC_URL
-    joined = machines.select_related("owner", "image", "flavor", "lease", "node").order_by("pk")
-    return [_make_order(machine, node, studio_url) for machine in joined]
+    joined = machines.select_related("owner", "image", "flavor", "lease", "node", "activity")
+    return [_make_order(machine, node, studio_url) for machine in joined.order_by("pk")]
 
 
 def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
@@ -50,6 +52,7 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
         ),
         device_percent=flavor.device_percent,
         environment=_make_environment(machine, studio_url),
+        lab_port=int((machine.image.tools or {}).get("lab", 8888)),
         secrets={
             "token": make_machine_token(machine),
             "gateway_key.pub": read_gateway_key().export_public_key().decode(),
@@ -60,7 +63,14 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
 
 def _make_environment(machine: Machine, studio_url: str) -> dict[str, str]:
     bare = urlsplit(studio_url)
+    cores = str(machine.flavor.cores)
     return {
+        # Libraries that count processors see the node's: they are told the machine's own, and
+        # so is `nproc`, which reads the first.
+        "OMP_NUM_THREADS": cores,
+        "PYTHON_CPU_COUNT": cores,
+        "GOMAXPROCS": cores,
+        "RAYON_NUM_THREADS": cores,
         "ATHANOR_URL": studio_url,
         "ATHANOR_MACHINE": machine.key,
         "ATHANOR_TOKEN_FILE": "/run/athanor/token",
@@ -88,4 +98,13 @@ def _describe(machine: Machine, studio_url: str) -> dict[str, object]:
         "public_url": settings.PUBLIC_URL,
         "flavor": machine.flavor.title,
         "ends_at": told,
+        "idle_at": _tell_idle(machine),
     }
+
+
+def _tell_idle(machine: Machine) -> float | None:
+    """Return when the machine stops for idleness, Unix seconds; None while it is used."""
+    verdict = get_verdict(machine, timezone.now())
+    if verdict is None or verdict.stops_at is None:
+        return None
+    return round(verdict.stops_at.timestamp() / _ENDS_STEP_S) * _ENDS_STEP_S

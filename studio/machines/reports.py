@@ -10,7 +10,7 @@ from studio.compute.models import Node
 from studio.jobs.wakes import wake_user
 from studio.machines.charging import count_time
 from studio.machines.models import Lease, Machine, NodeEngine, Reason, Status
-from studio.machines.moves import Move, move_machine, stopped
+from studio.machines.moves import Move, make_end, move_machine
 from workers.machines.orders import MachinePhase, MachineReport, MachineState
 
 _COUNTED_EVERY_S = 4.0
@@ -128,7 +128,7 @@ def _take_stopping(news: _News) -> None:
         move_machine(machine, Move(Status.STARTING))
         return
     if state.phase in {MachinePhase.STOPPED, MachinePhase.ABSENT}:
-        move_machine(machine, stopped(machine))
+        move_machine(machine, make_end(machine))
 
 
 def _count(news: _News) -> None:

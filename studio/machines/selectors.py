@@ -9,7 +9,7 @@ from studio.core.errors import NotFound
 from studio.machines.models import Audience, Image, Machine, NodeEngine, PublishedPort, Status
 from studio.machines.placing import list_able_nodes, list_queue
 
-_JOINED = ("owner", "image", "flavor", "node", "lease")
+_JOINED = ("owner", "image", "flavor", "node", "lease", "activity")
 _GONE = [Status.DELETING, Status.DELETED]
 _NO_NODE = "No node is online."
 _NO_ENGINE = (

@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from studio.compute.serializers import FlavorOutput
+from studio.machines.idle import Sign, State
 from studio.machines.models import Audience, Reason, Status
 from studio.machines.services import USUAL_S
 
@@ -93,6 +94,17 @@ class MachineDrainOutput(serializers.Serializer):
     reason = serializers.CharField(allow_blank=True)
 
 
+class MachineIdleOutput(serializers.Serializer):
+    state = serializers.ChoiceField([state.value for state in State], help_text="Off: no rule.")
+    sign = serializers.ChoiceField(
+        [sign.value for sign in Sign], help_text="What shows that it is used, or was last."
+    )
+    active_at = serializers.DateTimeField(help_text="When it was last used.")
+    stops_at = serializers.DateTimeField(allow_null=True, help_text="Unless it is used.")
+    kept_until = serializers.DateTimeField(allow_null=True)
+    idle_s = serializers.IntegerField(help_text="After so much idleness it stops; 0 is never.")
+
+
 class MachineOutput(serializers.Serializer):
     key = serializers.CharField()
     name = serializers.CharField()
@@ -109,6 +121,9 @@ class MachineOutput(serializers.Serializer):
     tools = MachineToolOutput(many=True)
     ssh_command = serializers.CharField()
     lease = MachineLeaseOutput(allow_null=True)
+    idle = MachineIdleOutput(
+        allow_null=True, help_text="Of a running machine, and of one that the idle rule stopped."
+    )
     queue_position = serializers.IntegerField(allow_null=True, help_text="From 1.")
 
 

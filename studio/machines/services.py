@@ -115,9 +115,15 @@ def start_machine(*, by: User, machine: Machine, duration_s: int = USUAL_S) -> M
 
 @transaction.atomic
 def stop_machine(
-    *, by: User | None, machine: Machine, reason: Reason = Reason.STOPPED_BY_OWNER
+    *,
+    by: User | None,
+    machine: Machine,
+    reason: Reason = Reason.STOPPED_BY_OWNER,
+    message: str = "",
 ) -> Machine:
     """Stop a machine; its files stay. One that does not run is left. `by` None is the platform.
+
+    The message says more of why, where the reason alone does not.
 
     Raises:
         NotFound: it is neither the caller's nor the caller an operator.
@@ -129,7 +135,7 @@ def stop_machine(
         move_machine(machine, Move(Status.STOPPED, reason))
     elif machine.status in {Status.STARTING, Status.RUNNING}:
         machine.shutdown_reason = reason
-        move_machine(machine, Move(Status.STOPPING, reason))
+        move_machine(machine, Move(Status.STOPPING, reason, message))
     elif machine.status == Status.STOPPING and machine.restarts:
         machine.restarts, machine.shutdown_reason = False, reason
         machine.save(update_fields=["restarts", "shutdown_reason"])

@@ -6,6 +6,7 @@ from django.conf import settings
 
 from studio.compute.models import Node
 from studio.machines.charging import get_cost_mpoints, get_ends_at
+from studio.machines.idling import show_idle
 from studio.machines.models import Lease, Machine, PublishedPort, Status
 from studio.machines.selectors import get_queue_positions
 from studio.machines.web.numbers import get_number
@@ -56,6 +57,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         ],
         "ssh_command": f"ssh {machine.name}@{settings.SSH_HOST} -p {settings.SSH_PORT}",
         "lease": _show_lease(machine.lease) if machine.lease else None,
+        "idle": show_idle(machine),
         "queue_position": queue_position,
     }
 

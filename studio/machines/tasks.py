@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from studio.machines import charging, placing, services, tending
+from studio.machines import charging, idling, placing, services, tending, usage
 
 
 @shared_task(ignore_result=True)
@@ -14,6 +14,16 @@ def place_machines() -> None:
 def tend_machines() -> None:
     tending.tend_machines()
     services.end_due()
+
+
+@shared_task(ignore_result=True)
+def judge_machines() -> None:
+    idling.judge_machines()
+
+
+@shared_task(ignore_result=True)
+def forget_old_minutes() -> None:
+    usage.forget_old_minutes()
 
 
 @shared_task(ignore_result=True)

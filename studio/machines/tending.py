@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from studio.jobs.wakes import wake_user
 from studio.machines.models import HOLDS_NODE, Machine, PublishedPort, Reason, Status
-from studio.machines.moves import Move, move_machine, stopped
+from studio.machines.moves import Move, make_end, move_machine
 
 SILENT_S = 12.0
 """After which a page says that the node does not answer."""
@@ -48,7 +48,7 @@ def _tend(seen: Machine) -> None:
         told = machine.message or "Its node did not start it within 15 minutes: start it again."
         move_machine(machine, Move(Status.STOPPED, Reason.START_FAILED, told))
     elif machine.status == Status.STOPPING and since > _STOP_WITHIN:
-        move_machine(machine, stopped(machine))  # its order says so still
+        move_machine(machine, make_end(machine))  # its order says so still
     elif silent_s > SILENT_S and not machine.message:
         machine.message = "Its node does not answer now; this time is not charged."
         machine.save(update_fields=["message"])

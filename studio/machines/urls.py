@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from studio.machines import apis, image_apis, node_apis
+from studio.machines import apis, image_apis, node_apis, usage_apis
 
 urlpatterns = [
     path("machines/", apis.MachineListApi.as_view()),
@@ -15,6 +15,8 @@ urlpatterns = [
     path("machines/<slug:key>/change/", apis.MachineChangeApi.as_view()),
     path("machines/<slug:key>/reset/", apis.MachineResetApi.as_view()),
     path("machines/<slug:key>/enter/", apis.MachineEnterApi.as_view()),
+    path("machines/<slug:key>/usage/", usage_apis.MachineUsageApi.as_view()),
+    path("machines/<slug:key>/keep/", usage_apis.MachineKeepApi.as_view()),
     path("machines/<slug:key>/ports/", apis.MachinePortListApi.as_view()),
     path("machines/<slug:key>/ports/<int:port>/", apis.MachinePortApi.as_view()),
     path("machine-images/", image_apis.ImageListApi.as_view()),

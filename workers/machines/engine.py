@@ -53,6 +53,17 @@ class Folders:
     """In memory: what is written here is never on a disk."""
 
 
+@dataclass(frozen=True)
+class Disks:
+    """What containers have written, in bytes, and what is left of the node's disk for more."""
+
+    layers: dict[str, int]
+    """By container, what is in no volume."""
+    volumes: dict[str, int]
+    """By name."""
+    free_bytes: int
+
+
 class MachineEngine:
     """The containers of one node's dev machines."""
 
@@ -112,6 +123,18 @@ class MachineEngine:
         with self._telling():
             self._write_secrets(order)
 
+    def measure_disks(self) -> Disks:
+        """Return what all containers have written; the engine looks at every file for that."""
+        with self._telling():
+            told, about = self._docker.df(), self._docker.info()
+            free = shutil.disk_usage(about["DockerRootDir"]).free
+        volumes = {each["Name"]: each.get("UsageData") or {} for each in told["Volumes"] or []}
+        return Disks(
+            layers={each["Id"]: each.get("SizeRw", 0) for each in told["Containers"] or []},
+            volumes={name: max(0, use.get("Size", 0)) for name, use in volumes.items()},
+            free_bytes=free,
+        )
+
     def check(self) -> None:
         """Refuse an engine on which a machine's root would be the node's.
 
@@ -149,7 +172,7 @@ class MachineEngine:
 
     def remove_idle_scratch(self, lives: set[tuple[str, int]]) -> None:
         """Remove the scratch disks of all but these lives of machines."""
-        kept = {_scratch_name(machine, life) for machine, life in lives}
+        kept = {scratch_name(machine, life) for machine, life in lives}
         with self._telling():
             for volume in self._docker.volumes.list(filters={"label": f"{_NODE}={self._node}"}):
                 if volume.name not in kept:
@@ -269,7 +292,7 @@ class MachineEngine:
                 raise
 
     def _ensure_scratch(self, order: MachineOrder) -> str:
-        name = _scratch_name(order.machine, order.life)
+        name = scratch_name(order.machine, order.life)
         self._docker.volumes.create(name, labels={_NODE: self._node})  # or the one that is there
         return name
 
@@ -307,7 +330,8 @@ def _network_name(tenant: str) -> str:
     return f"athanor-{tenant}"
 
 
-def _scratch_name(machine: str, life: int) -> str:
+def scratch_name(machine: str, life: int) -> str:
+    """Return the volume that is a machine's scratch disk."""
     return f"athanor-{machine}-{life}"
 
 
@@ -351,6 +375,7 @@ def _read(body: dict[str, Any]) -> Container:
         exit_code=state["ExitCode"],
         was_out_of_memory=bool(state.get("OOMKilled")),
         address=next((each["IPAddress"] for each in networks if each["IPAddress"]), ""),
+        pid=int(state.get("Pid") or 0),
     )
 
 

@@ -23,6 +23,7 @@ from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachineReport, MachineState
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
+from workers.machines.usage import UsageMeter
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
 
@@ -52,6 +53,7 @@ class MachineHost:
         self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
         self._memory = MachineMemory(config.node_dir / "machines")
         self._reconciler = Reconciler(self._engine, self._memory)
+        self._meter = UsageMeter(self._engine)
         key = hashlib.sha256(config.node_token.encode()).hexdigest()
         self._relay = Relay(key, lambda machine: self._addresses.get(machine))
         self._addresses: dict[str, str] = {}
@@ -71,6 +73,7 @@ class MachineHost:
         try:
             await self._live()
         finally:  # machines that run keep the mounts that they have
+            await self._meter.close()
             for folder in (self._folders.homes, self._folders.share):
                 unbind(folder)
 
@@ -100,6 +103,7 @@ class MachineHost:
                 log.warning("node_removed", doing="ending the machines that are here")
                 self._keep_orders([])
             raise
+        self._meter.forget_told(self._report)
         self._keep_orders(list(answer.orders))
 
     def _keep_orders(self, orders: list[MachineOrder]) -> None:
@@ -114,6 +118,8 @@ class MachineHost:
             await self._open_ways()
             states, strays = await asyncio.to_thread(self._reconcile)
             await self._look_at_images()
+            seen = self._reconciler.containers
+            states = await self._meter.add_usage(states, self._orders or [], seen)
         except (WorkerError, OSError) as error:
             self._addresses = {}
             self._is_walled = False

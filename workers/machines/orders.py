@@ -12,6 +12,8 @@ from enum import Enum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from workers.machines.measures import MOST_TOLD_MINUTES, MachineUsage, UsageMinute
+
 MACHINE_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"  # part of a container's and a folder's name
 TENANT = r"^[a-z0-9][a-z0-9-]{0,31}$"
 _IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
@@ -89,6 +91,8 @@ class MachineOrder(BaseModel):
     """How much of each; below 100 its programs are told their share of the memory."""
     environment: dict[str, str] = Field(default={}, max_length=100)
     """Nothing secret: everybody who may ask the engine sees it."""
+    lab_port: int = Field(default=8888, ge=1, le=65535)
+    """Where its Jupyter listens, if it has one."""
     secrets: dict[str, str] = Field(default={}, max_length=20)
     """File name to content, below `/run/athanor`, in memory only."""
 
@@ -123,6 +127,10 @@ class MachineState(BaseModel):
     ended_at: float | None = None
     address: str = Field(default="", max_length=45)
     """On the node's own networks; blank while it does not run."""
+    usage: MachineUsage | None = None
+    """Where it was measured since the last report."""
+    minutes: tuple[UsageMinute, ...] = Field(default=(), max_length=MOST_TOLD_MINUTES)
+    """Oldest first, of those that are over and that no report has told yet."""
 
 
 class MachineReport(BaseModel):

@@ -30,6 +30,8 @@ class Container:
     exit_code: int | None = None
     was_out_of_memory: bool = False
     address: str = ""
+    pid: int = 0
+    """Of its first process, as the node numbers it; 0 where it has none."""
 
     @property
     def is_up(self) -> bool:

@@ -42,6 +42,8 @@ class Reconciler:
     ) -> None:
         """Take what it works with; `clock` in seconds."""
         self._engine, self._memory, self._clock = engine, memory, clock
+        self.containers: list[Container] = []
+        """As the last pass left them."""
         self._failures: dict[str, _Failure] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="machine")
 
@@ -60,7 +62,7 @@ class Reconciler:
         deeds = plan_next(wanted, self._engine.list_containers(), done)
         due = [deed for deed in deeds if self._is_due(deed)]
         wait([self._pool.submit(self._try, deed, wanted, done) for deed in due])
-        containers = self._engine.list_containers()
+        containers = self.containers = self._engine.list_containers()
         self._forget(wanted, containers, done)
         done = self._memory.read_done()
         for order in wanted.values():

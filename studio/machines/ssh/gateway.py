@@ -18,6 +18,7 @@ from django.conf import settings
 
 from studio.core.errors import StudioError
 from studio.machines.doors import NotListening, open_socket
+from studio.machines.moments import note_presence
 from studio.machines.ssh.access import Guest, enter, find_guest, find_who_must_go
 from studio.machines.ssh.host_keys import read_gateway_key, read_host_key
 from studio.machines.ssh.sessions import GuestSession
@@ -97,6 +98,8 @@ class Gateway:
                 connection.dismiss(gone[guest])
             elif connection.idle_s > settings.SSH_IDLE_S:
                 connection.dismiss("Nothing has moved here for a long time.")
+            else:
+                await note_presence(guest.machine_key, "ssh")
 
 
 class GuestConnection(asyncssh.SSHServer):

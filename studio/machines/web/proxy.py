@@ -16,6 +16,7 @@ from django.conf import settings
 
 from studio.core.errors import Unavailable
 from studio.machines.doors import NotListening
+from studio.machines.moments import note_presence
 from studio.machines.web.access import LOOKS_AGAIN_S, Look, Verdict, look
 from studio.machines.web.cookies import cookie_name
 from studio.machines.web.headers import (
@@ -70,6 +71,7 @@ class MachineOrigins:
             path = _get_target(scope).decode("latin-1")
             await _answer(send, make_refusal(found.verdict, origin, path, is_visit=is_visit))
             return
+        await note_presence(origin.key, "browser")
         relay = _Relay(origin, scope, receive, send)
         try:
             await relay.run(self._upstream, found)
@@ -184,6 +186,7 @@ class _Relay:
             await asyncio.sleep(LOOKS_AGAIN_S)
             if (await look(self._origin, self._scope)).verdict is not Verdict.OPEN:
                 return
+            await note_presence(self._origin.key, "browser")
 
     @property
     def _has_body(self) -> bool:

@@ -11,6 +11,7 @@ from websockets.typing import Subprotocol
 
 from studio.core.errors import Unavailable
 from studio.machines.doors import open_socket
+from studio.machines.moments import note_presence
 from studio.machines.web.access import LOOKS_AGAIN_S, Look, Verdict, look
 from studio.machines.web.headers import get_header, to_machine
 from studio.machines.web.origins import Origin
@@ -114,6 +115,7 @@ async def _to_browser(send: Send, inner: ClientConnection) -> None:
 
 async def _until_lost(origin: Origin, scope: Scope) -> None:
     while (await look(origin, scope)).verdict is Verdict.OPEN:
+        await note_presence(origin.key, "browser")
         await asyncio.sleep(LOOKS_AGAIN_S)
 
 
