@@ -73,9 +73,9 @@ class Reconciler:
                 self._going[deed.machine] = going
         wait(self._going.values(), _PATIENCE_S, FIRST_COMPLETED)
         self._let_go()
+        done = self._memory.read_done()  # before: what is made in between is not gone
         containers = self._engine.list_containers()
         self._forget(wanted, containers, done)
-        done = self._memory.read_done()
         for order in wanted.values():
             self._refresh(order, containers)
         return [self._tell(order, containers, done) for order in wanted.values()]

@@ -1,6 +1,7 @@
 """How a node goes about its deeds, against an engine in memory that may take its time."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -18,9 +19,13 @@ class SlowEngine:
 
     containers: dict[str, Container] = field(default_factory=dict)
     stop_may_end: threading.Event = field(default_factory=threading.Event)
+    listed: Callable[[], object] = lambda: None
+    """Called after the containers were counted and before that is told."""
 
     def list_containers(self):
-        return list(self.containers.values())
+        there = list(self.containers.values())
+        self.listed()
+        return there
 
     def create(self, wanted):
         id = f"{wanted.machine}-{wanted.life}"
@@ -80,3 +85,17 @@ def test_a_deed_under_way_is_not_begun_again(reconciler, engine):
     engine.stop_may_end.set()
     reconciler.pass_once([order(is_running=False)])
     assert not reconciler.is_busy
+
+
+def test_one_that_is_made_while_its_node_counts_is_not_told_to_be_gone(reconciler, engine):
+    made = threading.Event()
+    create, engine.create = engine.create, lambda wanted: (made.wait(20), create(wanted))[1]
+
+    def finish() -> None:
+        if reconciler.is_busy:
+            made.set()
+            reconciler.close()
+
+    engine.listed = finish
+    (state,) = reconciler.pass_once([order()])
+    assert engine.containers and state.phase is MachinePhase.CREATING
