@@ -10,11 +10,14 @@ import structlog
 from django.utils import timezone
 
 from studio.jobs.wakes import wake_user
+from studio.machines.bells import kick_placing, ring_node
 from studio.machines.charging import close_lease
 from studio.machines.models import GOES, Machine, Reason, Status
 
 log = structlog.get_logger(__name__)
 
+_LEAVES_ROOM = {Status.QUEUED, Status.STOPPED, Status.DELETED}
+_TO_NODE = {Status.STARTING, Status.STOPPING, Status.DELETING}
 _ENDS = {Status.STOPPED, Status.DELETING, Status.DELETED}
 _MOVES: dict[Status, set[Status]] = {
     Status.QUEUED: {Status.STARTING, *_ENDS},
@@ -70,4 +73,8 @@ def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -
         reason=move.reason.value,
     )
     wake_user(machine.owner_id, "machines", "points")
+    if move.status in _LEAVES_ROOM:
+        kick_placing()
+    if move.status in _TO_NODE and machine.node is not None:
+        ring_node(machine.node.name)
     return True

@@ -16,6 +16,7 @@ from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
 from studio.drive.spaces import home_path
 from studio.jobs.wakes import wake_user
+from studio.machines.bells import kick_placing
 from studio.machines.charging import extend_lease, open_lease
 from studio.machines.models import (
     GOES,
@@ -84,6 +85,7 @@ def create_machine(*, owner: User, wish: Wish) -> Machine:
             machine.save(update_fields=["lease"])
             audit.record("machine.created", actor=owner, subject=machine.key, flavor=flavor.name)
             wake_user(owner.pk, "machines", "points")
+            kick_placing()
     except IntegrityError as error:
         raise _name_taken(name) from error
     return machine

@@ -97,13 +97,16 @@ class MachineEngine:
                     continue
         return found
 
-    def create(self, order: MachineOrder) -> None:
-        """Make a machine's container, with its network; one that is there already is the one."""
+    def create(self, order: MachineOrder) -> str | None:
+        """Make a machine's container, with its network, and return its id.
+
+        One that is there already is the one, and None is returned: whoever made it starts it.
+        """
         with self._telling():
             self._ensure_network(order.tenant)
             options = self._make_options(order)
             try:
-                self._docker.containers.create(order.image, **options)
+                return str(self._docker.containers.create(order.image, **options).id)
             except ImageNotFound as error:
                 raise EngineFault(
                     f"The image {order.image} is not on this node: build or pull it there."
@@ -111,6 +114,7 @@ class MachineEngine:
             except APIError as error:
                 if error.status_code != 409:  # of that name there is one: made a moment ago
                     raise
+        return None
 
     def start(self, container: str, order: MachineOrder) -> None:
         """Start a container, its secrets as they are ordered; one that runs is left running."""

@@ -1,10 +1,12 @@
 """The node's fifth part: keeps its dev machines as the studio wants them, and lets the studio in.
 
-It dials the studio each second, says how its machines are and hears what they shall be. While the
-studio is away the machines go on by the last orders; while the Docker engine is away it says so.
+It dials the studio each second, and at once where its bell rings, says how its machines are and
+hears what they shall be. While the studio is away the machines go on by the last orders; while the
+Docker engine is away it says so.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -16,6 +18,7 @@ import structlog
 
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused, WorkerError
+from workers.machines.bell import Bell
 from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
 from workers.machines.engine import EngineFault, Folders, MachineEngine
 from workers.machines.firewall import raise_firewall
@@ -58,6 +61,7 @@ class MachineHost:
         self._relay = Relay(key, lambda machine: self._addresses.get(machine))
         self._addresses: dict[str, str] = {}
         self._relay_port = 0
+        self._bell = Bell(config.broker_url, config.node_name)
         self._orders: list[MachineOrder] | None = None
         self._report = MachineReport(engine="", machines=[])
         self._is_walled = False
@@ -70,10 +74,14 @@ class MachineHost:
         """Work until cancelled."""
         self._memory.create()
         self._orders = self._memory.read_orders()
+        listening = asyncio.create_task(self._bell.listen())
         try:
             await self._live()
         finally:  # machines that run keep the mounts that they have
             await self._meter.close()
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
             for folder in (self._folders.homes, self._folders.share):
                 unbind(folder)
 
@@ -86,8 +94,8 @@ class MachineHost:
             # A change is told at once: people wait for it.
             before = self._states_in(self._report)
             await self.pass_once()
-            if self._states_in(self._report) == before:
-                await asyncio.sleep(PASS_EVERY_S)
+            if self._states_in(self._report) == before and not self._reconciler.is_busy:
+                await self._bell.wait(PASS_EVERY_S)
 
     async def tell_once(self) -> None:
         """Say how the machines are, and hear what they shall be.

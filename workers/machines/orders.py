@@ -25,6 +25,11 @@ MOCK_DEVICE = "MOCK-"
 """How the UUID of a GPU that is not there begins: for trying out placement without one."""
 
 
+def bell_name(node: str) -> str:
+    """Return the channel of the studio's Redis that tells a node to ask for its orders now."""
+    return f"athanor.machines.{node}"
+
+
 def make_relay_pass(key: str, target: str) -> str:
     """Return what opens a relay for one connection to `<machine>:<port>`, for a minute.
 

@@ -1,11 +1,12 @@
 """Makes a node's containers what the studio wants, one deed after the other, and tells how it goes.
 
-It remembers nothing but what its folder and the engine say, so it may be killed at any moment.
+It remembers nothing but what its folder and the engine say, so it may be killed at any moment. A
+deed that takes long, such as the end of a machine that does not want to, keeps no other waiting.
 """
 
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,6 +19,8 @@ from workers.machines.plan import Container, Deed, Done, Step, plan_next
 log = structlog.get_logger()
 
 _AT_ONCE = 4
+_PATIENCE_S = 1.0
+"""For how long a pass waits for the first of its deeds to be done."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
 
 
@@ -45,14 +48,20 @@ class Reconciler:
         self.containers: list[Container] = []
         """As the last pass left them."""
         self._failures: dict[str, _Failure] = {}
+        self._going: dict[str, Future[None]] = {}
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="machine")
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether deeds are under way: the next pass tells how they went."""
+        return bool(self._going)
 
     def close(self) -> None:
         """Wait for the deeds under way."""
         self._pool.shutdown()
 
     def pass_once(self, orders: Iterable[MachineOrder]) -> list[MachineState]:
-        """Do the next deed for each machine that needs one, and return how all of them are.
+        """Begin the next deed for each machine that needs one, and return how all of them are.
 
         Raises:
             EngineFault: the engine cannot even say what is there.
@@ -60,14 +69,26 @@ class Reconciler:
         wanted = {order.machine: order for order in orders}
         done = self._memory.read_done()
         deeds = plan_next(wanted, self._engine.list_containers(), done)
-        due = [deed for deed in deeds if self._is_due(deed)]
-        wait([self._pool.submit(self._try, deed, wanted, done) for deed in due])
+        for deed in deeds:
+            if self._is_due(deed):
+                going = self._pool.submit(self._try, deed, wanted, done)
+                self._going[deed.machine] = going
+        wait(self._going.values(), _PATIENCE_S, FIRST_COMPLETED)
+        self._let_go()
+        done = self._memory.read_done()  # before: what is made in between is not gone
         containers = self.containers = self._engine.list_containers()
         self._forget(wanted, containers, done)
-        done = self._memory.read_done()
         for order in wanted.values():
             self._refresh(order, containers)
         return [self._tell(order, containers, done) for order in wanted.values()]
+
+    def _let_go(self) -> None:
+        """Think no more of the deeds that are done."""
+        for machine, going in list(self._going.items()):
+            if going.done():
+                del self._going[machine]
+                if error := going.exception():  # ours, not the engine's
+                    log.error("machine_deed_broke", machine=machine, exc_info=error)
 
     def list_strays(self, orders: Iterable[MachineOrder]) -> tuple[str, ...]:
         """Return the machines that are still here and that nobody wants.
@@ -90,12 +111,21 @@ class Reconciler:
                 log.warning("machine_secrets_failed", machine=order.machine, error=str(error))
 
     def _is_due(self, deed: Deed) -> bool:
+        if deed.machine in self._going:
+            return False
         failure = self._failures.get(deed.machine)
         return failure is None or failure.step is not deed.step or self._clock() >= failure.again_at
 
     def _try(self, deed: Deed, orders: dict[str, MachineOrder], done: dict[str, Done]) -> None:
+        known = done.get(deed.machine, Done())
+        following: Deed | None = deed
+        while following is not None:
+            following = self._try_one(following, orders.get(deed.machine), known)
+
+    def _try_one(self, deed: Deed, order: MachineOrder | None, done: Done) -> Deed | None:
+        """Do a deed, and return what is done at once after it, where something is."""
         try:
-            self._do(deed, orders.get(deed.machine), done.get(deed.machine, Done()))
+            following = self._do(deed, order, done)
         except (EngineFault, OSError) as error:
             before = self._failures.get(deed.machine)
             pause = min(2 * before.pause_s, _LONGEST_PAUSE_S) if before else _FIRST_PAUSE_S
@@ -107,16 +137,18 @@ class Reconciler:
                 step=deed.step.value,
                 error=str(error),
             )
-            return
+            return None
         self._failures.pop(deed.machine, None)
         log.info("machine_deed", machine=deed.machine, step=deed.step.value)
+        return following
 
-    def _do(self, deed: Deed, order: MachineOrder | None, done: Done) -> None:
+    def _do(self, deed: Deed, order: MachineOrder | None, done: Done) -> Deed | None:
         if deed.step is Step.CREATE:
             assert order is not None
-            self._engine.create(order)
+            made = self._engine.create(order)
             self._memory.write_done(order.machine, replace(done, life=order.life))
-        elif deed.step is Step.START:
+            return Deed(Step.START, order.machine, made) if made else None
+        if deed.step is Step.START:
             assert order is not None
             # Remembered first: of a start that was cut off the container says that it never began.
             self._memory.write_done(order.machine, Done(order.life, order.start))
@@ -125,6 +157,7 @@ class Reconciler:
             self._engine.stop(deed.container)
         else:
             self._engine.remove(deed.container)
+        return None
 
     def _forget(
         self,
@@ -133,14 +166,15 @@ class Reconciler:
         done: dict[str, Done],
     ) -> None:
         """Let go of what machines that are no more have left: their memory, secrets, networks."""
-        there = {container.machine for container in containers}
+        there = {container.machine for container in containers} | set(self._going)
         for machine in set(done) - set(orders) - there:
             self._memory.forget(machine)
             self._failures.pop(machine, None)
         self._engine.forget_secrets({*orders, *there})
         lives = {(order.machine, order.life) for order in orders.values()}
         lives |= {(each.machine, each.life) for each in containers}
-        self._engine.remove_idle_scratch(lives)
+        if not self._going:  # what is being made may not be told of yet
+            self._engine.remove_idle_scratch(lives)
         if not there - set(orders):  # a stray container may still be on its tenant's network
             self._engine.remove_idle_networks({order.tenant for order in orders.values()})
 
