@@ -50,12 +50,15 @@ def place_machines() -> int:
     blocked: set[int] = set()
     num_placed = 0
     for machine in list_queue():
+        if not machine.image.reference:
+            _keep_message(machine, "Its copy is being made: it starts as soon as that is done.")
+            continue
         room = _choose(machine, rooms, blocked)
         if room is not None:
             _place(machine, room)
             num_placed += 1
             continue
-        mine = [machine.node_id] if machine.node_id else list(usable)
+        mine = [machine.tied_node_id] if machine.tied_node_id else list(usable)
         blocked |= {pk for pk in mine if pk in usable and can_ever_hold(usable[pk], machine.flavor)}
         _say_why(machine, usable)
     return num_placed
@@ -64,7 +67,7 @@ def place_machines() -> int:
 def list_queue() -> list[Machine]:
     """Return the waiting machines in the order in which they will be placed."""
     waiting = Machine.objects.filter(status=Status.QUEUED).select_related(
-        "flavor", "node", "owner", "lease"
+        "flavor", "node", "owner", "lease", "image__node"
     )
     going: dict[int, int] = {}
     for owner_id in Machine.objects.filter(status__in=HOLDS_NODE).values_list(
@@ -85,7 +88,7 @@ def _choose(machine: Machine, rooms: dict[int, Room], blocked: set[int]) -> Room
         if room.fits(machine.flavor)
         and pk not in blocked
         and not room.node.is_cordoned
-        and machine.node_id in {None, pk}
+        and machine.tied_node_id in {None, pk}
     ]
     return min(fitting, key=lambda room: (room.cores, room.node.pk), default=None)
 
@@ -104,13 +107,18 @@ def _place(waiting: Machine, room: Room) -> None:
 
 def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
     """Keep a sentence on the waiting machine that says what it waits for."""
-    if machine.node_id is not None and machine.node_id not in usable:
-        message = f"Its node {machine.node} does not answer: the machine starts when it is back."
+    if machine.tied_node_id is not None and machine.tied_node_id not in usable:
+        node = machine.node or machine.image.node
+        message = f"Its node {node} does not answer: the machine starts when it is back."
     elif not usable:
         message = "No node with a Docker engine is online: the machine starts as soon as one is."
     elif not any(can_ever_hold(node, machine.flavor) for node in usable.values()):
         message = f"No node can hold {machine.flavor.title} now: the machine waits for one."
     else:
         message = "All nodes are busy: the machine waits for its turn."
+    _keep_message(machine, message)
+
+
+def _keep_message(machine: Machine, message: str) -> None:
     if machine.message != message:
         Machine.objects.filter(pk=machine.pk, status=Status.QUEUED).update(message=message)

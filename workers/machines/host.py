@@ -20,9 +20,11 @@ from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open
 from workers.machines.engine import EngineFault, Folders, MachineEngine
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
-from workers.machines.orders import MachineOrder, MachineReport, MachineState
+from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
+from workers.machines.readiness import Readiness
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
+from workers.machines.saving import Saver
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
 
@@ -49,6 +51,9 @@ class MachineHost:
         self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
         self._memory = MachineMemory(config.node_dir / "machines")
         self._reconciler = Reconciler(self._engine, self._memory)
+        self._readiness = Readiness()
+        self._saver = Saver(config.node_name, host=engine_host)
+        self._kept_images: tuple[str, ...] | None = None
         key = hashlib.sha256(config.node_token.encode()).hexdigest()
         self._relay = Relay(key, lambda machine: self._addresses.get(machine))
         self._addresses: dict[str, str] = {}
@@ -66,6 +71,7 @@ class MachineHost:
         try:
             await self._live()
         finally:  # machines that run keep the mounts that they have
+            self._readiness.close()
             for folder in (self._folders.homes, self._folders.share):
                 unbind(folder)
 
@@ -90,6 +96,7 @@ class MachineHost:
         body = self._report.model_dump_json().encode()
         answer = await self._client.report_machines(self._config.node_token, body)
         orders = list(answer.orders)
+        self._kept_images = answer.saved
         if orders != self._orders:
             self._orders = orders
             self._memory.write_orders(orders)
@@ -100,13 +107,15 @@ class MachineHost:
             version = await asyncio.to_thread(self._ready)
             await self._open_ways()
             states, strays = await asyncio.to_thread(self._reconcile)
+            saved = await asyncio.to_thread(self._look_at_images)
         except (WorkerError, OSError) as error:
             self._addresses = {}
             self._is_walled = False
             self._report = self._tell("", str(error), [], ())
             return
         self._addresses = {state.machine: state.address for state in states if state.address}
-        self._report = self._tell(version, "", states, strays)
+        report = self._tell(version, "", states, strays)
+        self._report = report.model_copy(update={"saved": saved})
 
     def _ready(self) -> str:
         """Return the engine's version, once all that a machine relies on is there.
@@ -145,7 +154,14 @@ class MachineHost:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
         states = self._reconciler.pass_once(self._orders)
+        states = self._readiness.look(self._orders, states)
         return states, self._reconciler.list_strays(self._orders)
+
+    def _look_at_images(self) -> tuple[SavedState, ...]:
+        saved = self._saver.look(self._orders or ())
+        if self._kept_images is not None:
+            self._saver.tidy(self._kept_images)
+        return saved
 
     def _list_studio_doors(self) -> list[tuple[str, int]]:
         url = self._config.studio_url
@@ -173,8 +189,12 @@ class MachineHost:
         )
 
     @staticmethod
-    def _states_in(report: MachineReport) -> list[tuple[str, str, int, int]]:
-        return [(s.machine, s.phase.value, s.life, s.start) for s in report.machines]
+    def _states_in(report: MachineReport) -> list[tuple[object, ...]]:
+        told: list[tuple[object, ...]] = [
+            (s.machine, s.phase.value, s.life, s.start, s.is_created, s.ready_ports)
+            for s in report.machines
+        ]
+        return [*told, *((each.key,) for each in report.saved)]
 
 
 def bind(source: Path, target: Path) -> None:
