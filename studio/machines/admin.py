@@ -7,7 +7,7 @@ from studio.machines.models import Image, Machine
 
 @admin.register(Image)
 class ImageAdmin(admin.ModelAdmin):
-    list_display = ["name", "title", "reference", "is_active"]
+    list_display = ["name", "owner", "title", "reference", "node", "is_active"]
 
 
 @admin.register(Machine)

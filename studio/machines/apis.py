@@ -12,11 +12,13 @@ from studio.accounts.viewers import viewer_of
 from studio.compute.selectors import describe_flavors
 from studio.core.errors import NotFound
 from studio.core.inputs import read_input
-from studio.machines import selectors, services
+from studio.machines import saving, selectors, services, wishes
 from studio.machines import serializers as shapes
+from studio.machines.cloning import clone_machine
 from studio.machines.models import Audience, Machine
-from studio.machines.showing import show_machine, show_machines, show_port
+from studio.machines.showing import show_machine, show_machines, show_port, show_saved
 from studio.machines.ssh.host_keys import host_fingerprint, read_host_key
+from studio.machines.tabs import name_port, note_tab
 from studio.machines.web.passes import enter_url
 
 
@@ -43,7 +45,7 @@ class MachineListApi(APIView):
 
     @extend_schema(request=shapes.MachineInput, responses={201: shapes.MachineOutput})
     def post(self, request: Request) -> Response:
-        wish = services.Wish(**read_input(shapes.MachineInput, request.data))
+        wish = wishes.Wish(**read_input(shapes.MachineInput, request.data))
         return answer(services.create_machine(owner=viewer_of(request), wish=wish), 201)
 
 
@@ -55,12 +57,12 @@ class MachineOptionsApi(APIView):
         port = "" if settings.SSH_PORT == 22 else f":{settings.SSH_PORT}"
         host = f"[{settings.SSH_HOST}]{port}" if port else settings.SSH_HOST
         said = {
-            "images": [_show_image(image) for image in selectors.list_images()],
+            "images": [_show_image(image) for image in wishes.list_images(viewer_of(request))],
             "flavors": describe_flavors(with_shares=True),
             "engine": {"is_available": not problem, "problem": problem},
-            "min_duration_s": services.LEAST_S,
-            "max_duration_s": services.MOST_S,
-            "default_duration_s": services.USUAL_S,
+            "min_duration_s": wishes.LEAST_S,
+            "max_duration_s": wishes.MOST_S,
+            "default_duration_s": wishes.USUAL_S,
             "domain": settings.MACHINES_DOMAIN,
             "ssh": {
                 "host": settings.SSH_HOST,
@@ -153,6 +155,37 @@ class MachineResetApi(_MachineDeed):
         return super().post(request, key)
 
 
+class MachineSaveApi(_MachineDeed):
+    shape, service = shapes.MachineSaveInput, saving.save_machine
+
+    @extend_schema(request=shapes.MachineSaveInput, responses=shapes.MachineOutput)
+    def post(self, request: Request, key: str) -> Response:
+        return super().post(request, key)
+
+
+class MachineCloneApi(APIView):
+    @extend_schema(request=shapes.MachineCloneInput, responses={201: shapes.MachineOutput})
+    def post(self, request: Request, key: str) -> Response:
+        viewer = viewer_of(request)
+        found = selectors.find_machine(viewer, key)
+        given = read_input(shapes.MachineCloneInput, request.data)
+        return answer(clone_machine(by=viewer, machine=found, **given), 201)
+
+
+class SavedImageListApi(APIView):
+    @extend_schema(responses=shapes.SavedImageOutput(many=True))
+    def get(self, request: Request) -> Response:
+        found = [show_saved(image) for image in saving.list_saved(viewer_of(request))]
+        return Response(shapes.SavedImageOutput(found, many=True).data)
+
+
+class SavedImageApi(APIView):
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, name: str) -> Response:
+        saving.delete_saved(by=viewer_of(request), name=name)
+        return Response(status=204)
+
+
 class MachinePortListApi(APIView):
     @extend_schema(responses=shapes.MachinePortOutput(many=True))
     def get(self, request: Request, key: str) -> Response:
@@ -185,6 +218,7 @@ class MachineEnterApi(APIView):
         viewer = viewer_of(request)
         given = read_input(shapes.MachineEnterInput, request.data)
         found = selectors.find_enterable(viewer, key, given["port"])
+        note_tab(viewer, found.key, name_port(found, given["port"]))
         url = enter_url(user=viewer, machine=found, **given)
         return Response(shapes.MachineEntryOutput({"url": url}).data)
 
@@ -195,4 +229,5 @@ def _show_image(image: Any) -> dict[str, Any]:
         "title": image.title,
         "tools": image.tools,
         "flavors": [flavor.name for flavor in image.flavors.all()],
+        "is_mine": image.owner_id is not None,
     }

@@ -45,6 +45,7 @@ def register_image(
     chosen = _find_flavors(flavors or [])
     image, _ = Image.objects.update_or_create(
         name=name,
+        owner=None,
         defaults={
             "reference": reference,
             "title": title or name,
@@ -66,7 +67,7 @@ def retire_image(*, by: User | None, name: str) -> None:
     """
     if by is not None and not by.has_role(Role.OPERATOR):
         raise Forbidden("Only operators retire images.")
-    if not Image.objects.filter(name=name).update(is_active=False):
+    if not Image.objects.filter(name=name, owner=None).update(is_active=False):
         raise BadInput(f"name: there is no image {name!r}.", field="name")
     audit.record("image.retired", actor=by, subject=name)
 

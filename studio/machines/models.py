@@ -59,12 +59,28 @@ GOES = [Status.QUEUED, *HOLDS_NODE]
 
 
 class Image(models.Model):
-    """What a machine starts from: registered by an operator, by what no tag can change."""
+    """What a machine starts from: registered by an operator, by what no tag can change, or saved
+    from a machine by its owner, for whom alone it is."""
 
-    name = models.SlugField(max_length=40, unique=True)
+    name = models.SlugField(max_length=40)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="saved_images",
+    )
+    """Who saved it; None is everybody's."""
+    node = models.ForeignKey(
+        Node, on_delete=models.PROTECT, null=True, blank=True, related_name="saved_images"
+    )
+    """The one node that has it; None where every node has."""
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    """Of one that was saved; 0 where nobody has measured it."""
     title = models.CharField(max_length=80)
-    reference = models.CharField(max_length=255)
-    """As the nodes' engines know it: `name@sha256:...`, or an image's id."""
+    reference = models.CharField(max_length=255, blank=True)
+    """As the nodes' engines know it: `name@sha256:...`, or an image's id. Blank while it is being
+    saved."""
     tools = models.JSONField(default=dict, blank=True)
     """Name of a tool to the port it listens on: `{"vscode": 8080}`."""
     flavors = models.ManyToManyField(Flavor, blank=True, related_name="+")
@@ -72,7 +88,23 @@ class Image(models.Model):
     is_active = models.BooleanField(default=True)
     idle_s = models.PositiveIntegerField(null=True, blank=True)
     """After how much idleness its machines stop; 0 is never, None what the studio has set."""
+    is_kept = models.BooleanField(default=True)
+    """Of a saved one: its owner keeps it. Else it goes with the last machine that has it."""
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """A name is one of everybody's, or one of its owner's."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["name"], condition=Q(owner__isnull=True), name="image_name_once"
+            ),
+            models.UniqueConstraint(
+                fields=["owner", "name"],
+                condition=Q(owner__isnull=False, is_kept=True),
+                name="saved_image_name_once",
+            ),
+        ]
 
     def __str__(self) -> str:
         """Return the name."""
@@ -136,6 +168,10 @@ class Machine(models.Model):
         "Lease", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     """The one it is running under, or the last."""
+    progress = models.JSONField(default=dict, blank=True)
+    """When each part of its last start was done; see `studio.machines.progress`."""
+    tabs = models.JSONField(default=dict, blank=True)
+    """Which of its tools its owner had open; see `studio.machines.tabs`."""
 
     class Meta:
         """What no code may break."""
@@ -162,9 +198,41 @@ class Machine(models.Model):
             )
         ]
 
+    @property
+    def tied_node_id(self) -> int | None:
+        """The one node that can start it: it has its container, or its image; None is any."""
+        return self.node_id or self.image.node_id
+
     def __str__(self) -> str:
         """Return the name."""
         return self.name
+
+
+class Saving(models.Model):
+    """A machine's container being made an image; see `studio.machines.saving`."""
+
+    key = models.CharField(max_length=20, unique=True, default=make_key, editable=False)
+    """What its node knows the image by."""
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="savings")
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="saving")
+    begun_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    """None while it goes on."""
+    problem = models.CharField(max_length=500, blank=True)
+    """Why it failed, one sentence; blank where it did not."""
+
+    class Meta:
+        """A machine is saved once at a time."""
+
+        constraints = [
+            models.UniqueConstraint(
+                fields=["machine"], condition=Q(ended_at__isnull=True), name="saving_one_at_a_time"
+            )
+        ]
+
+    def __str__(self) -> str:
+        """Return what is saved as what."""
+        return f"{self.machine_id} as {self.image_id}"
 
 
 class Lease(models.Model):

@@ -13,6 +13,7 @@ from studio.jobs.wakes import wake_user
 from studio.machines.bells import kick_placing, ring_node
 from studio.machines.charging import close_lease
 from studio.machines.models import GOES, Machine, Reason, Status
+from studio.machines.progress import note_move
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +58,9 @@ def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -
     old = Status(machine.status)
     if move.status not in _MOVES[old]:
         return False
-    machine.status, machine.status_since = move.status, now or timezone.now()
+    now = now or timezone.now()
+    note_move(machine, move.status, now)
+    machine.status, machine.status_since = move.status, now
     machine.reason, machine.message = move.reason, move.message[:500]
     if old in GOES and move.status in _ENDS:
         machine.device_indexes = []

@@ -11,6 +11,7 @@ from studio.core.errors import BadInput
 from studio.core.inputs import read_body
 from studio.machines.orders import list_orders
 from studio.machines.reports import take_report
+from studio.machines.saving import list_kept_keys
 from studio.machines.usage import keep_usage
 from workers.machines.orders import MachineReport
 
@@ -33,4 +34,5 @@ class NodeMachinesApi(APIView):
         node = get_node(request)
         take_report(node=node, report=report)
         keep_usage(node=node, report=report)
-        return Response({"orders": [order.model_dump(mode="json") for order in list_orders(node)]})
+        orders = [order.model_dump(mode="json") for order in list_orders(node)]
+        return Response({"orders": orders, "saved": list_kept_keys(node)})

@@ -10,7 +10,8 @@ from studio.compute.models import Node
 from studio.machines.charging import get_ends_at
 from studio.machines.idling import get_verdict
 from studio.machines.machine_tokens import make_machine_token
-from studio.machines.models import Machine, NodeEngine, Status
+from studio.machines.models import Machine, NodeEngine, Saving, Status
+from studio.machines.progress import list_ports
 from studio.machines.ssh.host_keys import read_gateway_key
 from workers.machines.orders import MachineLimits, MachineOrder
 
@@ -26,7 +27,14 @@ def list_orders(node: Node) -> list[MachineOrder]:
     engine = NodeEngine.objects.filter(node=node).first()
     studio_url = engine.studio_url if engine and engine.studio_url else settings.PUBLIC_URL
     joined = machines.select_related("owner", "image", "flavor", "lease", "node", "activity")
-    return [_make_order(machine, node, studio_url) for machine in joined.order_by("pk")]
+    ordered = list(joined.order_by("pk"))
+    going = Saving.objects.filter(ended_at=None, image__node=node)
+    saves = dict(going.values_list("machine_id", "key"))
+    orders = [_make_order(machine, node, studio_url) for machine in ordered]
+    return [
+        order.model_copy(update={"save": saves.get(machine.pk)})
+        for machine, order in zip(ordered, orders, strict=True)
+    ]
 
 
 def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
@@ -51,6 +59,7 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
             if int(device["index"]) in machine.device_indexes
         ),
         device_percent=flavor.device_percent,
+        ports=tuple(list_ports(machine)),
         environment=_make_environment(machine, studio_url),
         lab_port=int((machine.image.tools or {}).get("lab", 8888)),
         secrets={

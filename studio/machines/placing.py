@@ -50,12 +50,15 @@ def place_machines() -> int:
     blocked: set[int] = set()
     num_placed = 0
     for machine in list_queue():
+        if not machine.image.reference:
+            _keep_message(machine, "Its copy is being made: it starts as soon as that is done.")
+            continue
         room = _choose(machine, rooms, blocked)
         if room is not None:
             _place(machine, room)
             num_placed += 1
             continue
-        mine = [machine.node_id] if machine.node_id else list(usable)
+        mine = [machine.tied_node_id] if machine.tied_node_id else list(usable)
         blocked |= {pk for pk in mine if pk in usable and can_ever_hold(usable[pk], machine.flavor)}
         _say_why(machine, usable)
     return num_placed
@@ -64,7 +67,7 @@ def place_machines() -> int:
 def list_queue() -> list[Machine]:
     """Return the waiting machines in the order in which they will be placed."""
     waiting = Machine.objects.filter(status=Status.QUEUED).select_related(
-        "flavor", "node", "owner", "lease"
+        "flavor", "node", "owner", "lease", "image__node"
     )
     going: dict[int, int] = {}
     for owner_id in Machine.objects.filter(status__in=HOLDS_NODE).values_list(
@@ -85,7 +88,7 @@ def _choose(machine: Machine, rooms: dict[int, Room], blocked: set[int]) -> Room
         if room.fits(machine.flavor)
         and pk not in blocked
         and not room.node.is_cordoned
-        and machine.node_id in {None, pk}
+        and machine.tied_node_id in {None, pk}
     ]
     return min(fitting, key=lambda room: (room.cores, room.node.pk), default=None)
 
@@ -109,8 +112,9 @@ def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
             f"Its node {machine.node} is set aside by an administrator: the machine starts when it "
             "is used again. Stop and reset it to begin on another; your home is kept."
         )
-    elif machine.node_id is not None and machine.node_id not in usable:
-        message = f"Its node {machine.node} does not answer: the machine starts when it is back."
+    elif machine.tied_node_id is not None and machine.tied_node_id not in usable:
+        node = machine.node or machine.image.node
+        message = f"Its node {node} does not answer: the machine starts when it is back."
     elif usable and all(node.is_cordoned for node in usable.values()):
         message = "Every node is set aside by an administrator: the machine waits for one."
     elif not usable:
@@ -119,5 +123,9 @@ def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
         message = f"No node can hold {machine.flavor.title} now: the machine waits for one."
     else:
         message = "All nodes are busy: the machine waits for its turn."
+    _keep_message(machine, message)
+
+
+def _keep_message(machine: Machine, message: str) -> None:
     if machine.message != message:
         Machine.objects.filter(pk=machine.pk, status=Status.QUEUED).update(message=message)

@@ -11,6 +11,8 @@ from studio.jobs.wakes import wake_user
 from studio.machines.charging import count_time
 from studio.machines.models import Lease, Machine, NodeEngine, Reason, Status
 from studio.machines.moves import Move, make_end, move_machine
+from studio.machines.progress import has_news, take_progress
+from studio.machines.saving import take_saved
 from workers.machines.orders import MachinePhase, MachineReport, MachineState
 
 _COUNTED_EVERY_S = 4.0
@@ -47,9 +49,10 @@ def take_report(*, node: Node, report: MachineReport) -> None:
     )
     if not report.engine:  # it does not know what there is
         return
+    take_saved(node, report.saved)
     states = {state.machine: state for state in report.machines}
     mine = Machine.objects.filter(node=node).exclude(status__in=[Status.STOPPED, Status.DELETED])
-    for machine in mine.select_related("lease"):
+    for machine in mine.select_related("lease", "image"):
         state = states.get(machine.key)
         if machine.status == Status.DELETING:
             if state is None and machine.key not in report.strays:
@@ -65,6 +68,7 @@ def _says_something(machine: Machine, state: MachineState, now: datetime) -> boo
     lease = machine.lease
     return (
         bool(machine.message)
+        or has_news(machine, state)
         or lease is None
         or lease.seen_at is None
         or (now - lease.seen_at).total_seconds() >= _COUNTED_EVERY_S
@@ -74,10 +78,13 @@ def _says_something(machine: Machine, state: MachineState, now: datetime) -> boo
 @transaction.atomic
 def _take_state(seen: Machine, state: MachineState, now: datetime) -> None:
     locked = Machine.objects.select_for_update(of=("self",))
-    machine = locked.select_related("owner", "flavor", "lease").get(pk=seen.pk)
+    machine = locked.select_related("owner", "flavor", "lease", "image").get(pk=seen.pk)
     if state.life > machine.life:
         return
     news = _News(machine, state, now)
+    if take_progress(machine, state, now):
+        machine.save(update_fields=["progress"])
+        wake_user(machine.owner_id, "machines")
     if machine.status == Status.STARTING:
         _take_starting(news)
     elif machine.status == Status.RUNNING:

@@ -6,10 +6,10 @@ from django.utils import timezone
 from studio.accounts.models import OrganizationMember, Role, User
 from studio.compute.selectors import list_online_nodes
 from studio.core.errors import NotFound
-from studio.machines.models import Audience, Image, Machine, NodeEngine, PublishedPort, Status
+from studio.machines.models import Audience, Machine, NodeEngine, PublishedPort, Status
 from studio.machines.placing import list_able_nodes, list_queue
 
-_JOINED = ("owner", "image", "flavor", "node", "lease", "activity")
+_JOINED = ("owner", "image__node", "flavor", "node", "lease", "activity")
 _GONE = [Status.DELETING, Status.DELETED]
 _NO_NODE = "No node is online."
 _NO_ENGINE = (
@@ -71,11 +71,6 @@ def get_by_key(key: str) -> Machine | None:
 def list_ports(machine: Machine) -> QuerySet[PublishedPort]:
     """Return the published ports, past ones too."""
     return machine.ports.order_by("port")
-
-
-def list_images() -> QuerySet[Image]:
-    """Return the images that may be picked."""
-    return Image.objects.filter(is_active=True).prefetch_related("flavors").order_by("created_at")
 
 
 def get_queue_positions() -> dict[object, int]:

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from studio.compute.serializers import FlavorOutput
 from studio.machines.idle import Sign, State
 from studio.machines.models import Audience, Reason, Status
-from studio.machines.services import USUAL_S
+from studio.machines.wishes import USUAL_S
 
 # Longer than anything that will be taken: the service's own sentence tells the bounds.
 _MOST_ASKED_S = 2**31
@@ -34,6 +34,15 @@ class MachineExtendInput(serializers.Serializer):
 class MachineChangeInput(serializers.Serializer):
     flavor = serializers.CharField(max_length=_NAME_MOST, required=False)
     image = serializers.CharField(max_length=_NAME_MOST, required=False)
+
+
+class MachineSaveInput(serializers.Serializer):
+    name = serializers.CharField(max_length=_NAME_MOST, trim_whitespace=False)
+
+
+class MachineCloneInput(serializers.Serializer):
+    name = serializers.CharField(max_length=_NAME_MOST, trim_whitespace=False)
+    duration_s = serializers.IntegerField(min_value=0, max_value=_MOST_ASKED_S, default=USUAL_S)
 
 
 class MachineEnterInput(serializers.Serializer):
@@ -105,6 +114,45 @@ class MachineIdleOutput(serializers.Serializer):
     idle_s = serializers.IntegerField(help_text="After so much idleness it stops; 0 is never.")
 
 
+class MachineDoorOutput(serializers.Serializer):
+    name = serializers.CharField()
+    port = serializers.IntegerField()
+    ready_at = serializers.DateTimeField(
+        allow_null=True, help_text="When its port first answered in this start."
+    )
+
+
+class MachineProgressOutput(serializers.Serializer):
+    asked_at = serializers.DateTimeField()
+    placed_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField(allow_null=True)
+    started_at = serializers.DateTimeField(allow_null=True)
+    doors = MachineDoorOutput(many=True)
+    is_usable = serializers.BooleanField(help_text="It runs, and its first tool answers.")
+
+
+class MachineSavingOutput(serializers.Serializer):
+    image = serializers.CharField()
+    is_copy = serializers.BooleanField(help_text="For a clone: it goes with it.")
+    begun_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    problem = serializers.CharField(allow_blank=True)
+
+
+class MachineTabOutput(serializers.Serializer):
+    name = serializers.CharField(help_text="Of a tool, `terminal`, or a port's number.")
+    port = serializers.IntegerField(allow_null=True)
+
+
+class SavedImageOutput(serializers.Serializer):
+    name = serializers.CharField()
+    status = serializers.ChoiceField(["saving", "ready"])
+    size_bytes = serializers.IntegerField(allow_null=True)
+    node = serializers.CharField(allow_null=True)
+    machine = serializers.CharField(help_text="The one that it was saved from.")
+    created_at = serializers.DateTimeField()
+
+
 class MachineOutput(serializers.Serializer):
     key = serializers.CharField()
     name = serializers.CharField()
@@ -125,6 +173,12 @@ class MachineOutput(serializers.Serializer):
         allow_null=True, help_text="Of a running machine, and of one that the idle rule stopped."
     )
     queue_position = serializers.IntegerField(allow_null=True, help_text="From 1.")
+    wait_s = serializers.IntegerField(
+        allow_null=True, help_text="How long it should wait at most; null where nobody can say."
+    )
+    progress = MachineProgressOutput()
+    saving = MachineSavingOutput(allow_null=True, help_text="The last, or the one that goes on.")
+    last_tabs = MachineTabOutput(many=True)
 
 
 class MachineImageChoiceOutput(MachineImageOutput):
@@ -132,6 +186,7 @@ class MachineImageChoiceOutput(MachineImageOutput):
     flavors = serializers.ListField(
         child=serializers.CharField(), help_text="On which it may run; none is all."
     )
+    is_mine = serializers.BooleanField(help_text="Saved by the viewer, for the viewer alone.")
 
 
 class ImageNodeOutput(serializers.Serializer):

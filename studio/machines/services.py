@@ -1,7 +1,5 @@
 """What people may do with their machines. What nodes say of them is in `reports`."""
 
-import re
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -10,8 +8,6 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from studio.accounts.models import Role, User
-from studio.compute.models import Flavor, Node
-from studio.compute.selectors import get_flavor, get_why_not
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
 from studio.drive.spaces import home_path
@@ -28,39 +24,40 @@ from studio.machines.models import (
     Status,
 )
 from studio.machines.moves import Move, move_machine
-from studio.machines.placing import list_able_nodes
+from studio.machines.saving import check_image_will_be, fail_saving, saving_already
 from studio.machines.web.numbers import take_number
+from studio.machines.wishes import (
+    MOST_S,
+    USUAL_S,
+    Wish,
+    check_duration,
+    check_flavor_can_be,
+    check_name,
+    get_flavor_for,
+    get_image,
+    name_taken,
+)
 
 log = structlog.get_logger(__name__)
 
-LEAST_S, MOST_S, USUAL_S = 600, 7 * 24 * 3600, 4 * 3600
 MOST_MACHINES = 20
 MOST_PORTS = 50
-_NAME = re.compile(r"[a-z](?:[a-z0-9-]{0,37}[a-z0-9])?")
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What a machine shall be."""
-
-    name: str
-    image: str
-    flavor: str
-    duration_s: int = USUAL_S
-
-
-def create_machine(*, owner: User, wish: Wish) -> Machine:
+def create_machine(*, owner: User, wish: Wish, image: Image | None = None) -> Machine:
     """Make a machine, hold points for its time, and queue it for a node.
+
+    `image` is one that is offered to nobody by name, such as a clone's.
 
     Raises:
         BadInput: a field holds what it may not.
         Conflict: one of that name is there, or there are too many.
         PointsExhausted: the time costs more than is available.
     """
-    name = _check_name(wish.name)
-    image = _get_image(wish.image)
-    flavor = _get_flavor_for(image, wish.flavor)
-    duration_s = _check_duration(wish.duration_s)
+    name = check_name(wish.name)
+    image = image or get_image(owner, wish.image)
+    flavor = get_flavor_for(image, wish.flavor)
+    duration_s = check_duration(wish.duration_s)
     mine = Machine.objects.filter(owner=owner).exclude(status=Status.DELETED)
     if mine.count() >= MOST_MACHINES:
         raise Conflict(
@@ -87,7 +84,7 @@ def create_machine(*, owner: User, wish: Wish) -> Machine:
             wake_user(owner.pk, "machines", "points")
             kick_placing()
     except IntegrityError as error:
-        raise _name_taken(name) from error
+        raise name_taken(name) from error
     return machine
 
 
@@ -103,13 +100,14 @@ def start_machine(*, by: User, machine: Machine, duration_s: int = USUAL_S) -> M
     if machine.status in GOES and machine.status != Status.STOPPING:
         return machine
     _expect(machine, Status.STOPPED)
-    _check_flavor_can_be(machine.flavor)
+    check_flavor_can_be(machine.flavor, machine.image)
+    check_image_will_be(machine.image)
     machine.start += 1
     if machine.reason == Reason.CONTAINER_GONE:  # what it was is lost: begin from the image
         machine.life += 1
         machine.node = None
     move_machine(machine, Move(Status.QUEUED))
-    open_lease(machine, _check_duration(duration_s))
+    open_lease(machine, check_duration(duration_s))
     machine.save(update_fields=["lease"])
     audit.record("machine.started", actor=by, subject=machine.key)
     return machine
@@ -177,7 +175,7 @@ def extend_machine(*, by: User, machine: Machine, duration_s: int) -> Machine:
     machine = _lock(by, machine)
     if machine.status not in GOES or machine.lease is None:
         raise _wrong_state(machine)
-    extra_s = _check_duration(duration_s)
+    extra_s = check_duration(duration_s)
     left_s = machine.lease.granted_s - machine.lease.used_s
     if left_s + extra_s > MOST_S:
         raise BadInput(
@@ -205,8 +203,9 @@ def change_machine(
     """
     machine = _lock(by, machine)
     _expect(machine, Status.STOPPED)
-    chosen = machine.image if image is None else _get_image(image)
-    machine.flavor = _get_flavor_for(chosen, flavor or machine.flavor.name)
+    _expect_unsaved(machine)
+    chosen = machine.image if image is None else get_image(by, image)
+    machine.flavor = get_flavor_for(chosen, flavor or machine.flavor.name)
     machine.image = chosen
     _renew(machine)
     audit.record("machine.changed", actor=by, subject=machine.key, flavor=machine.flavor.name)
@@ -223,6 +222,7 @@ def reset_machine(*, by: User, machine: Machine) -> Machine:
     """
     machine = _lock(by, machine)
     _expect(machine, Status.STOPPED)
+    _expect_unsaved(machine)
     _renew(machine)
     audit.record("machine.reset", actor=by, subject=machine.key)
     return machine
@@ -238,12 +238,12 @@ def rename_machine(*, by: User, machine: Machine, name: str) -> Machine:
         Conflict: it is taken.
     """
     machine = _lock(by, machine)
-    machine.name = _check_name(name)
+    machine.name = check_name(name)
     try:
         with transaction.atomic():
             machine.save(update_fields=["name"])
     except IntegrityError as error:
-        raise _name_taken(name) from error
+        raise name_taken(name) from error
     wake_user(machine.owner_id, "machines")
     return machine
 
@@ -257,6 +257,7 @@ def delete_machine(*, by: User, machine: Machine) -> None:
     """
     machine = _lock(by, machine, for_operators=True)
     machine.ports.all().delete()
+    fail_saving(machine, "The machine was deleted before it was saved.")
     has_container = machine.node_id is not None
     move_machine(machine, Move(Status.DELETING if has_container else Status.DELETED))
     audit.record("machine.deleted", actor=by, subject=machine.key)
@@ -352,81 +353,14 @@ def _wrong_state(machine: Machine) -> Conflict:
     )
 
 
+def _expect_unsaved(machine: Machine) -> None:
+    if machine.savings.filter(ended_at=None).exists():
+        raise saving_already(machine)
+
+
 def _renew(machine: Machine) -> None:
     machine.life += 1
     machine.node = None
     machine.reason, machine.message = Reason.NONE, ""
     machine.save()
     wake_user(machine.owner_id, "machines")
-
-
-def _check_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
-        raise BadInput(
-            "name: write 1 to 39 small letters, digits and hyphens, a letter first and no hyphen "
-            "last.",
-            field="name",
-            code="bad_machine_name",
-        )
-    return name
-
-
-def _name_taken(name: str) -> Conflict:
-    return Conflict(
-        f"name: you have a machine called {name}: pick another name.",
-        field="name",
-        code="machine_name_taken",
-        name=name,
-    )
-
-
-def _check_duration(duration_s: int) -> int:
-    if not LEAST_S <= duration_s <= MOST_S:
-        raise BadInput(
-            f"duration_s: from {LEAST_S} to {MOST_S} seconds.",
-            field="duration_s",
-            code="bad_duration",
-            least_s=LEAST_S,
-            most_s=MOST_S,
-        )
-    return duration_s
-
-
-def _get_image(name: str) -> Image:
-    images = Image.objects.filter(is_active=True)
-    image = images.filter(name=name).first()
-    if image is None:
-        names = ", ".join(images.order_by("name").values_list("name", flat=True))
-        offer = f"pick one of {names}" if names else "an operator registers images"
-        raise BadInput(
-            f"image: there is no image {name!r}: {offer}.",
-            field="image",
-            code="unknown_image",
-            name=name,
-        )
-    return image
-
-
-def _get_flavor_for(image: Image, name: str) -> Flavor:
-    flavor = get_flavor(name, with_shares=True)
-    if image.flavors.exists() and not image.flavors.filter(pk=flavor.pk).exists():
-        raise BadInput(
-            f"flavor: the image {image.name} does not run on {flavor.name}: pick another.",
-            field="flavor",
-            code="flavor_not_for_image",
-            name=flavor.name,
-        )
-    _check_flavor_can_be(flavor)
-    return flavor
-
-
-def _check_flavor_can_be(flavor: Flavor) -> None:
-    """Refuse what no node that is there could ever hold; with none there, a machine waits."""
-    nodes = list(Node.objects.filter(pk__in=list_able_nodes()))
-    if nodes and get_why_not(flavor, nodes):
-        raise BadInput(
-            f"flavor: no node has room for {flavor.title} even when empty: pick a smaller one.",
-            field="flavor",
-            code="no_node_fits",
-            name=flavor.name,
-        )

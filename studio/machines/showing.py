@@ -7,8 +7,12 @@ from django.conf import settings
 from studio.compute.models import Node
 from studio.machines.charging import get_cost_mpoints, get_ends_at
 from studio.machines.idling import show_idle
-from studio.machines.models import Lease, Machine, PublishedPort, Status
+from studio.machines.models import Image, Lease, Machine, PublishedPort, Saving, Status
+from studio.machines.progress import show_progress
+from studio.machines.saving import is_copy_name
 from studio.machines.selectors import get_queue_positions
+from studio.machines.tabs import list_last_tabs
+from studio.machines.waits import estimate_waits
 from studio.machines.web.numbers import get_number
 from studio.machines.web.origins import public_url
 from studio.points.selectors import get_run_hold
@@ -18,7 +22,16 @@ def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
     """Return machines as the API shows them."""
     is_any_waiting = any(machine.status == Status.QUEUED for machine in machines)
     places = get_queue_positions() if is_any_waiting else {}
-    return [_show(machine, places.get(machine.pk)) for machine in machines]
+    waits = estimate_waits() if is_any_waiting else {}
+    savings = _find_last_savings(machines)
+    return [
+        {
+            **_show(machine, places.get(machine.pk)),
+            "wait_s": waits.get(machine.pk),
+            "saving": savings.get(machine.pk),
+        }
+        for machine in machines
+    ]
 
 
 def show_machine(machine: Machine) -> dict[str, Any]:
@@ -59,6 +72,35 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "lease": _show_lease(machine.lease) if machine.lease else None,
         "idle": show_idle(machine),
         "queue_position": queue_position,
+        "progress": show_progress(machine),
+        "last_tabs": list_last_tabs(machine),
+    }
+
+
+def show_saved(image: Image) -> dict[str, Any]:
+    """Return a saved image as the API shows it."""
+    return {
+        "name": image.name,
+        "status": "ready" if image.reference else "saving",
+        "size_bytes": image.size_bytes or None,
+        "node": image.node.name if image.node else None,
+        "machine": image.saving.machine.name,
+        "created_at": image.created_at,
+    }
+
+
+def _find_last_savings(machines: list[Machine]) -> dict[object, dict[str, Any]]:
+    """Return what was last saved of each machine, or is being saved."""
+    found = Saving.objects.filter(machine__in=machines).select_related("image")
+    return {
+        saving.machine_id: {
+            "image": saving.image.name,
+            "is_copy": is_copy_name(saving.image.name),
+            "begun_at": saving.begun_at,
+            "ended_at": saving.ended_at,
+            "problem": saving.problem,
+        }
+        for saving in found.order_by("begun_at")
     }
 
 

@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from studio.machines import charging, idling, placing, services, tending, usage
+from studio.machines import charging, idling, placing, saving, services, tending, usage
 
 
 @shared_task(ignore_result=True)
@@ -14,6 +14,7 @@ def place_machines() -> None:
 def tend_machines() -> None:
     tending.tend_machines()
     services.end_due()
+    saving.fail_overdue_savings()
 
 
 @shared_task(ignore_result=True)

@@ -23,9 +23,11 @@ from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open
 from workers.machines.engine import EngineFault, Folders, MachineEngine
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
-from workers.machines.orders import MachineOrder, MachineReport, MachineState
+from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
+from workers.machines.readiness import Readiness
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
+from workers.machines.saving import Saver
 from workers.machines.usage import UsageMeter
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
@@ -57,6 +59,9 @@ class MachineHost:
         self._memory = MachineMemory(config.node_dir / "machines")
         self._reconciler = Reconciler(self._engine, self._memory)
         self._meter = UsageMeter(self._engine)
+        self._readiness = Readiness()
+        self._saver = Saver(config.node_name, host=engine_host)
+        self._kept_images: tuple[str, ...] | None = None
         key = hashlib.sha256(config.node_token.encode()).hexdigest()
         self._relay = Relay(key, lambda machine: self._addresses.get(machine))
         self._addresses: dict[str, str] = {}
@@ -79,6 +84,7 @@ class MachineHost:
             await self._live()
         finally:  # machines that run keep the mounts that they have
             await self._meter.close()
+            self._readiness.close()
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
@@ -112,6 +118,7 @@ class MachineHost:
                 self._keep_orders([])
             raise
         self._meter.forget_told(self._report)
+        self._kept_images = answer.saved
         self._keep_orders(list(answer.orders))
 
     def _keep_orders(self, orders: list[MachineOrder]) -> None:
@@ -128,13 +135,15 @@ class MachineHost:
             await self._look_at_images()
             seen = self._reconciler.containers
             states = await self._meter.add_usage(states, self._orders or [], seen)
+            saved = await asyncio.to_thread(self._look_at_saved)
         except (WorkerError, OSError) as error:
             self._addresses = {}
             self._is_walled = False
             self._report = self._tell("", str(error), [], ())
             return
         self._addresses = {state.machine: state.address for state in states if state.address}
-        self._report = self._tell(version, "", states, strays)
+        report = self._tell(version, "", states, strays)
+        self._report = report.model_copy(update={"saved": saved})
 
     def _ready(self) -> str:
         """Return the engine's version, once all that a machine relies on is there.
@@ -179,7 +188,14 @@ class MachineHost:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
         states = self._reconciler.pass_once(self._orders)
+        states = self._readiness.look(self._orders, states)
         return states, self._reconciler.list_strays(self._orders)
+
+    def _look_at_saved(self) -> tuple[SavedState, ...]:
+        saved = self._saver.look(self._orders or ())
+        if self._kept_images is not None:
+            self._saver.tidy(self._kept_images)
+        return saved
 
     def _list_studio_doors(self) -> list[tuple[str, int]]:
         url = self._config.studio_url
@@ -208,8 +224,12 @@ class MachineHost:
         )
 
     @staticmethod
-    def _states_in(report: MachineReport) -> list[tuple[str, str, int, int]]:
-        return [(s.machine, s.phase.value, s.life, s.start) for s in report.machines]
+    def _states_in(report: MachineReport) -> list[tuple[object, ...]]:
+        told: list[tuple[object, ...]] = [
+            (s.machine, s.phase.value, s.life, s.start, s.is_created, s.ready_ports)
+            for s in report.machines
+        ]
+        return [*told, *((each.key,) for each in report.saved)]
 
 
 def bind(source: Path, target: Path) -> None:

@@ -98,6 +98,10 @@ class MachineOrder(BaseModel):
     """Nothing secret: everybody who may ask the engine sees it."""
     lab_port: int = Field(default=8888, ge=1, le=65535)
     """Where its Jupyter listens, if it has one."""
+    ports: tuple[int, ...] = Field(default=(), max_length=30)
+    """Where its tools listen: the node says which of them answer."""
+    save: str | None = Field(default=None, pattern=MACHINE_ID)
+    """Make an image of its container, once, and know it by this key."""
     secrets: dict[str, str] = Field(default={}, max_length=20)
     """File name to content, below `/run/athanor`, in memory only."""
 
@@ -132,10 +136,27 @@ class MachineState(BaseModel):
     ended_at: float | None = None
     address: str = Field(default="", max_length=45)
     """On the node's own networks; blank while it does not run."""
+    is_created: bool = False
+    """Its container is there, started or not."""
+    ready_ports: tuple[int, ...] = Field(default=(), max_length=30)
+    """Of the ports in its order those that have answered in this start."""
     usage: MachineUsage | None = None
     """Where it was measured since the last report."""
     minutes: tuple[UsageMinute, ...] = Field(default=(), max_length=MOST_TOLD_MINUTES)
     """Oldest first, of those that are over and that no report has told yet."""
+
+
+class SavedState(BaseModel):
+    """What has come of saving a machine as an image: the image, or why there is none."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    key: str = Field(max_length=63)
+    image: str = Field(default="", max_length=100)
+    """Its id."""
+    size_bytes: int = Field(default=0, ge=0, lt=2**60)
+    problem: str = Field(default="", max_length=500)
+    """One sentence; blank where it is saved."""
 
 
 class MachineReport(BaseModel):
@@ -157,11 +178,15 @@ class MachineReport(BaseModel):
     strays: tuple[str, ...] = Field(default=(), max_length=10_000)
     """Machines that are here still and that it has no order for: it is ending them."""
     machines: list[MachineState] = Field(max_length=10_000)
+    saved: tuple[SavedState, ...] = Field(default=(), max_length=10_000)
+    """What has come of the orders to save a machine."""
 
 
 class MachineAnswer(BaseModel):
     """What the studio wants of a node's machines now."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     orders: tuple[MachineOrder, ...] = Field(default=(), max_length=10_000)
+    saved: tuple[str, ...] | None = Field(default=None, max_length=100_000)
+    """The saved images that the node shall keep; None says nothing of them."""

@@ -200,6 +200,7 @@ class Reconciler:
             "started_at": current.started_at,
             "ended_at": None if current.is_up else current.ended_at,
             "address": current.address if current.is_up else "",
+            "is_created": True,
         }
         return state.model_copy(update=facts)
 

@@ -1,7 +1,7 @@
 """The SSH gateway: one address for all machines, `ssh NAME@host`, by the keys of people's profiles.
 
 It ends the guest's connection (RFC 4252 to 4254) and opens another to the machine's own sshd, by a
-key of its own. A machine's host key needs no checking there: the relay's pass says which it is.
+key of its own (`machine_side`).
 """
 
 import asyncio
@@ -17,19 +17,15 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 
 from studio.core.errors import StudioError
-from studio.machines.doors import NotListening, open_socket
 from studio.machines.moments import note_presence
 from studio.machines.ssh.access import Guest, enter, find_guest, find_who_must_go
-from studio.machines.ssh.host_keys import read_gateway_key, read_host_key
+from studio.machines.ssh.host_keys import read_host_key
+from studio.machines.ssh.machine_side import KEEPALIVE_S, LOGIN_S, connect_machine
 from studio.machines.ssh.sessions import GuestSession
 
 log = structlog.get_logger(__name__)
 
 SWEEP_EVERY_S = 1.5
-_LOGIN_S = 30
-_SSHD_S = 15.0
-"""How long a machine that has just started may take until its sshd listens."""
-_KEEPALIVE_S = 30
 _PIECE = 256 * 1024
 _MOST_AUTHENTICATING = 200
 Streams = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
@@ -63,8 +59,8 @@ class Gateway:
             agent_forwarding=True,
             x11_forwarding=False,
             allow_scp=False,
-            login_timeout=_LOGIN_S,
-            keepalive_interval=_KEEPALIVE_S,
+            login_timeout=LOGIN_S,
+            keepalive_interval=KEEPALIVE_S,
             keepalive_count_max=4,
             compression_algs=None,
         )
@@ -196,27 +192,7 @@ class GuestConnection(asyncssh.SSHServer):
     async def _connect(self, agent_path: str | None) -> asyncssh.SSHClientConnection:
         assert self.guest is not None
         door = await database_sync_to_async(enter)(self.guest)
-        deadline = time.monotonic() + _SSHD_S
-        while True:
-            try:
-                opened = await open_socket(door, 22)
-                break
-            except NotListening:
-                if time.monotonic() > deadline:
-                    raise
-                await asyncio.sleep(0.3)
-        return await asyncssh.connect(
-            sock=opened,
-            username="root",
-            client_keys=[read_gateway_key()],
-            known_hosts=None,
-            config=None,
-            agent_path=None,
-            agent_forwarding=agent_path or False,
-            keepalive_interval=_KEEPALIVE_S,
-            compression_algs=None,
-            login_timeout=_LOGIN_S,
-        )
+        return await connect_machine(door, agent_path=agent_path)
 
     def session_requested(self) -> GuestSession:
         """Take a shell, a command or a subsystem."""

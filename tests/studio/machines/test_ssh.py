@@ -18,7 +18,7 @@ from studio.accounts.ssh_keys import add_ssh_key
 from studio.machines import doors
 from studio.machines.models import Machine
 from studio.machines.services import stop_machine
-from studio.machines.ssh import gateway as gateway_module
+from studio.machines.ssh import machine_side
 from studio.machines.ssh.gateway import Gateway
 from studio.machines.ssh.host_keys import host_fingerprint, read_gateway_key
 from studio.points.services import grant_points
@@ -129,7 +129,7 @@ def laptop(rich, machine, tmp_path, monkeypatch) -> Iterator[Laptop]:
             await asyncio.get_running_loop().sock_connect(opened, ("127.0.0.1", inner))
             return opened
 
-        monkeypatch.setattr(gateway_module, "open_socket", open_socket)
+        monkeypatch.setattr(machine_side, "open_socket", open_socket)
         with run_gateway() as port:
             laptop = Laptop(tmp_path / "laptop", port)
             add_ssh_key(user=rich, public_key=laptop.public_key)

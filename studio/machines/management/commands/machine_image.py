@@ -49,7 +49,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{options['name']} is offered no longer.")
 
     def _list(self, options):
-        for image in Image.objects.order_by("name"):
+        for image in Image.objects.filter(owner=None).order_by("name"):
             state = "" if image.is_active else "  (retired)"
             tools = ", ".join(f"{name}={port}" for name, port in image.tools.items())
             self.stdout.write(f"{image.name}  {image.reference}  {tools}{state}")
