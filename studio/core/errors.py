@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
-
 _KINDS = ("train", "serve", "script")  # the tag that pydantic puts before a field of a job's spec
 
 

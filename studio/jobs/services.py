@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, ServeSpec, TrainSpec
+from engine.specs import JOB_SPEC, ScriptSpec, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
@@ -44,11 +44,12 @@ _MOST_KEY = 200
 class _Launch:
     """A launch that nothing stands against, but perhaps the points by the time they are held."""
 
-    spec: TrainSpec | ServeSpec
+    spec: TrainSpec | ServeSpec | ScriptSpec
     raw: dict[str, Any]
     flavor: Flavor
     hold_mpoints: int = 0
-    resolved: dict[str, str] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)
+    image_reference: str = ""
     is_platform: bool = False
 
 
@@ -187,7 +188,14 @@ def _plan(owner: User, spec: dict[str, Any], flavor_name: str) -> _Launch:
     _refuse(advice)
     assert advice.spec is not None and advice.flavor is not None
     assert advice.hold_mpoints is not None
-    return _Launch(advice.spec, spec, advice.flavor, advice.hold_mpoints, advice.resolved)
+    return _Launch(
+        advice.spec,
+        spec,
+        advice.flavor,
+        advice.hold_mpoints,
+        advice.resolved,
+        advice.image_reference,
+    )
 
 
 def _refuse(advice: Advice) -> None:
@@ -212,11 +220,14 @@ def _make_job(owner: User, launch: _Launch, name: str) -> Job:
         resolved=launch.resolved,
         flavor=launch.flavor,
         is_platform=launch.is_platform,
-        output_repo=name_output(owner, spec) if isinstance(spec, TrainSpec) else "",
+        image_reference=launch.image_reference,
+        output_repo=name_output(owner, spec),
     )
 
 
-def _name_job(spec: TrainSpec | ServeSpec) -> str:
+def _name_job(spec: TrainSpec | ServeSpec | ScriptSpec) -> str:
+    if isinstance(spec, ScriptSpec):
+        return " ".join(" ".join(spec.command).split())[:_MOST_NAME]
     model = get_short_name(spec.model)
     name = (
         f"{model} on {get_short_name(spec.dataset)}"
