@@ -15,6 +15,7 @@ from studio.accounts.models import User
 from studio.compute.models import Flavor
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound, StudioError
+from studio.drive.spaces import home_path
 from studio.jobs.advisor import Advice, advise
 from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
 from studio.jobs.kicks import kick_scheduler
@@ -188,6 +189,8 @@ def _plan(owner: User, spec: dict[str, Any], flavor_name: str) -> _Launch:
     _refuse(advice)
     assert advice.spec is not None and advice.flavor is not None
     assert advice.hold_mpoints is not None
+    if isinstance(advice.spec, ScriptSpec) and advice.spec.home == "drive":
+        home_path(owner)  # made where it is missing: its node mounts it
     return _Launch(
         advice.spec,
         spec,
