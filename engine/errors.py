@@ -14,3 +14,13 @@ class EngineError(Exception):
 
 class StopRequested(BaseException):
     """The run was asked to stop. Not an `Exception`: nothing on the way up may swallow it."""
+
+
+class ScriptEnded(Exception):
+    """A user's script has ended other than well. The log is its own: nothing is added to it."""
+
+    def __init__(self, reason: Reason, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.exit_code = exit_code

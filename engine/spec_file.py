@@ -88,7 +88,7 @@ _MENDS = {
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
-    name = ".".join(path[1:] if path[:1] and path[0] in ("train", "serve") else path)
+    name = ".".join(path[1:] if path[:1] and path[0] in ("train", "serve", "script") else path)
     context = {key: _plain(value) for key, value in problem.get("ctx", {}).items()}
     mend = _MENDS.get(problem["type"])
     if mend is None:

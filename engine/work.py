@@ -14,17 +14,19 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.emitter import Emitter, pipe_sink
-from engine.errors import EngineError, StopRequested
+from engine.errors import EngineError, ScriptEnded, StopRequested
 from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.spec_file import explain_problems
-from engine.specs import JOB_SPEC, JobSpec, Placement
+from engine.specs import JOB_SPEC, JobSpec, Placement, ScriptSpec
 from engine.status import Reason, Status
 from engine.stopping import StopGate
+from engine.verdict import final_status
 
 # Kind of spec -> module and function that does it, loaded when asked for: each brings libraries.
 KINDS: dict[str, tuple[str, str]] = {
     "train": ("engine.train.run", "train"),
     "serve": ("engine.serve.run", "serve"),
+    "script": ("engine.script.run", "run_script"),
 }
 Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]
 """Does a run, emits what happens, and shields from the gate what must not be left half done."""
@@ -37,15 +39,22 @@ def work(run_dir: Path) -> int:
     emitter = Emitter(pipe_sink(fd) if fd is not None else None)
     gate = StopGate()
     gate.listen()
+    is_script = False
     try:
         spec, placement = _read_orders(run_dir)
         prepare_process(placement.num_threads)
-        print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
+        is_script = isinstance(spec, ScriptSpec)
+        if not is_script:  # whose log is its own, to the byte
+            print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
         _load_verb(spec.kind)(spec, placement, emitter, gate)
     except StopRequested:
-        print("Stopped as asked.", flush=True)
+        if not is_script:
+            print("Stopped as asked.", flush=True)
         emitter.status(Status.STOPPED, Reason.STOPPED_BY_OWNER)
         return 0
+    except ScriptEnded as ended:
+        emitter.status(final_status(ended.reason), ended.reason, ended.message)
+        return ended.exit_code
     except EngineError as error:
         return _fail(emitter, error.reason, error.message)
     except MemoryError:

@@ -15,7 +15,7 @@ import structlog
 from huggingface_hub import CachedRepoInfo, scan_cache_dir
 from huggingface_hub.errors import CacheNotFound
 
-from engine.specs import split_ref
+from engine.specs import ScriptSpec, split_ref
 from workers.orders import RunOrder
 
 log = structlog.get_logger()
@@ -103,12 +103,14 @@ class NodeCache:
 
 def list_repos_of(orders: Iterable[RunOrder | None]) -> set[tuple[str, str]]:
     """Return kinds and ids of the repos that orders name."""
-    found = set()
+    found: set[tuple[str, str]] = set()
     for order in orders:
         for name, kind in _REFS.items():
             ref = getattr(order.spec, name, None) if order else None
             if isinstance(ref, str) and not ref.startswith((".", "/")):
                 found.add((kind, split_ref(ref)[0]))
+        if order is not None and isinstance(order.spec, ScriptSpec):
+            found |= {(kind, split_ref(ref)[0]) for kind, ref in order.spec.list_inputs().values()}
     return found
 
 

@@ -15,6 +15,7 @@
 such a file: even one that comes up after its deadline starts nothing.
 """
 
+import sys
 from pathlib import Path
 
 import structlog
@@ -69,7 +70,8 @@ def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placem
         run_dir=run_dir,
         devices=tuple(range(len(order.devices))),  # the runtime shows it these devices only
         num_threads=order.num_threads,
-        memory_bytes=order.memory_bytes,
+        # A container has a limit of its own, and what it holds is not the recorder's.
+        memory_bytes=None if order.container else order.memory_bytes,
         hub_url=config.studio_url,
         hub_token=order.run_token,
         push_to=order.push_to,
@@ -77,6 +79,7 @@ def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placem
         cache_dir=node.cache,
         host=config.node_host,
         server_token=order.server_token,
+        carrier=_make_carrier(config, order),
         provenance=order.provenance | {"node": config.node_name},
     )
 
@@ -93,6 +96,14 @@ def start(run: RunDir, runtime: Runtime) -> None:
         log.error("start_failed", run_id=run.run_id, error=str(error))
     else:
         log.info("run_started", run_id=run.run_id)
+
+
+def _make_carrier(config: NodeConfig, order: RunOrder) -> tuple[str, ...]:
+    """Return the command that runs a script's container; the engine refuses a script without."""
+    if order.container is None:
+        return ()
+    drives = () if config.drive_dir is None else (f"--drives={config.drive_dir}",)
+    return (sys.executable, "-m", "workers.scripts", f"--node={config.node_name}", *drives)
 
 
 def _find_checkpoint(node: NodeDir, order: RunOrder) -> Path | None:

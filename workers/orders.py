@@ -8,12 +8,29 @@ from celery.exceptions import TaskRevokedError, TimeoutError
 from pydantic import BaseModel, ConfigDict, Field
 
 from engine.specs import JobSpec
+from workers.machines.orders import FOLDER, IMAGE, TENANT, MachineLimits
 
 RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"  # never a path
 # Parts of a path on the node, so neither is `..` nor hidden.
 REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}$"
 START_RUN = "workers.tasks.start_run"
 PING = "workers.tasks.ping"
+
+
+class ContainerOrder(BaseModel):
+    """What a script's container is made of."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    image: str = Field(pattern=IMAGE)
+    """Known to the node's engine, by digest or id: one that an operator has registered."""
+    tenant: str = Field(pattern=TENANT)
+    """Whose network it is on, with its owner's dev machines."""
+    home: str | None = Field(default=None, pattern=FOLDER)
+    """The folder of its owner's drive; None is an empty home."""
+    limits: MachineLimits
+    devices: tuple[str, ...] = Field(default=(), max_length=64)
+    """The GPUs it may use, by NVIDIA's UUID; a `MOCK-` one is only told of."""
 
 
 class RunOrder(BaseModel):
@@ -31,6 +48,8 @@ class RunOrder(BaseModel):
     num_threads: int = Field(default=0, ge=0)
     memory_bytes: int | None = None
     devices: tuple[int, ...] = ()
+    container: ContainerOrder | None = None
+    """For a script, which runs in a container or not at all."""
     push_to: str | None = None
     """Repo id in the studio's hub that receives what the run makes."""
     server_token: str | None = None

@@ -81,15 +81,7 @@ class ShareDir:
     def _fill(self, files: Path, snapshot: Path) -> None:
         partial = self._revisions / f".new-{files.parent.name}-{files.name}"
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        for source in sorted(snapshot.rglob("*")):
-            target = partial / source.relative_to(snapshot)
-            if source.is_dir():
-                target.mkdir()
-                target.chmod(_FOLDER_MODE)
-            else:
-                _link_file(source.resolve(strict=True), target)
-        partial.chmod(_FOLDER_MODE)
+        link_tree(snapshot, partial)
         files.parent.mkdir(exist_ok=True)
         files.parent.chmod(_FOLDER_MODE)
         partial.rename(files)
@@ -103,6 +95,19 @@ class ShareDir:
     def _list_links(self) -> Iterator[Path]:
         for kind in ("models", "datasets"):
             yield from (path for path in self._path.glob(f"{kind}/*/*") if path.is_symlink())
+
+
+def link_tree(snapshot: Path, target: Path) -> None:
+    """Lay out a folder of the cache in a new one, for everybody to read, as hard links."""
+    target.mkdir()
+    for source in sorted(snapshot.rglob("*")):
+        place = target / source.relative_to(snapshot)
+        if source.is_dir():
+            place.mkdir()
+            place.chmod(_FOLDER_MODE)
+        else:
+            _link_file(source.resolve(strict=True), place)
+    target.chmod(_FOLDER_MODE)
 
 
 def _relative(link: Path, files: Path) -> Path:

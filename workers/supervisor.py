@@ -24,6 +24,7 @@ from workers.node_dir import NodeDir
 from workers.orders import RunOrder
 from workers.run_dir import RunDir
 from workers.runtimes.base import Life, Runtime
+from workers.runtimes.docker import DockerRuntime
 from workers.studio_client import StudioClient
 
 log = structlog.get_logger()
@@ -41,14 +42,22 @@ FULL_SHARE = 0.9
 class Supervisor:
     """One node's supervisor."""
 
-    def __init__(self, config: NodeConfig, runtime: Runtime, client: StudioClient) -> None:
-        """Take what it works with; `run` begins."""
+    def __init__(
+        self,
+        config: NodeConfig,
+        runtime: Runtime,
+        client: StudioClient,
+        containers: Runtime | None = None,
+    ) -> None:
+        """Take what it works with; `run` begins. `containers` is the runtime of scripts."""
         self.node = NodeDir(config.node_dir)
         self._config = config
         self._runtime = runtime
+        self._containers = containers or DockerRuntime(config.node_name)
         self._client = client
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._terminated: dict[str, float] = {}
+        self._runtimes: dict[str, Runtime] = {}
 
     async def run(self) -> None:
         """Work until cancelled. Runs go on then."""
@@ -96,7 +105,7 @@ class Supervisor:
         if self.node.find_run(run_id) is None:
             may_start = await self._claim_in_time(order)
             if may_start:
-                start(place(self.node, self._config, order), self._runtime)
+                start(place(self.node, self._config, order), self._runtime_of(order))
         path.unlink(missing_ok=True)
 
     async def _claim_in_time(self, order: RunOrder) -> bool:
@@ -111,7 +120,7 @@ class Supervisor:
     def view(self, run: RunDir) -> RunView:
         """Look at a run. Its life is read first: what is gone writes nothing any more."""
         launched = run.read_launch_time()
-        life = None if launched is None else self._runtime.look(run)
+        life = None if launched is None else self._look(run)
         terminated = self._terminated.get(run.run_id)
         return RunView(
             life=life,
@@ -122,6 +131,18 @@ class Supervisor:
             stop=run.read_stop(),
             terminated_s=None if terminated is None else time.monotonic() - terminated,
         )
+
+    def _look(self, run: RunDir) -> Life:
+        return self._runtime_at(run).look(run)
+
+    def _runtime_at(self, run: RunDir) -> Runtime:
+        if run.run_id not in self._runtimes:
+            self._runtimes[run.run_id] = self._runtime_of(run.read_order())
+        return self._runtimes[run.run_id]
+
+    def _runtime_of(self, order: RunOrder | None) -> Runtime:
+        is_script = order is not None and order.container is not None
+        return self._containers if is_script else self._runtime
 
     def _try_care(self, run: RunDir) -> None:
         try:
@@ -136,31 +157,41 @@ class Supervisor:
         if need is Need.TERMINATE:
             log.info("run_stopping", run_id=run.run_id)
             self._terminated[run.run_id] = time.monotonic()
-            self._runtime.signal(run, signal.SIGTERM)
+            self._runtime_at(run).signal(run, signal.SIGTERM)
         elif need is Need.KILL:
-            self._runtime.signal(run, signal.SIGKILL)
+            self._runtime_at(run).signal(run, signal.SIGKILL)
         elif need is Need.LAUNCH:
             self._begin(run.run_id, self._launch_again(run))
         elif need is Need.CLOSE:
             self._begin(run.run_id, self._close(run, view))
         elif need is Need.SHELVE:
+            self._begin(run.run_id, self._shelve(run))
+
+    async def _shelve(self, run: RunDir) -> None:
+        if await self._runtime_at(run).clear(run):
             self._terminated.pop(run.run_id, None)
+            self._runtimes.pop(run.run_id, None)
             self.node.shelve_run(run)
+        else:
+            await asyncio.sleep(RETRY_S)
 
     async def _launch_again(self, run: RunDir) -> None:
         order = run.read_order()
         if order is not None and await self._claim_in_time(order):
-            start(run, self._runtime)
+            start(run, self._runtime_of(order))
         else:  # never started, and not wanted any more
             self.node.shelve_run(run)
             shutil.rmtree(run.path)
 
     async def _close(self, run: RunDir, view: RunView) -> None:
         reason, message = explain_end(view, was_rebooted=run.was_launched_before_reboot())
-        self._runtime.signal(run, signal.SIGKILL)  # what the recorder left behind
+        runtime = self._runtime_at(run)
+        runtime.signal(run, signal.SIGKILL)  # what the recorder left behind
         log.warning("run_abandoned", run_id=run.run_id, reason=reason.value)
-        if not await self._runtime.close(run, reason.value, message):
+        if not await runtime.close(run, reason.value, message):
             await asyncio.sleep(RETRY_S)
+            return
+        await runtime.clear(run)  # and again when it is shelved
 
     async def _beat_forever(self) -> None:
         while True:
@@ -184,7 +215,7 @@ class Supervisor:
             )
 
     def _is_living(self, run: RunDir) -> bool:
-        return run.read_launch_time() is not None and self._runtime.look(run) is Life.ALIVE
+        return run.read_launch_time() is not None and self._look(run) is Life.ALIVE
 
     async def _sweep_forever(self) -> None:
         while True:

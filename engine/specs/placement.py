@@ -34,5 +34,7 @@ class Placement(BaseModel):
     """Port a server binds to; 0 takes a free one."""
     server_token: str | None = None
     """Bearer token that a server asks of its callers."""
+    carrier: tuple[str, ...] = ()
+    """Command of the node that runs a script in a container; without it no script runs."""
     provenance: dict[str, str] = {}
     """Names and digests that go into the artifact's card: job, run, node, owner."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
+_KINDS = ("train", "serve", "script")  # the tag that pydantic puts before a field of a job's spec
+
 
 class StudioError(Exception):
     """Something the caller can mend: one English sentence, and a code that browsers translate."""
@@ -83,7 +85,8 @@ def spec_errors(error: SpecValidationError, *, prefix: str = "spec") -> list[dic
     """Return one error body per problem pydantic found, its field as a dotted path."""
     bodies = []
     for problem in error.errors(include_url=False, include_input=False):
-        where = [str(part) for part in problem["loc"] if part not in {"train", "serve"}]
+        where = [str(part) for part in problem["loc"]]
+        where = where[1:] if where[:1] and where[0] in _KINDS else where
         field = ".".join([prefix, *where])
         context = {
             k: v for k, v in problem.get("ctx", {}).items() if isinstance(v, str | int | float)

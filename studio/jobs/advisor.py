@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
-from engine.specs import JOB_SPEC, TrainSpec
+from engine.specs import JOB_SPEC, ScriptSpec, TrainSpec
 from engine.specs.estimate import (
     DataFacts,
     Machine,
@@ -24,6 +24,7 @@ from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
 from studio.core.errors import StudioError, spec_errors
 from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
+from studio.jobs.containers import find_image, list_problems
 from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
 from studio.jobs.refs import is_taken_by_a_base, name_output, pin_refs
@@ -56,9 +57,11 @@ class Refusal:
 class Advice:
     """What the advisor can say of a launch. Numbers are None where a refusal hides them."""
 
-    spec: TrainSpec | None = None
+    spec: TrainSpec | ScriptSpec | None = None
     flavor: Flavor | None = None
-    resolved: dict[str, str] = dataclasses.field(default_factory=dict)
+    image_reference: str = ""
+    """What a script runs in."""
+    resolved: dict[str, Any] = dataclasses.field(default_factory=dict)
     estimate: TrainEstimate | None = None
     memory_bytes: int | None = None
     """What the flavor has: of the GPU where it has one."""
@@ -78,6 +81,9 @@ def advise(viewer: User, spec: dict[str, Any], flavor_name: str) -> Advice:
     advice.spec = _read_spec(advice, spec)
     advice.flavor = _read_flavor(advice, flavor_name, nodes)
     if advice.spec is None:
+        return advice
+    if isinstance(advice.spec, ScriptSpec):
+        _weigh_script(advice, viewer, advice.spec)
         return advice
     facts = _read_inputs(advice, viewer, advice.spec)
     if facts is not None and advice.flavor is not None:
@@ -103,7 +109,7 @@ def get_machine(flavor: Flavor, nodes: list[Node]) -> Machine:
     )
 
 
-def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | None:
+def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | None:
     try:
         spec = JOB_SPEC.validate_python(raw)
     except SpecValidationError as error:
@@ -113,9 +119,9 @@ def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | None:
                 Refusal(body["code"], body["message"], body["field"], body["params"])
             )
         return None
-    if isinstance(spec, TrainSpec):
+    if isinstance(spec, TrainSpec | ScriptSpec):
         return spec
-    message = f"spec.kind: a {spec.kind} run is the studio's own; launch one of kind train."
+    message = f"spec.kind: a {spec.kind} run is the studio's own; launch train or script."
     advice.refusals.append(Refusal("kind_not_offered", message, "spec.kind", {"kind": spec.kind}))
     return None
 
@@ -217,6 +223,26 @@ def _weigh(
 def get_memory_bytes(machine: Machine) -> int:
     """Return the memory that bounds a finetune: the GPU's where there is one. 0 is unknown."""
     return machine.device_memory_bytes if machine.num_devices else machine.memory_bytes
+
+
+def _weigh_script(advice: Advice, viewer: User, spec: ScriptSpec) -> None:
+    """Nobody knows what a script will need: it may take its time limit, and pays for no more."""
+    pinned = pin_refs(viewer, spec)
+    advice.resolved = pinned.resolved
+    problems = list_problems(spec, advice.flavor)
+    advice.refusals.extend(_from_error(error) for error in [*problems, *pinned.errors])
+    if advice.flavor is None:
+        return
+    rate = advice.flavor.price_mpoints_per_hour
+    advice.cost_mpoints = -int(-60 * spec.time_limit_minutes * rate // 3600)
+    advice.hold_mpoints = -int(-(60 * spec.time_limit_minutes + TICK_S) * rate // 3600)
+    advice.memory_bytes = advice.flavor.memory_bytes
+    if not problems:
+        image = find_image(spec, advice.flavor)
+        advice.resolved["image"] = image.name
+        advice.image_reference = image.reference
+    if advice.hold_mpoints > advice.available_mpoints:
+        advice.refusals.append(_not_enough_points(advice))
 
 
 def _list_fitting_flavors(spec: TrainSpec, inputs: _Inputs, nodes: list[Node]) -> list[Flavor]:

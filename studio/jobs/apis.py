@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from engine.specs import TRAIN_PRESETS, TrainSpec
+from engine.specs import TRAIN_PRESETS, ScriptSpec, Spec, TrainSpec
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.core.pagination import Pages
@@ -35,7 +35,10 @@ _KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Makes it safe to send the launch again: the same key answers the same job.",
 )
-_SPECS = {"train": (TrainSpec, TRAIN_PRESETS)}
+_SPECS: dict[str, tuple[type[Spec], dict[str, dict[str, object]]]] = {
+    "train": (TrainSpec, TRAIN_PRESETS),
+    "script": (ScriptSpec, {}),
+}
 
 
 def read(serializer: type, data: Any) -> dict[str, Any]:

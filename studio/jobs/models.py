@@ -28,6 +28,8 @@ class Job(models.Model):
     resolved = models.JSONField(default=dict, blank=True)
     """The spec's repo refs pinned to commits: `{"model": "ns/name@<sha>", ...}`."""
     flavor = models.ForeignKey(Flavor, on_delete=models.PROTECT, related_name="jobs")
+    image_reference = models.CharField(max_length=255, blank=True)
+    """What a script runs in, as it was when it was launched; blank for any other kind."""
     is_platform = models.BooleanField(default=False)
     """The studio's own, such as a deployment's server; nobody pays for it."""
     key = models.CharField(max_length=200, null=True, blank=True)

@@ -21,12 +21,13 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from engine.specs import JOB_SPEC
+from engine.specs import JOB_SPEC, ScriptSpec
 from engine.status import Status
 from studio.compute.models import Node
 from studio.compute.rooms import Occupant, Room, measure_rooms
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
+from studio.jobs.containers import keep_able, make_container_order
 from studio.jobs.hooks import get_listener
 from studio.jobs.models import LIVE, Run
 from studio.jobs.run_tokens import make_run_token
@@ -53,15 +54,16 @@ def place_runs() -> int:
     blocked: set[int] = set()
     num_placed = 0
     for run in _in_turn(waiting):
-        room = _choose(run, rooms, blocked)
+        able = keep_able(online, run.job)
+        room = _choose(run, {pk: rooms[pk] for pk in able}, blocked)
         if room is not None:
             _place(run, room)
             num_placed += 1
             continue
         flavor = run.job.flavor
         if flavor.is_exclusive:
-            blocked |= {pk for pk, node in online.items() if can_ever_hold(node, flavor)}
-        _say_why(run, online)
+            blocked |= {pk for pk, node in able.items() if can_ever_hold(node, flavor)}
+        _say_why(run, online, able)
     return num_placed
 
 
@@ -90,11 +92,13 @@ def send_orders(app: Celery) -> int:
 def make_order(run: Run) -> RunOrder:
     """Return the order for a placed run: spec with pinned refs, share of the node, token."""
     job, now = run.job, time.time()
+    spec = JOB_SPEC.validate_python({**job.spec, **job.resolved})
     return RunOrder(
         run_id=str(run.pk),
         job_id=str(job.pk),
         run_index=run.index,
-        spec=JOB_SPEC.validate_python({**job.spec, **job.resolved}),
+        spec=spec,
+        container=make_container_order(run, spec) if isinstance(spec, ScriptSpec) else None,
         run_token=make_run_token(run),
         num_threads=job.flavor.cores,
         memory_bytes=job.flavor.memory_bytes,
@@ -194,14 +198,16 @@ def _place(run: Run, room: Room) -> None:
     wake_run_viewers(run, is_moved=True)
 
 
-def _say_why(run: Run, online: dict[int, Node]) -> None:
+def _say_why(run: Run, online: dict[int, Node], able: dict[int, Node]) -> None:
     """Keep a sentence on the waiting run that says what it waits for."""
     flavor = run.job.flavor
     if not online:
         message = "No node is online: the run starts as soon as one is."
-    elif all(node.is_cordoned for node in online.values()):
+    elif not able:
+        message = "No node with a Docker engine is online: the run starts as soon as one is."
+    elif all(node.is_cordoned for node in able.values()):
         message = "Every node is set aside by an administrator: the run waits for one."
-    elif not any(can_ever_hold(node, flavor) for node in online.values()):
+    elif not any(can_ever_hold(node, flavor) for node in able.values()):
         message = f"No node that is online can hold {flavor.title}: the run waits for one that can."
     else:
         message = "All nodes are busy: the run waits for its turn."

@@ -57,7 +57,7 @@ class JobOutput(serializers.Serializer):
     owner = serializers.CharField()
     spec = serializers.DictField(help_text="As it was launched.")
     resolved = serializers.DictField(
-        child=serializers.CharField(), help_text="Its repos, pinned to commits."
+        help_text="Its repos, pinned to commits; a script's inputs by their place."
     )
     flavor = serializers.CharField()
     status = serializers.ChoiceField(choices=STATUSES)

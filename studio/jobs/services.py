@@ -9,12 +9,13 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, ServeSpec, TrainSpec
+from engine.specs import JOB_SPEC, ScriptSpec, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound, StudioError
+from studio.drive.spaces import home_path
 from studio.jobs.advisor import Advice, advise
 from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
 from studio.jobs.kicks import kick_scheduler
@@ -44,11 +45,12 @@ _MOST_KEY = 200
 class _Launch:
     """A launch that nothing stands against, but perhaps the points by the time they are held."""
 
-    spec: TrainSpec | ServeSpec
+    spec: TrainSpec | ServeSpec | ScriptSpec
     raw: dict[str, Any]
     flavor: Flavor
     hold_mpoints: int = 0
-    resolved: dict[str, str] = field(default_factory=dict)
+    resolved: dict[str, Any] = field(default_factory=dict)
+    image_reference: str = ""
     is_platform: bool = False
 
 
@@ -187,7 +189,16 @@ def _plan(owner: User, spec: dict[str, Any], flavor_name: str) -> _Launch:
     _refuse(advice)
     assert advice.spec is not None and advice.flavor is not None
     assert advice.hold_mpoints is not None
-    return _Launch(advice.spec, spec, advice.flavor, advice.hold_mpoints, advice.resolved)
+    if isinstance(advice.spec, ScriptSpec) and advice.spec.home == "drive":
+        home_path(owner)  # made where it is missing: its node mounts it
+    return _Launch(
+        advice.spec,
+        spec,
+        advice.flavor,
+        advice.hold_mpoints,
+        advice.resolved,
+        advice.image_reference,
+    )
 
 
 def _refuse(advice: Advice) -> None:
@@ -212,11 +223,14 @@ def _make_job(owner: User, launch: _Launch, name: str) -> Job:
         resolved=launch.resolved,
         flavor=launch.flavor,
         is_platform=launch.is_platform,
-        output_repo=name_output(owner, spec) if isinstance(spec, TrainSpec) else "",
+        image_reference=launch.image_reference,
+        output_repo=name_output(owner, spec),
     )
 
 
-def _name_job(spec: TrainSpec | ServeSpec) -> str:
+def _name_job(spec: TrainSpec | ServeSpec | ScriptSpec) -> str:
+    if isinstance(spec, ScriptSpec):
+        return " ".join(" ".join(spec.command).split())[:_MOST_NAME]
     model = get_short_name(spec.model)
     name = (
         f"{model} on {get_short_name(spec.dataset)}"

@@ -75,7 +75,8 @@ def retire_image(*, by: User | None, name: str) -> None:
 def list_registered() -> list[dict[str, Any]]:
     """Return every image, retired ones too, by name, with what uses it and which nodes have it."""
     uses = Count("machines", filter=~Q(machines__status=Status.DELETED))
-    images = Image.objects.annotate(num_machines=uses).prefetch_related("flavors").order_by("name")
+    images = Image.objects.filter(owner=None).annotate(num_machines=uses)
+    images = images.prefetch_related("flavors").order_by("name")
     engines = NodeEngine.objects.exclude(version="").select_related("node").order_by("node__name")
     return [_describe(image, list(engines)) for image in images]
 

@@ -6,7 +6,7 @@ from django.utils import timezone
 from studio.accounts.models import OrganizationMember, Role, User
 from studio.compute.selectors import list_online_nodes
 from studio.core.errors import NotFound
-from studio.machines.models import Audience, Machine, NodeEngine, PublishedPort, Status
+from studio.machines.models import Audience, Image, Machine, NodeEngine, PublishedPort, Status
 from studio.machines.placing import list_able_nodes, list_queue
 
 _JOINED = ("owner", "image__node", "flavor", "node", "lease", "activity")
@@ -71,6 +71,12 @@ def get_by_key(key: str) -> Machine | None:
 def list_ports(machine: Machine) -> QuerySet[PublishedPort]:
     """Return the published ports, past ones too."""
     return machine.ports.order_by("port")
+
+
+def list_offered_images() -> QuerySet[Image]:
+    """Return the images that are everybody's: no saved ones, which lie on one node."""
+    offered = Image.objects.filter(is_active=True, owner=None)
+    return offered.prefetch_related("flavors").order_by("created_at")
 
 
 def get_queue_positions() -> dict[object, int]:

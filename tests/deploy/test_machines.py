@@ -14,11 +14,12 @@ import pytest
 from tests.deploy.build import BASE
 from tests.deploy.engine import DockerEngine, run_engine, why_not
 from tests.deploy.supplies import get_base_tree
-from workers.machines.engine import EngineFault, Folders, MachineEngine
+from workers.machines.engine import Folders, MachineEngine
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineLimits, MachineOrder, MachinePhase, MachineState
 from workers.machines.reconciler import Reconciler
+from workers.machines.walls import EngineFault
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 MIB = 2**20

@@ -1,45 +1,36 @@
 """The node's Docker engine, as far as dev machines need it: what is there, and one deed at a time.
 
-A machine's owner is root inside it. The engine runs with a user namespace (`userns-remap`), so that
-this root is nobody on the node; nothing a machine holds lets it be more.
+A machine's owner is root inside it; what keeps them in there is in `walls`.
 """
 
-import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
-from requests.exceptions import RequestException
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.types import LogConfig, Mount
 
-from workers.errors import WorkerError
-from workers.machines.orders import MOCK_DEVICE, MachineOrder
+from workers.machines.orders import MachineOrder
 from workers.machines.plan import Container
+from workers.machines.walls import (
+    NODE_LABEL,
+    TENANT_LABEL,
+    DockerEngine,
+    EngineFault,
+    make_walls,
+    network_name,
+    tell_devices,
+)
 
 LABEL = "athanor.machine"
-_NODE, _LIFE = "athanor.node", "athanor.life"
-_TENANT = "athanor.tenant"
-BRIDGE_PREFIX = "ath-"
-"""Of the interfaces of tenants' networks: what the firewall knows them by."""
-_TIMEOUT_S = 60
+_LIFE = "athanor.life"
 _STOP_S = 10
-# What a root of one's own needs to install packages, change users, run sshd and listen on port 80.
-# Not among them: NET_RAW, MKNOD, AUDIT_WRITE, SETFCAP and all that Docker leaves out itself.
-_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"]
-_CAPABILITIES += ["NET_BIND_SERVICE", "SYS_CHROOT"]
 _LOGS = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"})
-
-
-class EngineFault(WorkerError):
-    """The Docker engine does not answer, or refuses; the message is a sentence for people."""
 
 
 @dataclass(frozen=True)
@@ -64,28 +55,17 @@ class Disks:
     free_bytes: int
 
 
-class MachineEngine:
+class MachineEngine(DockerEngine):
     """The containers of one node's dev machines."""
 
     def __init__(self, node: str, folders: Folders, *, host: str | None = None) -> None:
         """Take the engine at `host`, or at DOCKER_HOST. Nothing is asked of it yet."""
-        self._node, self._folders = node, folders
-        self._host = host
-        self._client: docker.DockerClient | None = None
-        self._root: int | None = None
-
-    def tell_version(self) -> str:
-        """Return the engine's version.
-
-        Raises:
-            EngineFault: none answers; so do the methods below.
-        """
-        with self._telling():
-            return str(self._docker.version()["Version"])
+        super().__init__(node, host=host)
+        self._folders = folders
 
     def list_containers(self) -> list[Container]:
         """Return this node's machines, whatever state they are in."""
-        wanted = {"label": [LABEL, f"{_NODE}={self._node}"]}
+        wanted = {"label": [LABEL, f"{NODE_LABEL}={self._node}"]}
         with self._telling():
             listed = self._docker.api.containers(all=True, filters=wanted)
         found = []
@@ -139,15 +119,6 @@ class MachineEngine:
             free_bytes=free,
         )
 
-    def check(self) -> None:
-        """Refuse an engine on which a machine's root would be the node's.
-
-        Raises:
-            EngineFault: it is one, or none answers.
-        """
-        with self._telling():
-            self.find_root()
-
     def list_images(self) -> list[str]:
         """Return the ids and the digests that the engine's images can be ordered by."""
         with self._telling():
@@ -178,7 +149,9 @@ class MachineEngine:
         """Remove the scratch disks of all but these lives of machines."""
         kept = {scratch_name(machine, life) for machine, life in lives}
         with self._telling():
-            for volume in self._docker.volumes.list(filters={"label": f"{_NODE}={self._node}"}):
+            for volume in self._docker.volumes.list(
+                filters={"label": f"{NODE_LABEL}={self._node}"}
+            ):
                 if volume.name not in kept:
                     try:
                         volume.remove()
@@ -189,9 +162,9 @@ class MachineEngine:
     def remove_idle_networks(self, tenants: set[str]) -> None:
         """Remove the networks of tenants who have no machine here any more."""
         with self._telling():
-            for network in self._docker.networks.list(filters={"label": _TENANT}):
+            for network in self._docker.networks.list(filters={"label": TENANT_LABEL}):
                 labels = network.attrs.get("Labels") or {}
-                if labels.get(_NODE) == self._node and labels.get(_TENANT) not in tenants:
+                if labels.get(NODE_LABEL) == self._node and labels.get(TENANT_LABEL) not in tenants:
                     try:
                         network.remove()
                     except APIError as error:
@@ -206,28 +179,14 @@ class MachineEngine:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _make_options(self, order: MachineOrder) -> dict[str, Any]:
-        limits = order.limits
-        return {
+        return make_walls(order.limits, order.devices) | {
             "name": f"athanor-{order.machine}-{order.life}",
             "hostname": order.hostname,
-            "labels": {LABEL: order.machine, _NODE: self._node, _LIFE: str(order.life)},
-            "environment": order.environment | _tell_devices(order),
-            "device_requests": _request_devices(order),
-            "network": _network_name(order.tenant),
+            "labels": {LABEL: order.machine, NODE_LABEL: self._node, _LIFE: str(order.life)},
+            "environment": order.environment | tell_devices(order.devices, order.device_percent),
+            "network": network_name(order.tenant),
             "mounts": self._make_mounts(order),
-            "init": True,
-            "nano_cpus": int(limits.cpus * 1e9),
-            "mem_limit": limits.memory_bytes,
-            "memswap_limit": limits.memory_bytes,
-            "shm_size": limits.shm_bytes,
-            "pids_limit": limits.pids,
-            "ulimits": [Ulimit(name="core", soft=0, hard=0), *_limit_files(limits.open_files)],
-            "cap_drop": ["ALL"],
-            "cap_add": _CAPABILITIES,
-            "security_opt": ["no-new-privileges:true"],
             "log_config": _LOGS,
-            "restart_policy": {"Name": "no"},
-            "detach": True,
         }
 
     def _make_mounts(self, order: MachineOrder) -> list[Mount]:
@@ -261,108 +220,15 @@ class MachineEngine:
             )
         return home
 
-    def find_root(self) -> int:
-        """Return who a machine's root is on this node.
-
-        Raises:
-            EngineFault: it would be the node's own root.
-        """
-        if self._root is not None:
-            return self._root
-        told = self._docker.info()
-        remapped = re.search(r"/(\d+)\.\d+$", told["DockerRootDir"])
-        if remapped is None or not any("userns" in each for each in told["SecurityOptions"]):
-            raise EngineFault(
-                "The Docker engine runs without user namespaces, so a machine's root would be the "
-                "node's: set `userns-remap` in its daemon.json and start it again."
-            )
-        self._root = int(remapped[1])
-        return self._root
-
-    def _ensure_network(self, tenant: str) -> None:
-        name = _network_name(tenant)
-        if self._has_network(name):
-            return
-        try:
-            self._docker.networks.create(
-                name,
-                driver="bridge",
-                check_duplicate=True,
-                labels={_NODE: self._node, _TENANT: tenant},
-                options={"com.docker.network.bridge.name": bridge_name(tenant)},
-            )
-        except APIError:
-            if not self._has_network(name):  # nobody else has made it in this moment
-                raise
-
     def _ensure_scratch(self, order: MachineOrder) -> str:
-        name = scratch_name(order.machine, order.life)
-        self._docker.volumes.create(name, labels={_NODE: self._node})  # or the one that is there
+        name = scratch_name(order.machine, order.life)  # or the one that is there
+        self._docker.volumes.create(name, labels={NODE_LABEL: self._node})
         return name
-
-    def _has_network(self, name: str) -> bool:
-        return bool(self._docker.networks.list(names=[f"^{name}$"]))
-
-    @property
-    def _docker(self) -> docker.DockerClient:
-        if self._client is None:
-            if self._host is None:
-                self._client = docker.from_env(timeout=_TIMEOUT_S)
-            else:
-                self._client = docker.DockerClient(base_url=self._host, timeout=_TIMEOUT_S)
-        return self._client
-
-    @contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Turn what the engine's client raises into one sentence."""
-        try:
-            yield
-        except (DockerException, RequestException, OSError) as error:
-            if not isinstance(error, APIError):  # a new connection next time
-                self._client = self._root = None
-            told = error.explanation if isinstance(error, APIError) else str(error)
-            sentence = " ".join(str(told).split())[:300]
-            raise EngineFault(f"The Docker engine says: {sentence}") from error
-
-
-def bridge_name(tenant: str) -> str:
-    """Return the interface of a tenant's network: 15 letters are all that Linux allows."""
-    return BRIDGE_PREFIX + hashlib.sha256(tenant.encode()).hexdigest()[:11]
-
-
-def _network_name(tenant: str) -> str:
-    return f"athanor-{tenant}"
 
 
 def scratch_name(machine: str, life: int) -> str:
     """Return the volume that is a machine's scratch disk."""
     return f"athanor-{machine}-{life}"
-
-
-def _request_devices(order: MachineOrder) -> list[DeviceRequest]:
-    real = [uuid for uuid in order.devices if not uuid.startswith(MOCK_DEVICE)]
-    return [DeviceRequest(device_ids=real, capabilities=[["gpu"]])] if real else []
-
-
-def _tell_devices(order: MachineOrder) -> dict[str, str]:
-    """Return what programs in the machine are told of its devices.
-
-    A share is cooperative: PyTorch's allocator keeps to the fraction, and nothing else is stopped.
-    """
-    if not order.devices:
-        return {}
-    told = {
-        "ATHANOR_DEVICES": ",".join(order.devices),
-        "ATHANOR_DEVICE_PERCENT": str(order.device_percent),
-    }
-    if order.device_percent < 100:
-        share = f"per_process_memory_fraction:{order.device_percent / 100:.2f}"
-        told["PYTORCH_CUDA_ALLOC_CONF"] = share
-    return told
-
-
-def _limit_files(most: int | None) -> list[Ulimit]:
-    return [] if most is None else [Ulimit(name="nofile", soft=most, hard=most)]
 
 
 def _read(body: dict[str, Any]) -> Container:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from workers.errors import WorkerError
-from workers.machines.engine import BRIDGE_PREFIX
+from workers.machines.walls import BRIDGE_PREFIX
 
 _TO_NODE, _TO_OTHERS = "ATHANOR-NODE", "ATHANOR-OTHERS"
 # RFC 6890's addresses that are not of the world; 169.254.169.254 is where clouds keep keys.
@@ -48,16 +48,32 @@ def raise_firewall(studio: Sequence[tuple[str, int]]) -> None:
     _lay(_TO_OTHERS, "DOCKER-USER", [known, same, *opened, *inner, "-j RETURN"])
 
 
+def is_firewall_up() -> bool:
+    """Say whether containers' packets go through the rules now: no container may start before."""
+    jumps = [("INPUT", _TO_NODE), ("DOCKER-USER", _TO_OTHERS)]
+    return all(_has_jump(parent, chain) for parent, chain in jumps)
+
+
+def _has_jump(parent: str, chain: str) -> bool:
+    command = ["iptables", "--wait", "-C", *_jump(parent, chain)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def _jump(parent: str, chain: str) -> list[str]:
+    return [parent, "-i", f"{BRIDGE_PREFIX}+", "-j", chain]
+
+
 def _lay(chain: str, parent: str, rules: Sequence[str]) -> None:
     """Fill a chain in one step, and have the machines' packets go through it before all else."""
     lines = ["*filter", f":{chain} - [0:0]", *(f"-A {chain} {rule}" for rule in rules), "COMMIT"]
     _run("iptables-restore", "--wait", "--noflush", given="\n".join(lines) + "\n")
     if parent == "DOCKER-USER":  # the engine makes it where it finds none
         subprocess.run(["iptables", "--wait", "-N", parent], capture_output=True, check=False)
-    jump = [parent, "-i", f"{BRIDGE_PREFIX}+", "-j", chain]
-    known = subprocess.run(["iptables", "--wait", "-C", *jump], capture_output=True, check=False)
-    if known.returncode:
-        _run("iptables", "--wait", "-I", *jump)
+    if not _has_jump(parent, chain):
+        _run("iptables", "--wait", "-I", *_jump(parent, chain))
 
 
 def _run(*command: str, given: str | None = None) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import subprocess
 from pathlib import Path
 from socket import AF_INET, gaierror, getaddrinfo
 from urllib.parse import urlsplit
@@ -19,8 +18,9 @@ import structlog
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused, WorkerError
 from workers.machines.bell import Bell
+from workers.machines.binds import bind, unbind
 from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
-from workers.machines.engine import EngineFault, Folders, MachineEngine
+from workers.machines.engine import Folders, MachineEngine
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
@@ -29,6 +29,7 @@ from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
 from workers.machines.saving import Saver
 from workers.machines.usage import UsageMeter
+from workers.machines.walls import EngineFault
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
 
@@ -230,36 +231,3 @@ class MachineHost:
             for s in report.machines
         ]
         return [*told, *((each.key,) for each in report.saved)]
-
-
-def bind(source: Path, target: Path) -> None:
-    """Show a folder at a place that machines' root can reach: the folders above `source` may be
-    closed to it, and stay so.
-
-    Raises:
-        EngineFault: it cannot be mounted there.
-    """
-    target.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if os.path.samestat(source.stat(), target.stat()):
-        return
-    unbind(target)  # what an earlier node was killed with, perhaps gone by now
-    done = subprocess.run(
-        ["mount", "--bind", str(source), str(target)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise EngineFault(f"{source} cannot be shown at {target}: {done.stderr.strip()[:200]}")
-
-
-def unbind(target: Path) -> None:
-    """Show nothing there any more; who has it mounted elsewhere keeps it."""
-    while _is_mounted(target):
-        done = subprocess.run(["umount", "--lazy", str(target)], capture_output=True, check=False)
-        if done.returncode:
-            log.warning("unbind_failed", path=str(target))
-            return
-
-
-def _is_mounted(target: Path) -> bool:
-    """Say whether something is mounted there; of a bind mount no path itself tells."""
-    told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    return any(line.split()[4] == str(target) for line in told)

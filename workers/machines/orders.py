@@ -16,8 +16,8 @@ from workers.machines.measures import MOST_TOLD_MINUTES, MachineUsage, UsageMinu
 
 MACHINE_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"  # part of a container's and a folder's name
 TENANT = r"^[a-z0-9][a-z0-9-]{0,31}$"
-_IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
-_FOLDER = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # below a folder of the node's, never out of it
+IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
+FOLDER = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # below a folder of the node's, never out of it
 
 
 _PASS_LASTS_S = 60
@@ -82,12 +82,12 @@ class MachineOrder(BaseModel):
     """Raised with each start that its owner asks for; one that has been done is not done again, so
     a machine that ended by itself stays ended until somebody says otherwise."""
     is_running: bool
-    image: str = Field(pattern=_IMAGE)
+    image: str = Field(pattern=IMAGE)
     """Known to the node's engine, by digest or id: a tag may be another image tomorrow."""
     hostname: str = Field(pattern=MACHINE_ID)
     tenant: str = Field(pattern=TENANT)
     """Machines of one tenant share a network, and no others are on it."""
-    home: str = Field(pattern=_FOLDER)
+    home: str = Field(pattern=FOLDER)
     """The folder of its owner's drive, below the node's folder of drives; it is `/root`."""
     limits: MachineLimits
     devices: tuple[str, ...] = Field(default=(), max_length=64)

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from workers.machines.engine import EngineFault, MachineEngine
+from workers.machines.engine import MachineEngine
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachinePhase, MachineState
 from workers.machines.plan import Container, Deed, Done, Step, plan_next
+from workers.machines.walls import EngineFault
 
 log = structlog.get_logger()
 

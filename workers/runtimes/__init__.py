@@ -1,1 +1,1 @@
-"""How a node makes a run directory a running engine: as plain processes, later in containers."""
+"""How a node makes a run directory a running engine: as processes, users' scripts in containers."""

@@ -42,3 +42,6 @@ class Runtime(Protocol):
 
     async def close(self, run: RunDir, reason: str, message: str) -> bool:
         """Write the final event of a run whose recorder is gone; say whether it is written."""
+
+    async def clear(self, run: RunDir) -> bool:
+        """Remove what a run that is over left on the node; False where it is to be tried again."""

@@ -41,7 +41,7 @@ class ProcessRuntime:
             self._started[run.run_id] = subprocess.Popen(
                 ["nice", "-n", _NICE, *self._engine, "run", str(run.path), *self._child],
                 cwd=run.path,
-                env=make_environment(placement, devices=devices),
+                env=self._make_environment(placement, devices),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -76,7 +76,7 @@ class ProcessRuntime:
         process = await asyncio.create_subprocess_exec(
             *self._engine,
             *("close", str(run.path), f"--reason={reason}", f"--message={message}"),
-            env=make_environment(Placement(run_dir=run.path)),
+            env=self._make_environment(Placement(run_dir=run.path)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -92,6 +92,15 @@ class ProcessRuntime:
                 "close_failed", run_id=run.run_id, output=output[-500:].decode(errors="replace")
             )
         return process.returncode == 0
+
+    async def clear(self, run: RunDir) -> bool:
+        """Do nothing: a process that has ended leaves nothing."""
+        return True
+
+    def _make_environment(
+        self, placement: Placement, devices: Sequence[int] = ()
+    ) -> dict[str, str]:
+        return make_environment(placement, devices=devices)
 
     def _find_recorder(self, run: RunDir) -> ProcessIdentity | None:
         if processes := run.read_processes():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from workers.machines import cgroups
 from workers.machines.cgroups import Cgroup, Hierarchies, find_cgroup
-from workers.machines.engine import Disks, EngineFault
+from workers.machines.engine import Disks
 from workers.machines.gpus import GpuMeter
 from workers.machines.measures import MOST_MINUTES, DeviceUsage, MachineUsage
 from workers.machines.minutes import MinuteBook
@@ -26,6 +26,7 @@ from workers.machines.orders import (
 )
 from workers.machines.plan import Container
 from workers.machines.usage import UsageMeter
+from workers.machines.walls import EngineFault
 
 GIB = 2**30
 

@@ -1,0 +1,213 @@
+"""Scripts of users from the studio's API into a real container and out again, and their faults."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.deploy.machines import MachineStudio
+from tests.live import wait_for
+
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
+FINAL = ("succeeded", "failed", "stopped")
+ODD = r"""
+import hashlib, os, sys
+said = [b"caf\xc3\xa9\n", b"\r 10 %\r 100 %\n", b"\xff\xfe\x00 no text\n", b"x" * 2**20 + b"\n"]
+said += [b"\n\n  \t \n", b"\x1b[31mred\x1b[0m\n", b"the end, without a newline"]
+hashed = hashlib.sha256(b"".join(said)).hexdigest()
+open("/root/hash", "w").write(hashed)
+for piece in said:
+    out = sys.stderr if len(piece) < 9 else sys.stdout
+    out.buffer.write(piece)
+    out.buffer.flush()
+"""
+COUNT = "i=0; while [ $i -lt {n} ]; do echo line $i; i=$((i+1)); sleep 0.1; done"
+
+
+def submit(house: MachineStudio, user: str, *command: str, **spec: Any) -> dict[str, Any]:
+    made = house.call(
+        user,
+        "POST",
+        "/api/jobs/",
+        spec={"kind": "script", "command": command, "time_limit_minutes": 30, **spec},
+        flavor="cpu-1",
+    )
+    assert made.status_code == 201, made.text
+    return dict(made.json())
+
+
+def look(house: MachineStudio, user: str, job: dict[str, Any]) -> dict[str, Any]:
+    return dict(house.call(user, "GET", f"/api/jobs/{job['id']}/").json())
+
+
+def end(house: MachineStudio, user: str, job: dict[str, Any], timeout_s: float = 60) -> dict:
+    def there() -> dict[str, Any] | None:
+        found = look(house, user, job)
+        return found if found["status"] in FINAL else None
+
+    try:
+        return dict(wait_for("the run to end", there, timeout_s=timeout_s))
+    except AssertionError as error:
+        found = look(house, user, job)
+        raise AssertionError(f"{error}: {found}, {read_log(house, user, found)!r}") from error
+
+
+def read_log(house: MachineStudio, user: str, job: dict[str, Any]) -> bytes:
+    return house.call(user, "GET", f"/api/runs/{job['run']['id']}/log/download/").content
+
+
+def find_container(house: MachineStudio, job: dict[str, Any]) -> str:
+    listed = house.docker.run(
+        *("docker", "ps", "--all", "--format", "{{.Names}}"),
+        *("--filter", f"label=athanor.run={job['run']['id']}"),
+    )
+    return listed.stdout.strip()
+
+
+def test_a_script_runs_with_its_owners_drive_and_its_log_is_what_it_wrote(house):
+    with house.studio.client("ada") as browser:
+        house.call("ada", "GET", "/api/me/")
+        written = browser.put(
+            "/api/drive/text/",
+            json={"path": "odd.py", "text": ODD},
+            headers={"If-None-Match": "*"},
+        )
+    assert written.status_code == 200, written.text
+    job = end(house, "ada", submit(house, "ada", "python3", "odd.py"))
+    assert (job["status"], job["run"]["exit_code"]) == ("succeeded", 0), job
+    log = read_log(house, "ada", job)
+    told = house.call("ada", "GET", "/api/drive/text/?path=hash").json()["text"]
+    assert hashlib.sha256(log).hexdigest() == told
+    assert log.endswith(b"the end, without a newline") and len(log) > 2**20
+    assert job["run"]["log_complete"] is True
+    assert not find_container(house, job)
+    assert job["held_mpoints"] == 0 and job["cost_mpoints"] >= 0
+
+
+def test_its_metrics_inputs_and_output_go_where_they_belong(house):
+    code = (
+        "cat /inputs/data/*.jsonl | head -c 20; echo; touch /inputs/data/x && echo WROTE; "
+        "echo '{\"loss\": 0.5}' >> $ATHANOR_METRICS; "
+        'echo \'{"step": 7, "loss": 0.25, "done": 1, "total": 2}\' >> $ATHANOR_METRICS; '
+        "echo no json >> $ATHANOR_METRICS; "
+        "mkdir $ATHANOR_OUTPUT/sub; echo made > $ATHANOR_OUTPUT/sub/file.txt; "
+        "ln -s /etc/shadow $ATHANOR_OUTPUT/shadow; ln -s /etc $ATHANOR_OUTPUT/etc; "
+        'echo "home $HOME, $MINE, $(pwd)"'
+    )
+    job = submit(
+        house,
+        "ada",
+        *("sh", "-c", code),
+        inputs={"data": "datasets/athanor/guide"},
+        environment={"MINE": "of mine"},
+        output="from-script",
+        home="empty",
+    )
+    job = end(house, "ada", job)
+    log = read_log(house, "ada", job).decode()
+    assert job["status"] == "succeeded", (job, log)
+    assert '{"messages"' in log and "WROTE" not in log, log
+    assert "home /root, of mine, /root" in log and "2 links or special files" in log, log
+    assert "1 lines in $ATHANOR_METRICS" in log
+    series = house.call("ada", "GET", f"/api/runs/{job['run']['id']}/metrics/").json()["series"]
+    assert series["loss"] == {"steps": [1, 7], "values": [0.5, 0.25]} or series["loss"], series
+    assert job["output_repo"] == "ada/from-script" and job["output_revision"]
+    got = house.call("ada", "GET", "/ada/from-script/resolve/main/sub/file.txt")
+    assert got.text == "made\n"
+    tree = house.call("ada", "GET", "/api/models/ada/from-script/tree/main?recursive=true").text
+    assert "shadow" not in tree and "passwd" not in tree
+    assert "@" in job["resolved"]["inputs"]["data"]
+
+
+def test_how_it_ends_is_told(house):
+    failed = submit(house, "ada", "sh", "-c", "echo no >&2; exit 3")
+    absent = submit(house, "ada", "no-such-program")
+    eater = "import time; held = bytearray(b'x') * (6 * 2**30); time.sleep(60)"
+    bomb = submit(house, "ada", "python3", "-c", eater)
+    failed = end(house, "ada", failed)
+    assert (failed["status"], failed["reason"]) == ("failed", "crashed")
+    assert failed["run"]["exit_code"] == 3 and "exit status 3" in failed["message"]
+    assert read_log(house, "ada", failed) == b"no\n"
+    absent = end(house, "ada", absent)
+    assert absent["run"]["exit_code"] == 127
+    assert b"no-such-program" in read_log(house, "ada", absent)
+    bomb = end(house, "ada", bomb)
+    assert (bomb["status"], bomb["reason"]) == ("failed", "out_of_memory"), bomb
+
+
+def test_a_stop_is_heard_first_and_final_within_seconds(house):
+    waiting = "trap 'echo saving; exit 0' TERM; echo on; while :; do sleep 0.1; done"
+    job = submit(house, "ada", "sh", "-c", waiting)
+    wait_for("it to say so", lambda: read_log(house, "ada", job) == b"on\n")
+    begun = time.monotonic()
+    house.call("ada", "POST", f"/api/jobs/{job['id']}/stop/")
+    job = end(house, "ada", job, timeout_s=20)
+    assert (job["status"], job["reason"]) == ("stopped", "stopped_by_owner")
+    assert read_log(house, "ada", job) == b"on\nsaving\n"
+    deaf = submit(house, "ada", "sh", "-c", "trap '' TERM; echo on; while :; do sleep 1; done")
+    wait_for("it to say so", lambda: read_log(house, "ada", deaf) == b"on\n")
+    house.call("ada", "POST", f"/api/jobs/{deaf['id']}/stop/")
+    deaf = end(house, "ada", deaf, timeout_s=20)
+    assert deaf["status"] == "stopped", begun
+    wait_for("its container to go", lambda: not find_container(house, deaf))
+
+
+def test_killed_parts_lose_nothing_of_a_script_that_runs(house):
+    job = submit(house, "ada", "sh", "-c", COUNT.format(n=200))
+    wait_for("it to begin", lambda: b"line 3\n" in read_log(house, "ada", job))
+    for part in ("supervisor", "reporter", "worker", "control", "web", "machines", "redis"):
+        pid = house.studio.pids().get(part)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            house.studio.wait_restarted(part, pid)
+    wait_for("the studio to be healthy", house.studio.is_healthy, timeout_s=90)
+    job = end(house, "ada", job, timeout_s=120)
+    assert job["status"] == "succeeded" and len(job["runs"]) == 1, job
+    wanted = b"".join(b"line %d\n" % number for number in range(200))
+    assert read_log(house, "ada", job) == wanted
+    assert job["run"]["log_complete"] is True
+
+
+def test_a_killed_recorder_leaves_no_container(house):
+    job = submit(house, "ada", "sh", "-c", "echo on; sleep 600")
+    wait_for("it to say so", lambda: read_log(house, "ada", job) == b"on\n")
+    found = subprocess.run(
+        ["pgrep", "-f", f"engine run .*{job['run']['id']}"], capture_output=True, text=True
+    )
+    for pid in found.stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    job = end(house, "ada", job)
+    assert (job["status"], job["reason"]) == ("failed", "node_lost")
+    wait_for("its container to go", lambda: not find_container(house, job))
+
+
+def test_a_script_is_walled_in_and_holds_no_secret(house):
+    theirs = submit(house, "bob", "python3", "-m", "http.server", "8000")
+    wait_for("it to run", lambda: look(house, "bob", theirs)["status"] == "running")
+    name = wait_for("its container", lambda: find_container(house, theirs))
+    asked = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}"
+    address, gateway = house.docker.run("docker", "inspect", "--format", asked, name).stdout.split()
+    targets = [(address, 8000), (gateway, house.studio.port), ("169.254.169.254", 80)]
+    tries = "; ".join(
+        f"timeout 3 bash -c '</dev/tcp/{host}/{port}' && echo REACHED {host}:{port}"
+        for host, port in targets
+    )
+    looks = (
+        "grep -E 'CapBnd|NoNewPrivs' /proc/self/status; cat /proc/self/uid_map; "
+        "ls /root; mount | grep -c docker.sock; env"
+    )
+    job = submit(house, "ada", "bash", "-c", f"{looks}; sleep 2; {tries}; true")
+    name = wait_for("its container", lambda: find_container(house, job))
+    told = house.docker.run("docker", "inspect", name).stdout
+    job = end(house, "ada", job)
+    log = read_log(house, "ada", job).decode()
+    assert "REACHED" not in log, log
+    assert "NoNewPrivs:\t1" in log and "run_" not in log and "TOKEN" not in log, log
+    assert "run_" not in told and "TOKEN" not in told
+    assert "0 100000" in " ".join(log.split()) or "\n         0          0" not in log
+    house.call("bob", "POST", f"/api/jobs/{theirs['id']}/stop/")
+    end(house, "bob", theirs)
