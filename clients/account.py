@@ -5,6 +5,7 @@ The file is `$XDG_CONFIG_HOME/athanor/account.json`, readable by its owner alone
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def find_account(
     if url and not token:
         token = _read_text(Path(env.get("ATHANOR_TOKEN_FILE", "").strip() or machine_token))
     if url and token:
-        return Account(check_url(url), token)
+        return Account(check_url(url), check_token(token))
     if token:
         raise NoAccount(
             "ATHANOR_TOKEN is set and ATHANOR_URL is not: set it to the studio's address."
@@ -79,11 +80,27 @@ def check_url(url: str) -> str:
         NoAccount: it is none.
     """
     clean = url.strip().rstrip("/")
-    parts = urlsplit(clean)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(clean)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_one = False
+    if not is_one or not clean.isprintable() or " " in clean:
         raise NoAccount(
             f"{url[:80]!r} is no address: write one such as https://studio.example.org."
         )
+    return clean
+
+
+def check_token(token: str) -> str:
+    """Return a token without what was pasted around it.
+
+    Raises:
+        NoAccount: it can be none.
+    """
+    clean = token.strip()
+    if not re.fullmatch(r"[!-~]{1,1000}", clean):
+        raise NoAccount("That is no API token: Profile > API tokens in the studio makes one.")
     return clean
 
 
@@ -97,7 +114,7 @@ def find_folder(env: Mapping[str, str]) -> Path:
 def _read_kept(path: Path) -> Account | None:
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
-        return Account(check_url(str(body["url"])), str(body["token"]))
+        return Account(check_url(str(body["url"])), check_token(str(body["token"])))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, NoAccount) as error:

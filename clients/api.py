@@ -95,10 +95,21 @@ class StudioApi:
 
 
 def _read(response: httpx.Response) -> Any:
+    where = f"{response.request.url.scheme}://{response.request.url.netloc.decode()}"
+    if response.is_redirect:
+        to = response.headers.get("location", "elsewhere")
+        raise _make_refusal(response, f"{where} sends us on to {to}: log in at that address.")
+    if response.is_success and not response.content:
+        return {}
     try:
         body = response.json()
     except ValueError:
-        body = {}
+        amiss = f"{where} answers {response.status_code}, and not as a studio does: is it one?"
+        raise _make_refusal(response, amiss) from None
     if response.is_error:
         raise ApiRefusal(response.status_code, body)
     return body
+
+
+def _make_refusal(response: httpx.Response, message: str) -> ApiRefusal:
+    return ApiRefusal(response.status_code, {"message": message})

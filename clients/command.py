@@ -4,6 +4,7 @@ Tables for people; with `--json` what the API answered, for programs. Exit 1 wit
 standard error where the studio refuses or does not answer.
 """
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,17 +13,29 @@ import httpx
 import typer
 import yaml
 
-from clients import gpu, machines, ports, runs, ssh_keys
+from clients import environments, gpu, machines, ports, runs, ssh_keys
 from clients.account import (
     Account,
     NoAccount,
+    check_token,
     check_url,
     find_account,
     forget_account,
     keep_account,
 )
 from clients.api import ApiRefusal, Json, StudioApi
-from clients.terminal import AsJson, Refused, console, format_points, make_api, show, show_table
+from clients.completion import complete_flavor, complete_job
+from clients.terminal import (
+    AsJson,
+    Refused,
+    clean,
+    console,
+    format_points,
+    make_api,
+    say,
+    show,
+    show_table,
+)
 from clients.watch import FINAL, RunSilent, watch_job
 
 app = typer.Typer(
@@ -33,7 +46,9 @@ app.add_typer(jobs, name="job")
 
 Limit = Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")]
 Search = Annotated[str, typer.Argument(help="Words of the name or the card.")]
-JobName = Annotated[str, typer.Argument(help="A job's id, or the beginning of one.")]
+JobName = Annotated[
+    str, typer.Argument(help="A job's id, or its beginning.", autocompletion=complete_job)
+]
 
 
 @app.command()
@@ -42,21 +57,26 @@ def login(
     token: Annotated[
         str, typer.Option(help="An API token; without it you are asked.", envvar="ATHANOR_TOKEN")
     ] = "",
+    as_json: AsJson = False,
 ) -> None:
-    """Sign in with an API token, which Profile > API tokens makes."""
+    """Sign in with an API token, which Profile > API tokens makes; it may come by a pipe."""
     address = check_url(url)
-    if not token:
-        token = typer.prompt("API token (Profile > API tokens)", hide_input=True).strip()
-    account = Account(address, token)
+    account = Account(address, check_token(token or _ask_token()))
     me = StudioApi(account.url, account.token).get("/api/me/")
     path = keep_account(account)
-    console.print(f"Signed in to {address} as {me['username']}; the token is in {path}.")
+
+    def tell() -> None:
+        say(f"Signed in to {address} as {me['username']}; the token is in {path}.")
+
+    show(me, as_json, tell)
 
 
 @app.command()
-def logout() -> None:
+def logout(as_json: AsJson = False) -> None:
     """Forget the token that `login` kept; the studio goes on taking it until it is revoked."""
-    console.print("Signed out." if forget_account() else "Nobody was signed in.")
+    was_there = forget_account()
+    told = "Signed out." if was_there else "Nobody was signed in."
+    show({"was_signed_in": was_there}, as_json, lambda: say(told))
 
 
 @app.command()
@@ -64,7 +84,7 @@ def whoami(as_json: AsJson = False) -> None:
     """Say who is signed in, and where."""
     account = find_account()
     me = StudioApi(account.url, account.token).get("/api/me/")
-    show(me, as_json, lambda: console.print(f"{me['username']} ({me['role']}) at {account.url}"))
+    show(me, as_json, lambda: say(f"{me['username']} ({me['role']}) at {account.url}"))
 
 
 @app.command()
@@ -96,7 +116,10 @@ def datasets(search: Search = "", limit: Limit = 20, as_json: AsJson = False) ->
 @jobs.command("submit")
 def submit_job(
     spec: Annotated[Path, typer.Argument(help="A spec as YAML or JSON; - is standard input.")],
-    flavor: Annotated[str, typer.Option(help="What it runs on; see the launch page.")],
+    flavor: Annotated[
+        str,
+        typer.Option(help="What it runs on; see the launch page.", autocompletion=complete_flavor),
+    ],
     name: Annotated[str, typer.Option(help="Its name; without one the file's.")] = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay until it ends.")] = False,
     as_json: AsJson = False,
@@ -105,7 +128,7 @@ def submit_job(
     body = {"name": name or _name_of(spec), "flavor": flavor, "spec": _read_spec(spec)}
     api = make_api()
     job = api.post("/api/jobs/", body, once=True)
-    show(job, as_json, lambda: console.print(f"{job['id']} is {job['status']}."))
+    show(job, as_json, lambda: say(f"{job['id']} is {job['status']}."))
     if follow:
         _follow(api, job["id"])
 
@@ -146,11 +169,12 @@ def cancel_job(job: JobName, as_json: AsJson = False) -> None:
     """Stop a job; what it has learnt so far is kept."""
     api = make_api()
     stopped = api.post(f"/api/jobs/{_find_job(api, job)['id']}/stop/", {})
-    show(stopped, as_json, lambda: console.print(f"{stopped['id']} is {stopped['status']}."))
+    show(stopped, as_json, lambda: say(f"{stopped['id']} is {stopped['status']}."))
 
 
 app.add_typer(machines.app, name="machine")
 app.add_typer(ssh_keys.app, name="key")
+app.add_typer(environments.app, name="env")
 ports.add_to(app)
 gpu.add_to(app)
 runs.add_to(app)
@@ -162,13 +186,22 @@ def main() -> None:
         app()
     except (ApiRefusal, NoAccount, RunSilent, Refused) as error:
         _fail(str(error))
-    except httpx.TransportError as error:
-        _fail(f"The studio does not answer: {error}")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        _fail(f"The studio does not answer: {error or type(error).__name__}")
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}.")
 
 
 def _fail(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    print(clean(" ".join(sentence.split())), file=sys.stderr)
     raise SystemExit(1)
+
+
+def _ask_token() -> str:
+    if sys.stdin.isatty():
+        return str(typer.prompt("API token (Profile > API tokens)", hide_input=True))
+    return sys.stdin.readline()
 
 
 def _list_repos(kind: str, search: str, limit: int, *, as_json: bool) -> None:
@@ -190,19 +223,22 @@ def _name_of(spec: Path) -> str:
 
 
 def _read_spec(path: Path) -> Json:
+    where = "Standard input" if str(path) == "-" else str(path)
     try:
         text = sys.stdin.read() if str(path) == "-" else path.read_text(encoding="utf-8")
         spec = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Refused(f"{path} cannot be read as YAML or JSON: {error}") from error
+    except (UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise Refused(f"{where} cannot be read as YAML or JSON: {error}") from error
+    except OSError as error:
+        raise Refused(f"{where} cannot be read: {error.strerror}.") from error
     if not isinstance(spec, dict):
-        raise Refused(f"{path} holds no spec: write its fields, such as `kind: train`.")
+        raise Refused(f"{where} holds no spec: write its fields, such as `kind: train`.")
     return spec
 
 
 def _find_job(api: StudioApi, name: str) -> Json:
     """Return the job of an id, or of the only one among the newest that begins so."""
-    if len(name) == 36:
+    if re.fullmatch(r"[0-9a-f-]{36}", name):
         return dict(api.get(f"/api/jobs/{name}/"))
     listed = api.get("/api/jobs/", page_size=100)["results"]
     found = [job for job in listed if job["id"].startswith(name)]

@@ -14,6 +14,7 @@ import typer
 
 from clients.account import find_folder
 from clients.api import Json, StudioApi
+from clients.completion import complete_flavor, complete_image, complete_machine
 from clients.terminal import (
     AsJson,
     Refused,
@@ -42,7 +43,9 @@ _WORDS = {
 
 app = typer.Typer(no_args_is_help=True, help="Dev machines: make, enter, stop, delete.")
 
-Name = Annotated[str, typer.Argument(help="The machine's name, or its key.")]
+Name = Annotated[
+    str, typer.Argument(help="The machine's name, or its key.", autocompletion=complete_machine)
+]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay until it runs.")]
 Hours = Annotated[float, typer.Option(min=0.01, max=100_000, help="For how many hours.")]
 MaybeHours = Annotated[
@@ -54,9 +57,18 @@ MaybeHours = Annotated[
 @app.command("create")
 def create_machine(
     name: Annotated[str, typer.Argument(help="Small letters, digits and -.")],
-    flavor: Annotated[str, typer.Option(help="What it has; see `athanor machine flavors`.")],
+    flavor: Annotated[
+        str,
+        typer.Option(
+            help="What it has; see `athanor machine flavors`.", autocompletion=complete_flavor
+        ),
+    ],
     image: Annotated[
-        str, typer.Option(help="What it starts from; may be left out where there is only one.")
+        str,
+        typer.Option(
+            help="What it starts from; may be left out where there is only one.",
+            autocompletion=complete_image,
+        ),
     ] = "",
     hours: MaybeHours = None,
     wait: Wait = False,
@@ -212,15 +224,17 @@ def open_tool(
 def delete_machine(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a machine; your drive, which is its home, is kept."""
     api = make_api()
     machine = api.get(path_of(name))
     if not yes:
         asked = f"Delete {machine['name']}? What is outside its home is lost."
-        typer.confirm(asked, abort=True)
+        typer.confirm(asked, abort=True, err=True)
     api.delete(path_of(machine["key"]))
-    say(f"{machine['name']} is deleted; its home is kept.")
+    told = f"{machine['name']} is deleted; its home is kept."
+    show({"key": machine["key"], "name": machine["name"]}, as_json, lambda: say(told))
 
 
 def path_of(name: str) -> str:

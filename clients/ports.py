@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from clients.completion import complete_machine
 from clients.machines import path_of
 from clients.terminal import AsJson, Refused, make_api, say, show
 
@@ -24,7 +25,13 @@ class Audience(StrEnum):
 
 Port = Annotated[int, typer.Argument(min=1, max=65535, help="The port.")]
 OfMachine = Annotated[
-    str, typer.Option("--machine", help="Which; without it the one this runs in.", metavar="NAME")
+    str,
+    typer.Option(
+        "--machine",
+        help="Which; without it the one this runs in.",
+        metavar="NAME",
+        autocompletion=complete_machine,
+    ),
 ]
 
 
@@ -57,11 +64,11 @@ def share_port(
     show(made, as_json, tell)
 
 
-def unshare_port(port: Port, machine: OfMachine = "") -> None:
+def unshare_port(port: Port, machine: OfMachine = "", as_json: AsJson = False) -> None:
     """Let nobody but you open a port any more."""
     path = f"{_find_machine(machine)}ports/{port}/"
     make_api().delete(path)
-    say(f"Port {port} is yours alone.")
+    show({"port": port}, as_json, lambda: say(f"Port {port} is yours alone."))
 
 
 def _find_machine(given: str) -> str:

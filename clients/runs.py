@@ -35,7 +35,17 @@ code=$?
 echo "$code" > "$kept.part" && mv "$kept.part" "$kept"
 """
 
-Name = Annotated[str, typer.Argument(help="A run's name; `athanor runs` lists them.")]
+
+def complete_run(incomplete: str) -> list[str]:
+    """Return the names of this home's runs that begin so."""
+    found = _root().glob("*/run.json")
+    return sorted(each.parent.name for each in found if each.parent.name.startswith(incomplete))
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="A run's name; `athanor runs` lists them.", autocompletion=complete_run),
+]
 
 
 def add_to(app: typer.Typer) -> None:

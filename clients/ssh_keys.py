@@ -43,6 +43,7 @@ def list_keys(as_json: AsJson = False) -> None:
 @app.command("delete")
 def delete_key(
     key: Annotated[str, typer.Argument(help="A key's id, name or fingerprint.")],
+    as_json: AsJson = False,
 ) -> None:
     """Take a key away; who is in by it is put out."""
     listed = _list()
@@ -52,7 +53,7 @@ def delete_key(
         amiss = "No key is" if not found else "More than one key is"
         raise Refused(f"{amiss} called {key!r}: `athanor key list` shows them with their ids.")
     make_api().delete(f"/api/ssh-keys/{found[0]['id']}/")
-    say(f"{found[0]['name']} is deleted.")
+    show(found[0], as_json, lambda: say(f"{found[0]['name']} is deleted."))
 
 
 @app.command("generate")

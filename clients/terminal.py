@@ -1,6 +1,7 @@
 """What every command shares: how it reaches the studio, and how it prints."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
@@ -15,6 +16,10 @@ from clients.api import StudioApi
 
 # Where no terminal sets a width, as in a pipe, a row is a line and nothing is cut off.
 _WIDTH = None if sys.stdout.isatty() else 10_000
+# C0 but the newline, C1, and what sets the direction of writing.
+_CONTROLS = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
 console = Console(soft_wrap=True, highlight=False, width=_WIDTH)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answered.")]
@@ -40,7 +45,15 @@ def show(body: Any, as_json: bool, tell: Callable[[], object]) -> None:
 
 def say(text: str) -> None:
     """Print a line as it is: what looks like markup in it is none."""
-    console.print(escape(text))
+    console.print(escape(clean(text)))
+
+
+def clean(text: str) -> str:
+    """Return a text that only shows itself: what would move the cursor or turn its order is `?`.
+
+    Others' words may be in it, such as the card of a repo.
+    """
+    return _CONTROLS.sub("?", text.replace("\t", " "))
 
 
 def show_table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
@@ -49,7 +62,7 @@ def show_table(columns: Iterable[str], rows: Iterable[tuple[str, ...]]) -> None:
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
+        table.add_row(*(escape(clean(cell.replace("\n", " "))) for cell in row))
     console.print(table)
 
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Put code-server with a Node of its own into /opt/code-server. Needs python3-venv, make, g++,
-# libkrb5-dev and ripgrep; what it leaves needs none of them but ripgrep.
+# Put Node with npm into /opt/node, and code-server, which runs with it, into /opt/code-server. Needs
+# python3-venv, make, g++, libkrb5-dev and ripgrep; what it leaves needs none of them but ripgrep.
 #
 # Nothing is taken but from the registries of pip and npm: install scripts, which fetch binaries
 # from elsewhere, do not run, and what they would fetch is built here.
@@ -53,8 +53,16 @@ for module in kerberos @vscode/spdlog native-watchdog node-pty; do
     (cd "lib/vscode/node_modules/$module" && node "$gyp" rebuild --nodedir="$node_dir")
 done
 
-cp "$node_dir/bin/node" lib/node # where its own scripts look for it
-cp "$node_dir/LICENSE" lib/node.LICENSE
+install -d /opt/node/bin /opt/node/lib/node_modules
+cp "$node_dir/bin/node" "$node_dir/LICENSE" /opt/node/bin/
+mv /opt/node/bin/LICENSE /opt/node/
+cp -r "$modules/npm" /opt/node/lib/node_modules/npm
+for program in npm npx; do
+    ln -s "../lib/node_modules/npm/bin/$program-cli.js" "/opt/node/bin/$program"
+    chmod 755 "/opt/node/lib/node_modules/npm/bin/$program-cli.js"
+done
+echo 'prefix=/usr/local' >> /opt/node/lib/node_modules/npm/npmrc # where the shell looks
+ln -s /opt/node/bin/node lib/node # where its own scripts look for it
 find . -type d \( -name obj.target -o -name .deps -o -name 'build-tmp-*' \) -prune \
     -exec rm -rf {} +
 rm -rf lib/vscode/node_modules/@parcel/watcher-linux-*-musl
@@ -67,8 +75,8 @@ export CODE_SERVER_CONFIG="${CODE_SERVER_CONFIG:-/etc/athanor/code-server.yaml}"
 exec /opt/code-server/lib/node /opt/code-server/out/node/entry.js "$@"
 END
 chmod 755 bin/code-server
-chown -R root:root .
-chmod -R go-w .
+chown -R root:root . /opt/node
+chmod -R go-w . /opt/node
 lib/node out/node/entry.js --version
 for module in argon2 kerberos @vscode/spdlog native-watchdog node-pty @parcel/watcher; do
     (test -d "node_modules/$module" || cd lib/vscode

@@ -1,0 +1,1 @@
+"""Prebuilt Python environments of a node, which its machines clone in seconds."""
