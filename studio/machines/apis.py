@@ -17,6 +17,7 @@ from studio.machines import serializers as shapes
 from studio.machines.models import Audience, Machine
 from studio.machines.showing import show_machine, show_machines, show_port
 from studio.machines.ssh.host_keys import host_fingerprint, read_host_key
+from studio.machines.web.bases import make_basis
 from studio.machines.web.passes import enter_url
 
 
@@ -185,7 +186,8 @@ class MachineEnterApi(APIView):
         viewer = viewer_of(request)
         given = read_input(shapes.MachineEnterInput, request.data)
         found = selectors.find_enterable(viewer, key, given["port"])
-        url = enter_url(user=viewer, machine=found, **given)
+        basis = make_basis(request)
+        url = enter_url(user=viewer, machine=found, basis=basis, **given)
         return Response(shapes.MachineEntryOutput({"url": url}).data)
 
 

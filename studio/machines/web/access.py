@@ -14,6 +14,7 @@ from studio.core.errors import Unavailable
 from studio.machines.doors import Door, find_door
 from studio.machines.models import Status
 from studio.machines.selectors import get_by_key, may_open
+from studio.machines.web.bases import holds
 from studio.machines.web.headers import get_cookie, get_header
 from studio.machines.web.origins import Origin, public_origin
 from studio.machines.web.passes import cookie_name, read_cookie
@@ -86,12 +87,13 @@ def is_from_elsewhere(origin: Origin, scope: dict[str, Any]) -> bool:
     if scope["type"] == "websocket":
         return bool(said_origin) and said_origin != own
     site = get_header(headers, b"sec-fetch-site").lower()
-    is_reading = scope["method"] in {"GET", "HEAD"}
     if site not in _OWN:
+        is_reading = scope["method"] in {"GET", "HEAD"}
         is_visit = get_header(headers, b"sec-fetch-mode").lower() == "navigate"
         is_page = get_header(headers, b"sec-fetch-dest").lower() == "document"
         return not (is_reading and is_visit and is_page)
-    return not is_reading and bool(said_origin) and said_origin != own
+    # Without TLS browsers send no Sec-Fetch-Site, and a script's read says its Origin all the same.
+    return bool(said_origin) and said_origin != own
 
 
 def _look(origin: Origin, cookie: str) -> Look:
@@ -113,7 +115,8 @@ def _find_viewer(origin: Origin, cookie: str) -> User | None:
     if visitor is None:
         return None
     user = User.objects.filter(pk=visitor.user_id, is_active=True).first()
+    if user is None or (visitor.basis and not holds(visitor.basis, user)):
+        return None
     # A changed password ends the cookies that were made before.
-    if user and constant_time_compare(user.get_session_auth_hash(), visitor.session_hash):
-        return user
-    return None
+    is_known = constant_time_compare(user.get_session_auth_hash(), visitor.session_hash)
+    return user if is_known else None

@@ -40,7 +40,8 @@ def to_machine(
     dropped = _HOP | _FORWARDED | _named_by_connection(headers) | {b"cookie"}
     if is_socket:
         dropped |= _SOCKET
-    kept = [(name, value) for name, value in headers if name.lower() not in dropped]
+    # CGI and WSGI know no difference between `-` and `_`: nor may what is dropped here.
+    kept = [(name, value) for name, value in headers if _plain(name) not in dropped]
     ours = _our_cookies()
     own = [f"{key}={value}" for key, value in _split_cookies(headers) if key not in ours]
     if own:
@@ -63,6 +64,10 @@ def to_browser(headers: Sequence[tuple[bytes, bytes]]) -> Headers:
         if name.lower() not in dropped
     ]
     return [(name, value) for name, value in kept if name != b"set-cookie" or value]
+
+
+def _plain(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
 
 
 def _narrow(value: bytes) -> bytes:

@@ -201,11 +201,12 @@ async def _enter(origin: Origin, scope: Scope) -> Page:
         return make_page("unknown", origin, is_visit=_is_visit(scope))
     query = parse_qs(scope["query_string"].decode("latin-1"))
     raw, path = query.get("pass", [""])[0], clean_path(query.get("path", ["/"])[0])
-    user = await database_sync_to_async(spend_pass)(raw, origin)
+    entrant = await database_sync_to_async(spend_pass)(raw, origin)
     headers: Headers = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
-    if user is None:  # spent, or too late: the page of the studio's makes another
+    if entrant is None:  # spent, or too late: the page of the studio's makes another
         return make_refusal(Verdict.SIGN_IN, origin, path, is_visit=True)
-    cookie = f"{cookie_name()}={make_cookie(user, origin)}; Path=/; HttpOnly; SameSite=Lax"
+    value = make_cookie(entrant.user, origin, entrant.basis)
+    cookie = f"{cookie_name()}={value}; Path=/; HttpOnly; SameSite=Lax"
     cookie += f"; Max-Age={COOKIE_LASTS_S}" + ("; Secure" if _get_scheme() == "https" else "")
     headers += [(b"set-cookie", cookie.encode()), (b"location", path.encode("utf-8", "replace"))]
     return 303, headers, b""
