@@ -26,7 +26,8 @@ ALLOWED_HOSTS = env.items("STUDIO_ALLOWED_HOSTS", f"{_public.hostname},localhost
 ALLOWED_HOSTS.append("169.254.86.1")  # a studio on loopback, as dev machines reach it
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
-SESSION_COOKIE_NAME = "athanor_session"
+# Over TLS one that no other host can set (RFC 6265bis, 4.1.3): machines may be its siblings.
+SESSION_COOKIE_NAME = "__Host-athanor_session" if SESSION_COOKIE_SECURE else "athanor_session"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"

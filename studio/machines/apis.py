@@ -19,6 +19,7 @@ from studio.machines.models import Audience, Machine
 from studio.machines.showing import show_machine, show_machines, show_port, show_saved
 from studio.machines.ssh.host_keys import host_fingerprint, read_host_key
 from studio.machines.tabs import name_port, note_tab
+from studio.machines.web.bases import make_basis
 from studio.machines.web.passes import enter_url
 
 
@@ -219,7 +220,8 @@ class MachineEnterApi(APIView):
         given = read_input(shapes.MachineEnterInput, request.data)
         found = selectors.find_enterable(viewer, key, given["port"])
         note_tab(viewer, found.key, name_port(found, given["port"]))
-        url = enter_url(user=viewer, machine=found, **given)
+        basis = make_basis(request)
+        url = enter_url(user=viewer, machine=found, basis=basis, **given)
         return Response(shapes.MachineEntryOutput({"url": url}).data)
 
 

@@ -20,7 +20,7 @@ IMAGE = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}$"  # never an option
 FOLDER = r"^[A-Za-z0-9][A-Za-z0-9-]{0,62}$"  # below a folder of the node's, never out of it
 
 
-_PASS_LASTS_S = 60
+PASS_LASTS_S = 60
 MOCK_DEVICE = "MOCK-"
 """How the UUID of a GPU that is not there begins: for trying out placement without one."""
 
@@ -45,7 +45,7 @@ def is_relay_pass(key: str, target: str, given: str) -> bool:
     nonce, _, signature = rest.partition(".")
     if not (stamp.isascii() and stamp.isdigit() and len(stamp) < 12):
         return False
-    is_fresh = abs(time.time() - int(stamp)) <= _PASS_LASTS_S
+    is_fresh = abs(time.time() - int(stamp)) <= PASS_LASTS_S
     wanted = _sign(key, target, stamp, nonce).encode()
     return hmac.compare_digest(wanted, signature.encode()) and is_fresh
 

@@ -7,11 +7,12 @@ own machines can be reached through it. Container ports are published on no inte
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import Callable
 
 import structlog
 
-from workers.machines.orders import is_relay_pass
+from workers.machines.orders import PASS_LASTS_S, is_relay_pass
 
 log = structlog.get_logger()
 
@@ -29,6 +30,7 @@ class Relay:
     def __init__(self, key: str, find_address: Callable[[str], str | None]) -> None:
         """Take the key of passes, and what knows the address of a running machine."""
         self._key, self._find_address = key, find_address
+        self._spent: dict[str, float] = {}
         self._server: asyncio.Server | None = None
 
     async def open(self, host: str, port: int) -> int:
@@ -67,7 +69,7 @@ class Relay:
             await _refuse(writer, "400 Bad Request")
             return None
         machine, port = target[1], int(target[2])
-        if given is None or not is_relay_pass(self._key, f"{machine}:{port}", given[1]):
+        if given is None or not self._takes(f"{machine}:{port}", given[1]):
             log.warning("relay_refused", machine=machine)
             await _refuse(writer, "407 Proxy Authentication Required")
             return None
@@ -83,6 +85,16 @@ class Relay:
             return None
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         return opened
+
+    def _takes(self, target: str, given: str) -> bool:
+        """Say whether a pass is good, and spend it: who reads it off the network gets nowhere."""
+        if given in self._spent or not is_relay_pass(self._key, target, given):
+            return False
+        now = time.monotonic()
+        while self._spent and now - next(iter(self._spent.values())) > 2 * PASS_LASTS_S:
+            del self._spent[next(iter(self._spent))]
+        self._spent[given] = now
+        return True
 
 
 async def join(

@@ -175,7 +175,10 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
         self._end = lambda: self._guest.exit_with_signal(signal, core_dumped, msg, lang)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the guest's side the way the machine's ended; one that has gone already is left."""
+        """End the guest's side the way the machine's ended; one that is closed already stays so.
+
+        asyncssh calls a channel closing as soon as its end of file was sent: that is no reason.
+        """
         self._end()
 
 

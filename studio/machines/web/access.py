@@ -14,6 +14,7 @@ from studio.core.errors import Unavailable
 from studio.machines.doors import Door, find_door
 from studio.machines.models import Status
 from studio.machines.selectors import get_by_key, may_open
+from studio.machines.web.bases import holds
 from studio.machines.web.cookies import cookie_name
 from studio.machines.web.headers import get_cookie, get_header
 from studio.machines.web.numbers import forget_holders, note_used
@@ -123,7 +124,8 @@ def _find_viewer(origin: Origin, cookie: str) -> User | None:
     if visitor is None:
         return None
     user = User.objects.filter(pk=visitor.user_id, is_active=True).first()
+    if user is None or (visitor.basis and not holds(visitor.basis, user)):
+        return None
     # A changed password ends the cookies that were made before.
-    if user and constant_time_compare(user.get_session_auth_hash(), visitor.session_hash):
-        return user
-    return None
+    is_known = constant_time_compare(user.get_session_auth_hash(), visitor.session_hash)
+    return user if is_known else None

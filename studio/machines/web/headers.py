@@ -48,10 +48,11 @@ def to_machine(
     dropped = _HOP | _FORWARDED | _named_by_connection(headers) | {b"cookie"}
     if is_socket:
         dropped |= _SOCKET
+    # CGI and WSGI know no difference between `-` and `_`: nor may what is dropped here.
     kept = [
         (name, value)
         for name, value in headers
-        if name.lower() not in dropped and not name.lower().startswith(_ORDER)
+        if _plain(name) not in dropped and not _plain(name).startswith(_ORDER)
     ]
     own = pick_for_machine(origin, split_cookies(headers))
     if own:
@@ -91,6 +92,10 @@ def guard_answer(asked: Sequence[tuple[bytes, bytes]], *, is_public: bool) -> He
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"content-security-policy", b"frame-ancestors 'self'"),
     ]
+
+
+def _plain(name: bytes) -> bytes:
+    return name.lower().replace(b"_", b"-")
 
 
 def _named_by_connection(headers: Sequence[tuple[bytes, bytes]]) -> set[bytes]:

@@ -34,42 +34,55 @@ class Visitor:
     user_id: int
     session_hash: str
     origin: Origin
+    basis: str = ""
 
 
-def enter_url(*, user: User, machine: Machine, port: int, path: str = "/") -> str:
+@dataclass(frozen=True)
+class Entrant:
+    """Who spent a pass, and the sign-in that it was made by: blank rests on none."""
+
+    user: User
+    basis: str
+
+
+def enter_url(*, user: User, machine: Machine, port: int, path: str = "/", basis: str = "") -> str:
     """Return an address that signs the browser in on a port's origin; once, within 30 s.
+
+    `basis` is the sign-in that what it opens ends with, see `bases`.
 
     Raises:
         Unavailable: every number of the studio's is in use.
     """
     origin = Origin(machine.key, port, take_number(machine, port))
     raw = secrets.token_urlsafe(32)
-    cache.set(_key(raw), f"{user.pk}:{machine.key}:{port}", PASS_LASTS_S)
+    cache.set(_key(raw), f"{user.pk}:{machine.key}:{port}:{basis}", PASS_LASTS_S)
     query = urlencode({"pass": raw, "path": clean_path(path)})
     return f"{public_origin(origin)}{ENTER_PATH}?{query}"
 
 
-def spend_pass(raw: str, origin: Origin) -> User | None:
+def spend_pass(raw: str, origin: Origin) -> Entrant | None:
     """Return whose pass this is, once; None where it is none for this origin any more."""
     found = cache.get(_key(raw))
     # Only one of two who come at once deletes it.
     if not isinstance(found, str) or not cache.delete(_key(raw)):
         return None
-    user_id, key, port = found.split(":")
+    user_id, key, port, basis = found.split(":", 3)
     if (key, int(port)) != (origin.key, origin.port):
         return None
-    return User.objects.filter(pk=int(user_id), is_active=True).first()
+    user = User.objects.filter(pk=int(user_id), is_active=True).first()
+    return Entrant(user, basis) if user else None
 
 
-def make_cookie(user: User, origin: Origin) -> str:
+def make_cookie(user: User, origin: Origin, basis: str = "") -> str:
     """Return the value of the cookie that stands for this person at this origin."""
     said = {"u": user.pk, "h": user.get_session_auth_hash(), "k": origin.key, "p": _port(origin)}
+    said["b"] = basis
     return signing.dumps(said, salt=_SALT)
 
 
-def set_cookie(user: User, origin: Origin) -> bytes:
+def set_cookie(user: User, origin: Origin, basis: str) -> bytes:
     """Return the header that signs a person's browser in at this origin."""
-    cookie = f"{cookie_name(origin.key)}={make_cookie(user, origin)}; Path=/; HttpOnly"
+    cookie = f"{cookie_name(origin.key)}={make_cookie(user, origin, basis)}; Path=/; HttpOnly"
     cookie += f"; SameSite=Lax; Max-Age={COOKIE_LASTS_S}"
     return (cookie + ("; Secure" if settings.SESSION_COOKIE_SECURE else "")).encode()
 
@@ -82,7 +95,7 @@ def read_cookie(value: str, origin: Origin) -> Visitor | None:
         return None
     if (said["k"], said["p"]) != (origin.key, _port(origin)):
         return None
-    return Visitor(int(said["u"]), str(said["h"]), origin)
+    return Visitor(int(said["u"]), str(said["h"]), origin, str(said.get("b", "")))
 
 
 def clean_path(path: str) -> str:

@@ -207,13 +207,13 @@ async def _enter(origin: Origin, scope: Scope) -> Page:
         return make_page("unknown", origin, is_visit=_is_visit(scope))
     query = parse_qs(scope["query_string"].decode("latin-1"))
     raw, path = query.get("pass", [""])[0], clean_path(query.get("path", ["/"])[0])
-    user = await database_sync_to_async(spend_pass)(raw, origin)
+    entrant = await database_sync_to_async(spend_pass)(raw, origin)
     headers: Headers = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
-    if user is None:  # spent, or too late: the page of the studio's makes another
+    if entrant is None:  # spent, or too late: the page of the studio's makes another
         return make_refusal(Verdict.SIGN_IN, origin, path, is_visit=True)
     if origin.number is not None and not get_cookie(scope["headers"], cookie_name(origin.key)):
         headers += await _forget_the_last(origin.number)
-    headers.append((b"set-cookie", set_cookie(user, origin)))
+    headers.append((b"set-cookie", set_cookie(entrant.user, origin, entrant.basis)))
     headers.append((b"location", path.encode("utf-8", "replace")))
     return 303, headers, b""
 

@@ -128,7 +128,7 @@ def test_an_entry_is_good_once_for_one_origin_alone(rich, node, api):
     assert spend_pass(raw, origin) is None
     again = api(rich).post(address, {"port": 8080}, format="json").json()["url"]
     raw = parse_qs(urlsplit(again).query)["pass"][0]
-    assert spend_pass(raw, origin) == rich
+    assert spend_pass(raw, origin).user == rich
     cookie = make_cookie(rich, origin)
     assert read_cookie(cookie, origin).user_id == rich.pk
     assert read_cookie(cookie, Origin(machine.key, 8888)) is None

@@ -23,6 +23,8 @@ from studio.machines.ssh.gateway import Gateway
 from studio.machines.ssh.host_keys import host_fingerprint, read_gateway_key
 from studio.points.services import grant_points
 from tests.live import free_port
+from tests.studio.machines.attacks import on_ssh
+from tests.studio.machines.attacks.rows import run_attacks
 from tests.studio.machines.conftest import make_running, tell
 from workers.machines.orders import MachinePhase
 
@@ -349,3 +351,11 @@ def test_many_sessions_share_one_connection(laptop):
         f"{n}\n".encode() for n in range(8)
     ]
     laptop.ssh("-O", "exit", "box@127.0.0.1", options=shared)
+
+
+def test_no_key_or_name_leads_into_anothers_machine(laptop, rich, bob, olga, machine, tmp_path):
+    his = Laptop(tmp_path / "his", laptop.port)
+    gate = on_ssh.Gate(rich, bob, olga, laptop, his, machine.key)
+    gate.calm()
+    assert laptop.ssh("box@127.0.0.1", "echo in").stdout == b"in\n"
+    run_attacks(gate, on_ssh.SSH, before=gate.calm)
