@@ -7,7 +7,7 @@ from studio.accounts.models import OrganizationMember, Role, User
 from studio.compute.selectors import list_online_nodes
 from studio.core.errors import NotFound
 from studio.machines.models import Audience, Machine, NodeEngine, PublishedPort, Status
-from studio.machines.placing import list_able_nodes, list_queue
+from studio.machines.placing import list_able_nodes
 
 _JOINED = ("owner", "image__node", "flavor", "node", "lease")
 _GONE = [Status.DELETING, Status.DELETED]
@@ -71,11 +71,6 @@ def get_by_key(key: str) -> Machine | None:
 def list_ports(machine: Machine) -> QuerySet[PublishedPort]:
     """Return the published ports, past ones too."""
     return machine.ports.order_by("port")
-
-
-def get_queue_positions() -> dict[object, int]:
-    """Return the place of each waiting machine, from 1."""
-    return {machine.pk: place for place, machine in enumerate(list_queue(), start=1)}
 
 
 def get_why_no_machines() -> str:

@@ -22,7 +22,7 @@ _MOST_EVENTS = 2000
 
 
 def estimate_waits() -> dict[object, int | None]:
-    """Return, for each waiting machine, the seconds until it should run; None where none can say.
+    """Return, for each waiting machine in the queue's order, the seconds until it should run; None where none can say.
 
     It plays the queue forward: each machine takes its place as soon as there is room for it and all
     before it, and gives it back when its own time is over.
