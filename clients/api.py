@@ -49,6 +49,10 @@ class StudioApi:
         """Return the answer to a PUT."""
         return _read(self._http.put(path, json=body))
 
+    def patch(self, path: str, body: Json) -> Any:
+        """Return the answer to a PATCH."""
+        return _read(self._http.patch(path, json=body))
+
     def delete(self, path: str) -> None:
         """Have something removed."""
         _read(self._http.delete(path))

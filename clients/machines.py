@@ -1,25 +1,32 @@
 """`athanor machine`: dev machines from a terminal, and the way into one by SSH or browser."""
 
 import os
-import re
 import shlex
 import sys
-import time
 import webbrowser
-from datetime import UTC, datetime
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
 from clients.account import find_folder
-from clients.api import Json, StudioApi
-from clients.completion import complete_flavor, complete_image, complete_machine
+from clients.api import Json
+from clients.completion import complete_flavor, complete_image
+from clients.machine_changes import change_machine, rename_machine, reset_machine
+from clients.machine_images import clone_machine, delete_saved, list_saved, save_machine
+from clients.machine_starts import (
+    Hours,
+    MaybeHours,
+    Name,
+    Wait,
+    count_seconds,
+    finish,
+    path_of,
+    tell_left,
+)
 from clients.terminal import (
     AsJson,
     Refused,
     format_bytes,
-    format_left,
     format_points,
     make_api,
     say,
@@ -27,31 +34,14 @@ from clients.terminal import (
     show_table,
 )
 
-_POLL_S = 1.0
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_WORDS = {
-    "stopped_by_owner": "stopped by its owner",
-    "stopped_by_operator": "stopped by an operator",
-    "time_up": "its time is up",
-    "points_exhausted": "the points are used up",
-    "ended_by_itself": "it ended by itself",
-    "out_of_memory": "it was out of memory",
-    "container_gone": "its container is gone",
-    "node_lost": "its node was lost",
-    "start_failed": "it could not start",
-}
-
 app = typer.Typer(no_args_is_help=True, help="Dev machines: make, enter, stop, delete.")
-
-Name = Annotated[
-    str, typer.Argument(help="The machine's name, or its key.", autocompletion=complete_machine)
-]
-Wait = Annotated[bool, typer.Option("--wait", "-w", help="Stay until it runs.")]
-Hours = Annotated[float, typer.Option(min=0.01, max=100_000, help="For how many hours.")]
-MaybeHours = Annotated[
-    float | None,
-    typer.Option(min=0.01, max=100_000, help="For how many hours; else what the studio proposes."),
-]
+app.command("rename")(rename_machine)
+app.command("change")(change_machine)
+app.command("reset")(reset_machine)
+app.command("save")(save_machine)
+app.command("saved")(list_saved)
+app.command("delete-image")(delete_saved)
+app.command("clone")(clone_machine)
 
 
 @app.command("create")
@@ -80,8 +70,8 @@ def create_machine(
         options = api.get("/api/machines/options/")
         image = image or _only_image(options)
         hours = hours or options["default_duration_s"] / 3600
-    body = {"name": name, "image": image, "flavor": flavor, "duration_s": _seconds(hours)}
-    _finish(api, api.post("/api/machines/", body, once=True), wait, as_json)
+    body = {"name": name, "image": image, "flavor": flavor, "duration_s": count_seconds(hours)}
+    finish(api, api.post("/api/machines/", body, once=True), wait, as_json)
 
 
 @app.command("list")
@@ -94,7 +84,7 @@ def list_machines(as_json: AsJson = False) -> None:
             each["status"],
             each["image"]["name"],
             each["flavor"]["name"],
-            _tell_left(each),
+            tell_left(each),
             format_points((each["lease"] or {}).get("cost_mpoints", 0)),
         )
         for each in found
@@ -142,29 +132,29 @@ def start_machine(
 ) -> None:
     """Start a machine that has stopped."""
     api = make_api()
-    body = {} if hours is None else {"duration_s": _seconds(hours)}
-    _finish(api, api.post(f"{path_of(name)}start/", body), wait, as_json)
+    body = {} if hours is None else {"duration_s": count_seconds(hours)}
+    finish(api, api.post(f"{path_of(name)}start/", body), wait, as_json)
 
 
 @app.command("stop")
 def stop_machine(name: Name, as_json: AsJson = False) -> None:
     """Stop a machine; its files are kept, and its points are charged no more."""
     api = make_api()
-    _finish(api, api.post(f"{path_of(name)}stop/", {}), False, as_json)
+    finish(api, api.post(f"{path_of(name)}stop/", {}), False, as_json)
 
 
 @app.command("restart")
 def restart_machine(name: Name, wait: Wait = False, as_json: AsJson = False) -> None:
     """Stop a machine and start it again, within the time it has."""
     api = make_api()
-    _finish(api, api.post(f"{path_of(name)}restart/", {}), wait, as_json)
+    finish(api, api.post(f"{path_of(name)}restart/", {}), wait, as_json)
 
 
 @app.command("extend")
 def extend_machine(name: Name, hours: Hours = 1, as_json: AsJson = False) -> None:
     """Give a machine more time."""
-    machine = make_api().post(f"{path_of(name)}extend/", {"duration_s": _seconds(hours)})
-    show(machine, as_json, lambda: say(f"{machine['name']} has {_tell_left(machine)} left."))
+    machine = make_api().post(f"{path_of(name)}extend/", {"duration_s": count_seconds(hours)})
+    show(machine, as_json, lambda: say(f"{machine['name']} has {tell_left(machine)} left."))
 
 
 @app.command(
@@ -237,17 +227,6 @@ def delete_machine(
     show({"key": machine["key"], "name": machine["name"]}, as_json, lambda: say(told))
 
 
-def path_of(name: str) -> str:
-    """Return where the API has a machine.
-
-    Raises:
-        Refused: it can be no machine's name.
-    """
-    if not _NAME.fullmatch(name):
-        raise Refused(f"{name[:80]!r} is no machine's name: `athanor machine list` shows yours.")
-    return f"/api/machines/{quote(name, safe='')}/"
-
-
 def _only_image(options: Json) -> str:
     names = [str(each["name"]) for each in options["images"]]
     if len(names) == 1:
@@ -255,56 +234,6 @@ def _only_image(options: Json) -> str:
     if not names:
         raise Refused("This studio has no image to start from: ask an operator to add one.")
     raise Refused(f"Choose an image with --image: {', '.join(names)}.")
-
-
-def _seconds(hours: float) -> int:
-    return round(hours * 3600)
-
-
-def _finish(api: StudioApi, machine: Json, wait: bool, as_json: bool) -> None:
-    if wait:
-        machine = _await_running(api, machine, is_quiet=as_json)
-    show(machine, as_json, lambda: _tell(machine))
-
-
-def _await_running(api: StudioApi, machine: Json, *, is_quiet: bool) -> Json:
-    told = ""
-    while machine["status"] != "running":
-        if machine["status"] not in {"queued", "starting", "stopping"}:
-            raise Refused(f"{machine['name']} is {machine['status']}: {_tell_why(machine)}.")
-        now = machine["status"]
-        if machine.get("queue_position"):
-            now += f" ({machine['queue_position']} in the queue)"
-        if now != told and not is_quiet:
-            say(f"{machine['name']} is {now}.")
-        told = now
-        time.sleep(_POLL_S)
-        machine = api.get(path_of(machine["key"]))
-    return machine
-
-
-def _tell(machine: Json) -> None:
-    why = _tell_why(machine)
-    say(f"{machine['name']} is {machine['status']}{f': {why}' if why else ''}.")
-    if machine["status"] == "running":
-        say(f"ssh    {machine['ssh_command']}")
-        for tool in machine["tools"]:
-            say(f"open   athanor machine open {machine['name']} {tool['name']}")
-
-
-def _tell_why(machine: Json) -> str:
-    word = _WORDS.get(machine["reason"], machine["reason"])
-    return str(machine["message"] or word).rstrip(".")
-
-
-def _tell_left(machine: Json) -> str:
-    lease = machine["lease"]
-    if not lease or not lease["is_open"]:
-        return "-"
-    if not lease["ends_at"]:
-        return format_left(lease["granted_s"])
-    ends_at = datetime.fromisoformat(lease["ends_at"])
-    return format_left((ends_at - datetime.now(UTC)).total_seconds())
 
 
 def _tell_devices(flavor: Json) -> str:

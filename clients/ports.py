@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from clients.completion import complete_machine
-from clients.machines import path_of
+from clients.machine_starts import path_of
 from clients.terminal import AsJson, Refused, make_api, say, show
 
 _SPAN = re.compile(r"(?=\d)(?:(\d{1,4})d)?(?:(\d{1,4})h)?(?:(\d{1,5})m)?")

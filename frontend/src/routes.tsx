@@ -26,6 +26,16 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/machines/EnterPage")).EnterPage }),
   },
   {
+    path: "machines/:key/terminal",
+    lazy: async () => ({
+      Component: (await import("./pages/machines/TerminalPage")).TerminalPage,
+    }),
+  },
+  {
+    path: "machines/:key/open/:tool",
+    lazy: async () => ({ Component: (await import("./pages/machines/OpenPage")).OpenPage }),
+  },
+  {
     path: "machines/:key",
     lazy: async () => ({ Component: (await import("./pages/machines/MachinePage")).MachinePage }),
   },

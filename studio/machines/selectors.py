@@ -7,7 +7,7 @@ from studio.accounts.models import OrganizationMember, Role, User
 from studio.compute.selectors import list_online_nodes
 from studio.core.errors import NotFound
 from studio.machines.models import Audience, Image, Machine, NodeEngine, PublishedPort, Status
-from studio.machines.placing import list_able_nodes, list_queue
+from studio.machines.placing import list_able_nodes
 
 _JOINED = ("owner", "image__node", "flavor", "node", "lease", "activity")
 _GONE = [Status.DELETING, Status.DELETED]
@@ -77,11 +77,6 @@ def list_offered_images() -> QuerySet[Image]:
     """Return the images that are everybody's: no saved ones, which lie on one node."""
     offered = Image.objects.filter(is_active=True, owner=None)
     return offered.prefetch_related("flavors").order_by("created_at")
-
-
-def get_queue_positions() -> dict[object, int]:
-    """Return the place of each waiting machine, from 1."""
-    return {machine.pk: place for place, machine in enumerate(list_queue(), start=1)}
 
 
 def get_why_no_machines() -> str:

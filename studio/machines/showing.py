@@ -10,7 +10,6 @@ from studio.machines.idling import show_idle
 from studio.machines.models import Image, Lease, Machine, PublishedPort, Saving, Status
 from studio.machines.progress import show_progress
 from studio.machines.saving import is_copy_name
-from studio.machines.selectors import get_queue_positions
 from studio.machines.tabs import list_last_tabs
 from studio.machines.waits import estimate_waits
 from studio.machines.web.numbers import get_number
@@ -21,8 +20,8 @@ from studio.points.selectors import get_run_hold
 def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
     """Return machines as the API shows them."""
     is_any_waiting = any(machine.status == Status.QUEUED for machine in machines)
-    places = get_queue_positions() if is_any_waiting else {}
     waits = estimate_waits() if is_any_waiting else {}
+    places = {pk: place for place, pk in enumerate(waits, start=1)}
     savings = _find_last_savings(machines)
     return [
         {

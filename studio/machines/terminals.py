@@ -7,6 +7,7 @@ may go, and the shell stays. Who may is asked by `consumers`.
 import re
 import shlex
 from dataclasses import dataclass
+from uuid import UUID
 
 import asyncssh
 
@@ -46,7 +47,7 @@ class Size:
 class Entry:
     """The way in for a machine's owner, good for one start of it."""
 
-    machine_id: object
+    machine_id: UUID
     start: int
     door: Door
 

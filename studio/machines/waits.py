@@ -22,8 +22,9 @@ _MOST_EVENTS = 2000
 
 
 def estimate_waits() -> dict[object, int | None]:
-    """Return, for each waiting machine, the seconds until it should run; None where none can say.
+    """Return the seconds until each waiting machine should run, in the queue's order.
 
+    None is where nobody can say.
     It plays the queue forward: each machine takes its place as soon as there is room for it and all
     before it, and gives it back when its own time is over.
     """

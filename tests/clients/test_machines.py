@@ -9,11 +9,12 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from studio.machines.machine_tokens import make_machine_token
-from studio.machines.models import Machine, PublishedPort, Status
+from studio.machines.models import Machine, PublishedPort, Saving, Status
 from studio.machines.placing import place_machines
+from studio.machines.reports import take_report
 from studio.points.services import grant_points
 from tests.studio.machines.conftest import make_running, tell
-from workers.machines.orders import MachinePhase
+from workers.machines.orders import MachinePhase, MachineReport, SavedState
 
 
 @pytest.fixture
@@ -56,8 +57,10 @@ def test_a_machine_is_made_and_waited_for(signed_in, node):
     machine = await_machine(process)
     place_machines()
     tell(machine, node, MachinePhase.RUNNING)
+    tell(machine, node, MachinePhase.RUNNING, ready_ports=(8080,))
     code, out, err = signed_in.end(process)
     assert (code, err) == (0, "")
+    assert "s  node found" in out and "s  started" in out and "s  vscode answers" in out
     assert "box is running." in out and "machine open box vscode" in out
     (listed,) = json.loads(signed_in("machine", "list", "--json"))
     assert (listed["name"], listed["status"]) == ("box", "running")
@@ -89,6 +92,41 @@ def test_a_machine_is_extended_restarted_stopped_and_deleted(signed_in, rich, no
     assert Machine.objects.get().status != Status.DELETING
     assert "its home is kept" in signed_in("machine", "delete", "box", "--yes")
     assert Machine.objects.get().status in {Status.DELETING, Status.DELETED}
+
+
+def test_a_machine_is_renamed_changed_and_reset(signed_in, rich, node):
+    machine = make_running(rich, node)
+    assert "tub now" in signed_in("machine", "rename", "box", "tub")
+    signed_in("machine", "change", "tub", "--flavor", "cpu-2", "--yes", fails=True)  # it runs
+    signed_in("machine", "stop", "tub")
+    tell(machine, node, MachinePhase.STOPPED)
+    signed_in("machine", "change", "tub", "--yes", fails=True)
+    signed_in("machine", "change", "tub", "--flavor", "cpu-2", "--yes")
+    signed_in("machine", "reset", "tub", given="n\n", fails=True)
+    signed_in("machine", "reset", "tub", "--yes")
+    machine.refresh_from_db()
+    assert (machine.name, machine.flavor.name, machine.life) == ("tub", "cpu-2", 3)
+
+
+def test_a_machine_is_saved_cloned_and_its_image_deleted(signed_in, rich, node):
+    machine = make_running(rich, node)
+    process = signed_in.begin("machine", "save", "box", "mine", "--wait")
+    while not (saving := Saving.objects.first()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    saved = SavedState(key=saving.key, image="sha256:" + "b" * 64, size_bytes=5 * 2**20)
+    take_report(node=node, report=MachineReport(engine="26", machines=[], saved=(saved,)))
+    code, out, err = signed_in.end(process)
+    assert (code, err) == (0, "") and "box is saved as mine." in out
+    (listed,) = json.loads(signed_in("machine", "saved", "--json"))
+    assert (listed["name"], listed["status"], listed["machine"]) == ("mine", "ready", "box")
+    assert "5.0 MiB" in signed_in("machine", "saved")
+    signed_in("machine", "delete-image", "mine", given="n\n", fails=True)
+    signed_in("machine", "delete-image", "mine", "--yes")
+    signed_in("machine", "delete-image", "mine", "--yes", fails=True)
+    assert "twin is queued" in signed_in("machine", "clone", "box", "twin")
+    signed_in("machine", "clone", "box", "twin", fails=True)
+    assert Machine.objects.count() == 2 and machine.savings.count() == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ const MOVING = new Set(["queued", "starting", "stopping", "deleting"]);
 const OFTEN_MS = 1500;
 const SELDOM_MS = 10_000;
 
-export const isMoving = (machine: S.Machine): boolean => MOVING.has(machine.status);
+export const isMoving = (machine: S.Machine): boolean =>
+  MOVING.has(machine.status) ||
+  (machine.status === "running" && !machine.progress.is_usable) ||
+  machine.saving?.ended_at === null;
 
 /** Seconds until the time that is held for is used up; null where nothing runs. */
 export function secondsLeft(machine: S.Machine, now: number): number | null {
@@ -41,6 +44,13 @@ export const machineQueries = {
     queryOptions({
       queryKey: ["machines", "ports", key],
       queryFn: ({ signal }) => get<S.MachinePort[]>(`/api/machines/${key}/ports/`, {}, signal),
+    }),
+  saved: () =>
+    queryOptions({
+      queryKey: ["machines", "saved"],
+      queryFn: ({ signal }) => get<S.SavedImage[]>("/api/machine-images/", {}, signal),
+      refetchInterval: (query) =>
+        query.state.data?.some((image) => image.status === "saving") ? OFTEN_MS : SELDOM_MS,
     }),
   keys: () =>
     queryOptions({

@@ -119,6 +119,7 @@ export type DraftingCost = Schemas["DraftingCostOutput"];
 
 export type Machine = Schemas["MachineOutput"];
 export type MachineOptions = Schemas["MachineOptionsOutput"];
+export type SavedImage = Schemas["SavedImageOutput"];
 export type MachinePort = Schemas["MachinePortOutput"];
 export type SshKey = Schemas["SshKeyOutput"];
 export type MadeSshKey = Schemas["SshKeyMadeOutput"];

@@ -1121,6 +1121,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machine-images/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machine_images_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machine-images/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["machine_images_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/": {
         parameters: {
             query?: never;
@@ -1164,6 +1196,22 @@ export interface paths {
         put?: never;
         /** @description A view that does one thing to a machine. */
         post: operations["machines_change_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/clone/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["machines_clone_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1263,6 +1311,23 @@ export interface paths {
         put?: never;
         /** @description A view that does one thing to a machine. */
         post: operations["machines_restart_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/save/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_save_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2880,6 +2945,23 @@ export interface components {
             flavor?: string;
             image?: string;
         };
+        MachineCloneInputRequest: {
+            name: string;
+            /**
+             * Format: int64
+             * @default 14400
+             */
+            duration_s: number;
+        };
+        MachineDoorOutput: {
+            name: string;
+            port: number;
+            /**
+             * Format: date-time
+             * @description When its port first answered in this start.
+             */
+            ready_at: string | null;
+        };
         MachineEngineOutput: {
             is_available: boolean;
             problem: string;
@@ -2914,6 +2996,8 @@ export interface components {
             };
             /** @description On which it may run; none is all. */
             flavors: string[];
+            /** @description Saved by the viewer, for the viewer alone. */
+            is_mine: boolean;
         };
         MachineImageOutput: {
             name: string;
@@ -2974,6 +3058,12 @@ export interface components {
             lease: components["schemas"]["MachineLeaseOutput"] | null;
             /** @description From 1. */
             queue_position: number | null;
+            /** @description How long it should wait at most; null where nobody can say. */
+            wait_s: number | null;
+            progress: components["schemas"]["MachineProgressOutput"];
+            /** @description The last, or the one that goes on. */
+            saving: components["schemas"]["MachineSavingOutput"] | null;
+            last_tabs: components["schemas"]["MachineTabOutput"][];
         };
         /**
          * @description * `stopped_by_owner` - stopped_by_owner
@@ -3000,6 +3090,32 @@ export interface components {
             until: string | null;
             url: string;
         };
+        MachineProgressOutput: {
+            /** Format: date-time */
+            asked_at: string;
+            /** Format: date-time */
+            placed_at: string | null;
+            /** Format: date-time */
+            created_at: string | null;
+            /** Format: date-time */
+            started_at: string | null;
+            doors: components["schemas"]["MachineDoorOutput"][];
+            /** @description It runs, and its first tool answers. */
+            is_usable: boolean;
+        };
+        MachineSaveInputRequest: {
+            name: string;
+        };
+        MachineSavingOutput: {
+            image: string;
+            /** @description For a clone: it goes with it. */
+            is_copy: boolean;
+            /** Format: date-time */
+            begun_at: string;
+            /** Format: date-time */
+            ended_at: string | null;
+            problem: string;
+        };
         MachineSshOutput: {
             host: string;
             port: number;
@@ -3025,6 +3141,11 @@ export interface components {
          * @enum {string}
          */
         MachineStatusEnum: "queued" | "starting" | "running" | "stopping" | "stopped" | "deleting" | "deleted";
+        MachineTabOutput: {
+            /** @description Of a tool, `terminal`, or a port's number. */
+            name: string;
+            port: number | null;
+        };
         MachineToolOutput: {
             name: string;
             port: number;
@@ -3631,6 +3752,22 @@ export interface components {
             /** @default false */
             from_draft: boolean;
         };
+        SavedImageOutput: {
+            name: string;
+            status: components["schemas"]["SavedImageOutputStatusEnum"];
+            size_bytes: number | null;
+            node: string | null;
+            /** @description The one that it was saved from. */
+            machine: string;
+            /** Format: date-time */
+            created_at: string;
+        };
+        /**
+         * @description * `saving` - saving
+         *     * `ready` - ready
+         * @enum {string}
+         */
+        SavedImageOutputStatusEnum: "saving" | "ready";
         /**
          * @description * `read` - read
          *     * `write` - write
@@ -6971,6 +7108,63 @@ export interface operations {
             };
         };
     };
+    machine_images_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedImageOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_list: {
         parameters: {
             query?: {
@@ -7143,6 +7337,40 @@ export interface operations {
         };
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_clone_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineCloneInputRequest"];
+            };
+        };
+        responses: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7364,6 +7592,40 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_save_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineSaveInputRequest"];
+            };
+        };
         responses: {
             200: {
                 headers: {

@@ -19,6 +19,8 @@ export interface Format {
   bytes: (value: number) => string;
   compact: (value: number) => string;
   duration: (seconds: number) => string;
+  /** Names in a row, with the language's own "and". */
+  list: (names: string[]) => string;
   time: (iso: string) => string;
   relative: (iso: string, now?: number) => string;
 }
@@ -101,6 +103,7 @@ export function makeFormat(language: Language): Format {
         .filter(([value], index) => index === 0 || value > 0)
         .map(([value, unit]) => unitText(value, unit))
         .join(" "),
+    list: (names) => new Intl.ListFormat(tag).format(names),
     time: (iso) =>
       new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "medium" }).format(
         new Date(iso),

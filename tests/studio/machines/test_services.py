@@ -16,8 +16,9 @@ from studio.machines.charging import charge_leases, get_cost_mpoints, get_ends_a
 from studio.machines.models import Audience, Image, Lease, Machine, Reason, Status
 from studio.machines.orders import list_orders
 from studio.machines.placing import place_machines
-from studio.machines.selectors import find_machine, get_queue_positions, may_open
+from studio.machines.selectors import find_machine, may_open
 from studio.machines.tending import tend_machines
+from studio.machines.waits import estimate_waits
 from studio.points.models import PointAccount
 from studio.points.selectors import get_balance, get_run_cost, get_run_hold, sum_entries
 from studio.points.services import PointsExhausted
@@ -290,7 +291,7 @@ def test_machines_and_jobs_share_a_node_without_overlap(rich, node):
     three = make_machine(rich, "three")
     assert place_machines() == 0
     assert "busy" in again(three).message
-    assert get_queue_positions() == {three.pk: 1}
+    assert list(estimate_waits()) == [three.pk]
 
 
 def test_shares_of_a_gpu_fill_one_before_the_next(rich, node):

@@ -1,7 +1,7 @@
 // One machine: how it is, what it opens, how it is reached, and what it costs.
 
 import { useQuery } from "@tanstack/react-query";
-import { Alert, Button, Steps } from "antd";
+import { Alert, Button } from "antd";
 import { useParams } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
@@ -12,15 +12,16 @@ import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { EngineBanner } from "./EngineBanner";
 import { ExtendButton } from "./ExtendButton";
+import { LastTabs } from "./LastTabs";
 import { MachineState } from "./MachinesPage";
 import { MoreMenu } from "./MoreMenu";
 import { PortsPanel } from "./PortsPanel";
+import { ProgressPanel } from "./ProgressPanel";
+import { SavingNote } from "./SavingNote";
 import { SshPanel } from "./SshPanel";
 import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
 import { useMachineDeeds } from "./useMachineDeeds";
-
-const STEPS = ["queued", "starting", "running"] as const;
 
 function Actions({ machine }: { machine: Machine }) {
   const { text } = useWords();
@@ -49,30 +50,9 @@ function Actions({ machine }: { machine: Machine }) {
   );
 }
 
-function Progress({ machine }: { machine: Machine }) {
-  const { text } = useWords();
-  const step = STEPS.findIndex((name) => name === machine.status);
-  if (step < 0 || machine.status === "running") return null;
-  return (
-    <section className="panel">
-      <Steps
-        current={step}
-        responsive={false}
-        size="small"
-        items={STEPS.map((name) => ({ title: text.machines.step[name] }))}
-      />
-      <p className="muted" role="status" style={{ marginTop: 12 }}>
-        {machine.queue_position !== null && `${text.machines.place(machine.queue_position)}. `}
-        {machine.message}
-      </p>
-    </section>
-  );
-}
-
 function Tools({ machine }: { machine: Machine }) {
   const { text } = useWords();
   const words = text.machines;
-  if (machine.tools.length === 0) return null;
   return (
     <section className="panel">
       <h2>{words.open}</h2>
@@ -127,7 +107,9 @@ export function MachinePage() {
             )}
             <div className="machine-page">
               <div className="stack">
-                <Progress machine={found} />
+                <SavingNote machine={found} />
+                <ProgressPanel machine={found} />
+                <LastTabs machine={found} />
                 <Tools machine={found} />
                 <SshPanel machine={found} />
                 <PortsPanel machine={found} />

@@ -15,6 +15,7 @@ import { PageHead } from "../../widgets/PageHead";
 import { StateTag } from "../../widgets/StateTag";
 import { EngineBanner } from "./EngineBanner";
 import { ExtendButton } from "./ExtendButton";
+import { SavedImages } from "./SavedImages";
 import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
 import { useMachineDeeds } from "./useMachineDeeds";
@@ -143,6 +144,7 @@ export function MachinesPage() {
           )}
         </Loaded>
       </div>
+      <SavedImages />
     </div>
   );
 }

@@ -1,15 +1,16 @@
-// What is done to a machine seldom: restart, reset, another flavor, another name, the end.
+// What is done to a machine seldom: restart, reset, another flavor or name, its image, its clone, the end.
 
 import { useQuery } from "@tanstack/react-query";
-import { Button, Dropdown, Form, Input, Modal, Select } from "antd";
+import { Button, Dropdown, Modal, Select } from "antd";
 import { useState } from "react";
 import { useNavigate } from "react-router";
-import { patch } from "../../api/client";
+import { patch, post } from "../../api/client";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { MoreOutlined } from "../../widgets/icons";
 import { flavorsFor } from "./FlavorChoice";
+import { NameDialog } from "./NameDialog";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 export function MoreMenu({ machine }: { machine: Machine }) {
@@ -17,8 +18,14 @@ export function MoreMenu({ machine }: { machine: Machine }) {
   const words = text.machines;
   const navigate = useNavigate();
   const deeds = useMachineDeeds(machine, async () => navigate("/machines"));
-  const [asked, setAsked] = useState<"name" | "flavor" | null>(null);
+  const [asked, setAsked] = useState<"name" | "flavor" | "save" | "clone" | null>(null);
   const isStopped = machine.status === "stopped";
+  const isSaving = machine.saving?.ended_at === null;
+  const canSave =
+    !isSaving &&
+    machine.node !== null &&
+    machine.reason !== "container_gone" &&
+    (isStopped || machine.status === "running");
   const close = () => setAsked(null);
   return (
     <>
@@ -32,14 +39,32 @@ export function MoreMenu({ machine }: { machine: Machine }) {
               disabled: machine.status !== "running",
               onClick: deeds.restart,
             },
-            { key: "reset", label: words.reset, disabled: !isStopped, onClick: deeds.reset },
+            {
+              key: "reset",
+              label: words.reset,
+              disabled: !isStopped || isSaving,
+              onClick: deeds.reset,
+            },
             {
               key: "change",
               label: words.change,
-              disabled: !isStopped,
+              disabled: !isStopped || isSaving,
               onClick: () => setAsked("flavor"),
             },
             { key: "rename", label: words.rename, onClick: () => setAsked("name") },
+            { type: "divider" },
+            {
+              key: "save",
+              label: words.saved.menu,
+              disabled: !canSave,
+              onClick: () => setAsked("save"),
+            },
+            {
+              key: "clone",
+              label: words.clone.clone,
+              disabled: isSaving || (!isStopped && machine.status !== "running"),
+              onClick: () => setAsked("clone"),
+            },
             { type: "divider" },
             { key: "remove", label: words.remove, danger: true, onClick: deeds.remove },
           ],
@@ -47,7 +72,9 @@ export function MoreMenu({ machine }: { machine: Machine }) {
       >
         <Button icon={<MoreOutlined />}>{words.more}</Button>
       </Dropdown>
-      <RenameDialog machine={machine} isOpen={asked === "name"} onClose={close} />
+      {asked === "name" && <RenameDialog machine={machine} onClose={close} />}
+      {asked === "save" && <SaveDialog machine={machine} onClose={close} />}
+      {asked === "clone" && <CloneDialog machine={machine} onClose={close} />}
       <FlavorDialog machine={machine} isOpen={asked === "flavor"} onClose={close} />
     </>
   );
@@ -55,47 +82,68 @@ export function MoreMenu({ machine }: { machine: Machine }) {
 
 interface DialogProps {
   machine: Machine;
-  isOpen: boolean;
   onClose: () => void;
 }
 
-function RenameDialog({ machine, isOpen, onClose }: DialogProps) {
+function RenameDialog({ machine, onClose }: DialogProps) {
   const { text } = useWords();
   const words = text.machines;
-  const { run, isBusy, renew } = useMachineDeeds(machine);
-  const [form] = Form.useForm<{ name: string }>();
-  const rename = async ({ name }: { name: string }) => {
-    const isDone = await run(async () => {
-      await patch(`/api/machines/${machine.key}/`, { name });
-      await renew();
-    });
-    if (isDone) onClose();
-  };
   return (
-    <Modal
-      open={isOpen}
+    <NameDialog
+      machine={machine}
+      onClose={onClose}
+      id="machine-rename"
       title={words.renameTitle}
+      label={words.form.name}
       okText={words.rename}
-      confirmLoading={isBusy}
-      onCancel={onClose}
-      onOk={() => form.submit()}
-      forceRender
-    >
-      <Form
-        form={form}
-        name="machine-rename"
-        initialValues={{ name: machine.name }}
-        onFinish={(v) => void rename(v)}
-      >
-        <Form.Item name="name" extra={words.form.nameHelp}>
-          <Input aria-label={words.form.name} maxLength={39} spellCheck={false} />
-        </Form.Item>
-      </Form>
-    </Modal>
+      initial={machine.name}
+      work={async (name) => void (await patch(`/api/machines/${machine.key}/`, { name }))}
+    />
   );
 }
 
-function FlavorDialog({ machine, isOpen, onClose }: DialogProps) {
+function SaveDialog({ machine, onClose }: DialogProps) {
+  const { text } = useWords();
+  const words = text.machines.saved;
+  return (
+    <NameDialog
+      machine={machine}
+      onClose={onClose}
+      id="machine-save"
+      title={words.ask(machine.name)}
+      lead={machine.status === "running" ? words.askRunning : words.askText}
+      label={words.col.name}
+      okText={words.save}
+      initial={`${machine.name.slice(0, 33)}-image`}
+      work={async (name) => void (await post(`/api/machines/${machine.key}/save/`, { name }))}
+    />
+  );
+}
+
+function CloneDialog({ machine, onClose }: DialogProps) {
+  const { text, format } = useWords();
+  const words = text.machines.clone;
+  const navigate = useNavigate();
+  const price = text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour));
+  return (
+    <NameDialog
+      machine={machine}
+      onClose={onClose}
+      id="machine-clone"
+      title={words.ask(machine.name)}
+      lead={words.text(machine.flavor.title, price)}
+      label={text.machines.form.name}
+      okText={words.clone}
+      initial={`${machine.name.slice(0, 36)}-2`}
+      work={async (name) => {
+        const made = await post<Machine>(`/api/machines/${machine.key}/clone/`, { name });
+        void navigate(`/machines/${made.key}`);
+      }}
+    />
+  );
+}
+
+function FlavorDialog({ machine, isOpen, onClose }: DialogProps & { isOpen: boolean }) {
   const { text, format } = useWords();
   const words = text.machines;
   const { change, isBusy } = useMachineDeeds(machine);

@@ -123,7 +123,10 @@ function MachineForm({ options, taken }: { options: MachineOptions; taken: strin
           <Select
             id="machine-image"
             value={wish.image}
-            options={options.images.map((one) => ({ value: one.name, label: one.title }))}
+            options={options.images.map((one) => ({
+              value: one.name,
+              label: one.is_mine ? words.mine(one.title) : one.title,
+            }))}
             onChange={(image) => change({ image })}
           />
         )}

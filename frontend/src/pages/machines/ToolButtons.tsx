@@ -3,9 +3,9 @@
 import { Button } from "antd";
 import { post } from "../../api/client";
 import type { Machine } from "../../api/shapes";
-import { useWords } from "../../i18n";
 import { CodeOutlined } from "../../widgets/icons";
 import { useAction } from "../useAction";
+import { useToolName } from "./useToolName";
 
 /** Open a port in a new tab. The tab is opened within the click, or a browser would block it. */
 export function useOpenPort(machine: Machine) {
@@ -29,7 +29,7 @@ export function useOpenPort(machine: Machine) {
 }
 
 export function ToolButtons({ machine, isSmall = false }: { machine: Machine; isSmall?: boolean }) {
-  const { text } = useWords();
+  const toolName = useToolName();
   const { open, isBusy } = useOpenPort(machine);
   return (
     <div className="machine-tools">
@@ -43,9 +43,19 @@ export function ToolButtons({ machine, isSmall = false }: { machine: Machine; is
           loading={isBusy}
           onClick={() => void open(tool.port)}
         >
-          {text.machines.tool[tool.name] ?? tool.name}
+          {toolName(tool.name)}
         </Button>
       ))}
+      <Button
+        size={isSmall ? "small" : "large"}
+        icon={isSmall ? undefined : <CodeOutlined />}
+        disabled={machine.status !== "running"}
+        href={machine.status === "running" ? `/machines/${machine.key}/terminal` : undefined}
+        target="_blank"
+        rel="noopener"
+      >
+        {toolName("terminal")}
+      </Button>
     </div>
   );
 }
