@@ -13,7 +13,7 @@ import httpx
 import typer
 import yaml
 
-from clients import environments, gpu, machines, ports, runs, ssh_keys
+from clients import environments, gpu, machines, nodes, ports, runs, ssh_keys
 from clients.account import (
     Account,
     NoAccount,
@@ -175,6 +175,7 @@ def cancel_job(job: JobName, as_json: AsJson = False) -> None:
 app.add_typer(machines.app, name="machine")
 app.add_typer(ssh_keys.app, name="key")
 app.add_typer(environments.app, name="env")
+app.add_typer(nodes.app, name="node")
 ports.add_to(app)
 gpu.add_to(app)
 runs.add_to(app)

@@ -31,6 +31,8 @@ _WORDS = {
     "out_of_memory": "it was out of memory",
     "container_gone": "its container is gone",
     "node_lost": "its node was lost",
+    "node_drained": "its node is being emptied",
+    "node_removed": "its node was removed",
     "start_failed": "it could not start",
 }
 

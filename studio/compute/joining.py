@@ -92,9 +92,10 @@ def revoke_join_token(*, by: User | None, token_id: int) -> None:
 
 
 @transaction.atomic
-def join_node(*, raw: str, name: str, is_trial: bool = False) -> Welcome:
+def join_node(*, raw: str, name: str, default_name: str = "", is_trial: bool = False) -> Welcome:
     """Change a join token for a node's own. What is refused leaves the token as it was.
 
+    `default_name` is for where neither the caller nor the token names one.
     A trial looks at the token and the name and changes nothing; its node token is blank.
 
     Raises:
@@ -103,7 +104,7 @@ def join_node(*, raw: str, name: str, is_trial: bool = False) -> Welcome:
         Conflict: a node has the name.
     """
     token = _read_join_token(raw)
-    name = name or token.name
+    name = name or token.name or default_name
     if token.name and name != token.name:
         raise BadInput(
             f"name: this join token is for the name {token.name}: use that.",

@@ -101,9 +101,7 @@ class NodeJoinApi(APIView):
     def post(self, request: Request) -> Response:
         """Answer the node's name, its token and the queue's address."""
         given = read_input(shapes.NodeJoinInput, request.data)
-        welcome = joining.join_node(
-            raw=given["token"], name=given["name"], is_trial=given["is_trial"]
-        )
+        welcome = joining.join_node(raw=given.pop("token"), **given)
         return Response(shapes.NodeWelcomeOutput(welcome).data)
 
 

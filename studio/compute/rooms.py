@@ -1,11 +1,13 @@
 """What is left of each node, whatever kind of thing takes from it: runs and dev machines alike.
 
 Cores and devices are given to one occupant alone, a share of a device to as many as it holds;
-memory is counted for all. Who takes from nodes registers how to list what it holds.
+memory is counted for all. Who takes from nodes registers how to list what it holds, and what it
+will place next: each kind has a queue of its own, and none may starve the first of another's.
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from studio.compute.models import Flavor, Node
 
@@ -79,3 +81,37 @@ def measure_rooms(nodes: Iterable[Node]) -> dict[int, Room]:
         for occupant in source(list(rooms)):
             rooms[occupant.node_id].take(occupant.flavor, occupant.device_indexes)
     return rooms
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What is first in a kind's queue."""
+
+    since: datetime
+    node_ids: Collection[int]
+    """The nodes that could hold it if they were empty."""
+
+
+_QUEUES: dict[str, Callable[[Sequence[Node]], Waiting | None]] = {}
+
+
+def register_queue(kind: str, first: Callable[[Sequence[Node]], Waiting | None]) -> None:
+    """Ask `first`, given the nodes that are there, for what this kind places next."""
+    _QUEUES[kind] = first
+
+
+def list_reserved(kind: str, rooms: dict[int, Room]) -> list[Waiting]:
+    """Return what is first in the queues of the other kinds.
+
+    The nodes it waits for are kept from whatever has waited for less long, also where it has room
+    now: its own scheduler comes within seconds, and would find the room taken. Only the first of
+    each queue counts, so that no two wait for each other.
+    """
+    nodes = [room.node for room in rooms.values()]
+    found = [first(nodes) for other, first in _QUEUES.items() if other != kind]
+    return [each for each in found if each is not None]
+
+
+def is_reserved(reserved: Iterable[Waiting], node_id: int, since: datetime) -> bool:
+    """Say whether the node is kept for something that has waited longer."""
+    return any(each.since < since and node_id in each.node_ids for each in reserved)

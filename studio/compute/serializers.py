@@ -128,6 +128,7 @@ class NewJoinTokenOutput(JoinTokenOutput):
 class NodeJoinInput(serializers.Serializer):
     token = serializers.CharField(max_length=200)
     name = serializers.CharField(max_length=200, allow_blank=True, default="")
+    default_name = serializers.CharField(max_length=200, allow_blank=True, default="")
     is_trial = serializers.BooleanField(default=False)
 
 

@@ -156,6 +156,8 @@ def _not_empty(node: Node, held: list[Holding]) -> Conflict:
         f"{counts['stopped_machines']} stopped ones: drain it first, or force it. Forced, the runs "
         "are lost and refunded, and the machines begin anew from their images; homes are kept.",
         code="node_not_empty",
-        name=node.name,
-        **counts,
+        node=node.name,
+        runs=counts["runs"],
+        machines=counts["machines"],
+        stopped_machines=counts["stopped_machines"],
     )

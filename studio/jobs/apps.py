@@ -10,9 +10,10 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         from studio.compute.holdings import register_holder  # models load after apps
-        from studio.compute.rooms import register
+        from studio.compute.rooms import register, register_queue
         from studio.jobs.holding import RunHolder
-        from studio.jobs.scheduler import list_occupants
+        from studio.jobs.scheduler import find_first, list_occupants
 
         register(list_occupants)
+        register_queue("run", find_first)
         register_holder(RunHolder())

@@ -2,14 +2,14 @@
 
 First come, first served, those of owners with fewer runs going before others. Cores and devices are
 given to one run alone; memory is counted for all. A run that must wait keeps later ones off the
-nodes that could hold it, so that a large run is never starved by small ones.
+nodes that could hold it, so that a large run is never starved by small ones, or by machines.
 
 A placement is a row in the database; an order is only its message, sent again every 5 s until the
 node claims the run. A lost message, or a broker that comes back empty, therefore loses nothing.
 """
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -24,7 +24,14 @@ from redis.exceptions import RedisError
 from engine.specs import JOB_SPEC, ScriptSpec
 from engine.status import Status
 from studio.compute.models import Node
-from studio.compute.rooms import Occupant, Room, measure_rooms
+from studio.compute.rooms import (
+    Occupant,
+    Room,
+    Waiting,
+    is_reserved,
+    list_reserved,
+    measure_rooms,
+)
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
 from studio.jobs.containers import keep_able, make_container_order
@@ -51,11 +58,13 @@ def place_runs() -> int:
     online = {node.pk: node for node in nodes if is_online(node)}
     waiting = _take_back(online)
     rooms = measure_rooms(online.values())
+    reserved = list_reserved("run", rooms)
     blocked: set[int] = set()
     num_placed = 0
     for run in _in_turn(waiting):
         able = keep_able(online, run.job)
-        room = _choose(run, {pk: rooms[pk] for pk in able}, blocked)
+        kept = {pk for pk in rooms if is_reserved(reserved, pk, run.created_at)}
+        room = _choose(run, {pk: rooms[pk] for pk in able}, blocked | kept)
         if room is not None:
             _place(run, room)
             num_placed += 1
@@ -148,6 +157,16 @@ def list_occupants(node_ids: Collection[int]) -> Iterator[Occupant]:
     for run in held.select_related("job__flavor"):
         assert run.node_id is not None
         yield Occupant(run.node_id, run.job.flavor, run.device_indexes)
+
+
+def find_first(nodes: Sequence[Node]) -> Waiting | None:
+    """Return the first waiting run that some of these nodes could hold for itself."""
+    for run in _in_turn(list(_queued().filter(node__isnull=True))):
+        flavor = run.job.flavor
+        able = [node.pk for node in nodes if can_ever_hold(node, flavor) and not node.is_cordoned]
+        if able and flavor.is_exclusive:
+            return Waiting(run.created_at, able)
+    return None
 
 
 def _in_turn(runs: list[Run]) -> list[Run]:

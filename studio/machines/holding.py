@@ -1,6 +1,7 @@
 """What machines hold of nodes, and what becomes of them when a node is emptied or removed."""
 
 from collections.abc import Collection, Iterator
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -70,7 +71,7 @@ def _locked() -> QuerySet[Machine]:
 
 
 @transaction.atomic
-def _drain(machine_id: object, node: Node) -> None:
+def _drain(machine_id: UUID, node: Node) -> None:
     machine = _locked().get(pk=machine_id)
     told = Move(Status.STOPPED, Reason.NODE_DRAINED, say_drained(node))
     if machine.status == Status.QUEUED:

@@ -1,17 +1,24 @@
 """Gives waiting machines to nodes: first come first served, owners with fewer machines first.
 
 A machine that has a container waits for its own node. A machine that must wait keeps later ones off
-the nodes that could hold it, so that a large one is never starved by small ones.
+the nodes that could hold it, so that a large one is never starved by small ones, or by runs.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
 from studio.compute.models import Node
-from studio.compute.rooms import Occupant, Room, measure_rooms
+from studio.compute.rooms import (
+    Occupant,
+    Room,
+    Waiting,
+    is_reserved,
+    list_reserved,
+    measure_rooms,
+)
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
 from studio.machines.models import HOLDS_NODE, Machine, NodeEngine, Status
@@ -47,13 +54,15 @@ def place_machines() -> int:
     able = list_able_nodes()
     usable = {node.pk: node for node in nodes if node.pk in able and is_online(node)}
     rooms = measure_rooms(usable.values())
+    reserved = list_reserved("machine", rooms)
     blocked: set[int] = set()
     num_placed = 0
     for machine in list_queue():
         if not machine.image.reference:
             _keep_message(machine, "Its copy is being made: it starts as soon as that is done.")
             continue
-        room = _choose(machine, rooms, blocked)
+        kept = {pk for pk in rooms if is_reserved(reserved, pk, machine.status_since)}
+        room = _choose(machine, rooms, blocked | kept)
         if room is not None:
             _place(machine, room)
             num_placed += 1
@@ -79,6 +88,22 @@ def list_queue() -> list[Machine]:
         ranked.append((going.get(machine.owner_id, 0), machine))
         going[machine.owner_id] = going.get(machine.owner_id, 0) + 1
     return [machine for _, machine in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def find_first(nodes: Sequence[Node]) -> Waiting | None:
+    """Return the first waiting machine that some of these nodes could hold, its own where it has
+    a container there."""
+    able = list_able_nodes()
+    usable = [node for node in nodes if node.pk in able and not node.is_cordoned]
+    for machine in list_queue():
+        could = [
+            node.pk
+            for node in usable
+            if can_ever_hold(node, machine.flavor) and machine.node_id in {None, node.pk}
+        ]
+        if could:
+            return Waiting(machine.status_since, could)
+    return None
 
 
 def _choose(machine: Machine, rooms: dict[int, Room], blocked: set[int]) -> Room | None:
