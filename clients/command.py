@@ -12,7 +12,7 @@ import httpx
 import typer
 import yaml
 
-from clients import gpu, machines, ports, runs, ssh_keys
+from clients import gpu, machines, ports, runs, ssh_keys, usage
 from clients.account import (
     Account,
     NoAccount,
@@ -154,6 +154,7 @@ app.add_typer(ssh_keys.app, name="key")
 ports.add_to(app)
 gpu.add_to(app)
 runs.add_to(app)
+usage.add_to(app, machines.app)
 
 
 def main() -> None:
