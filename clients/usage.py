@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from clients.api import Json, StudioApi
-from clients.machines import path_of
+from clients.machine_starts import path_of
 from clients.terminal import AsJson, Refused, console, make_api, say, show
 
 _POLL_S = 2.0
