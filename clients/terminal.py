@@ -17,9 +17,7 @@ from clients.api import StudioApi
 # Where no terminal sets a width, as in a pipe, a row is a line and nothing is cut off.
 _WIDTH = None if sys.stdout.isatty() else 10_000
 # C0 but the newline, C1, and what sets the direction of writing.
-_CONTROLS = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 console = Console(soft_wrap=True, highlight=False, width=_WIDTH)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print what the API answered.")]
