@@ -1,4 +1,4 @@
-"""What PyTorch itself finds of a GPU, in the Python of the shell; the command has none of its own."""
+"""What PyTorch itself finds of a GPU, in the Python of the shell: the command has none."""
 
 import json
 import shutil
