@@ -2590,9 +2590,9 @@ export interface components {
             spec: {
                 [key: string]: unknown;
             };
-            /** @description Its repos, pinned to commits. */
+            /** @description Its repos, pinned to commits; a script's inputs by their place. */
             resolved: {
-                [key: string]: string;
+                [key: string]: unknown;
             };
             flavor: string;
             status: components["schemas"]["RunStatusEnum"];
