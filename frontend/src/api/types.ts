@@ -1121,6 +1121,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machine-images/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Answer all of them, retired ones too. */
+        get: operations["machine_images_list"];
+        put?: never;
+        /** @description Offer an image, or say anew what one is. */
+        post: operations["machine_images_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machine-images/{name}/retire/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Retire it; machines that have it go on. */
+        post: operations["machine_images_retire_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/": {
         parameters: {
             query?: never;
@@ -1351,6 +1386,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/node-join-tokens/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["node_join_tokens_list"];
+        put?: never;
+        post: operations["node_join_tokens_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/node-join-tokens/{token_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["node_join_tokens_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/node-share/": {
         parameters: {
             query?: never;
@@ -1393,6 +1460,70 @@ export interface paths {
         get: operations["nodes_list"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["nodes_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/cordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_cordon_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/drain/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_drain_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/uncordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_uncordon_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2419,6 +2550,23 @@ export interface components {
             page_size: number;
             results: components["schemas"]["HistoryLineOutput"][];
         };
+        ImageInputRequest: {
+            name: string;
+            reference: string;
+            /** @default  */
+            title: string;
+            /** @description Name of a tool to its port. */
+            tools?: {
+                [key: string]: number;
+            };
+            /** @description None is all. */
+            flavors?: string[];
+        };
+        ImageNodeOutput: {
+            name: string;
+            /** @description Null: it has not said. */
+            has_it: boolean | null;
+        };
         ImportInputRequest: {
             /** @description hf://owner/name@revision, modelscope://owner/name, drive:///folder, or a URL of a .gguf file. */
             source: string;
@@ -2575,6 +2723,27 @@ export interface components {
         JobRetryInputRequest: {
             /** @default false */
             resume: boolean;
+        };
+        JoinTokenInputRequest: {
+            /**
+             * @description The only name it is for.
+             * @default
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @default 3600
+             */
+            lasts_s: number;
+        };
+        JoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
         };
         LabelAnswerInputRequest: {
             verdict: components["schemas"]["VerdictEnum"];
@@ -2880,6 +3049,14 @@ export interface components {
             flavor?: string;
             image?: string;
         };
+        MachineDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When the machine is told to stop.
+             */
+            at: string;
+            reason: string;
+        };
         MachineEngineOutput: {
             is_available: boolean;
             problem: string;
@@ -2969,6 +3146,8 @@ export interface components {
             image: components["schemas"]["MachineImageOutput"];
             flavor: components["schemas"]["MachineFlavorOutput"];
             node: string | null;
+            /** @description Its node is being emptied. */
+            drain: components["schemas"]["MachineDrainOutput"] | null;
             tools: components["schemas"]["MachineToolOutput"][];
             ssh_command: string;
             lease: components["schemas"]["MachineLeaseOutput"] | null;
@@ -2984,10 +3163,12 @@ export interface components {
          *     * `out_of_memory` - out_of_memory
          *     * `container_gone` - container_gone
          *     * `node_lost` - node_lost
+         *     * `node_drained` - node_drained
+         *     * `node_removed` - node_removed
          *     * `start_failed` - start_failed
          * @enum {string}
          */
-        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
+        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "node_drained" | "node_removed" | "start_failed";
         MachinePortInputRequest: {
             audience: components["schemas"]["AudienceEnum"];
             /** Format: date-time */
@@ -3090,14 +3271,88 @@ export interface components {
                 [key: string]: number;
             };
         };
-        NodeDevice: {
+        NewJoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Shown this once. */
+            token: string;
+            /** @description To be typed on the machine that joins. */
+            command: string;
+        };
+        NodeDeviceOutput: {
             index: number;
             name: string;
             /** Format: int64 */
             memory_bytes: number;
             /** @default  */
             uuid: string;
+            /** @description It is not there: for trying out placement. */
+            is_mock: boolean;
         };
+        NodeDrainInputRequest: {
+            /**
+             * @description For those whose machines stop.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: int64
+             * @default 600
+             */
+            grace_s: number;
+            /** @default false */
+            stops_runs: boolean;
+        };
+        NodeDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When machines are told to stop.
+             */
+            at: string;
+            reason: string;
+            stops_runs: boolean;
+            /** @description Nothing goes there any more. */
+            is_done: boolean;
+        };
+        NodeEngineOutput: {
+            /** @description Blank where none answers. */
+            version: string;
+            problem: string;
+            /** @description host:port. */
+            relay: string | null;
+            /** Format: date-time */
+            reported_at: string;
+            is_fresh: boolean;
+        };
+        NodeHoldingOutput: {
+            kind: components["schemas"]["NodeHoldingOutputKindEnum"];
+            /** @description A job's id or a machine's key. */
+            id: string;
+            name: string;
+            owner: string;
+            status: string;
+            /** @description It takes room; else only its files are there. */
+            is_going: boolean;
+            flavor: string;
+            cores: number;
+            memory_bytes: number;
+            device_percent: number;
+            device_indexes: number[];
+            /** @description Its cores and devices are its own. */
+            is_exclusive: boolean;
+        };
+        /**
+         * @description * `run` - run
+         *     * `server` - server
+         *     * `machine` - machine
+         * @enum {string}
+         */
+        NodeHoldingOutputKindEnum: "run" | "server" | "machine";
         NodeOutput: {
             name: string;
             is_online: boolean;
@@ -3106,7 +3361,9 @@ export interface components {
             cores: number;
             memory_bytes: number;
             disk_free_bytes: number;
-            devices: components["schemas"]["NodeDevice"][];
+            /** @description 0 until it has said so. */
+            disk_bytes: number;
+            devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
@@ -3117,6 +3374,12 @@ export interface components {
             is_cordoned: boolean;
             /** @description How far each repo of its /share is. */
             share: components["schemas"]["NodeShareState"][];
+            /** @description Silent for so long that it may be removed. */
+            is_lost: boolean;
+            drain: components["schemas"]["NodeDrainOutput"] | null;
+            /** @description Null until it has told of one. */
+            engine: components["schemas"]["NodeEngineOutput"] | null;
+            holdings: components["schemas"]["NodeHoldingOutput"][];
         };
         NodeShareState: {
             kind: components["schemas"]["RepoKindEnum"];
@@ -3278,6 +3541,23 @@ export interface components {
                 [key: string]: unknown;
             };
             mend: components["schemas"]["MendOutput"] | null;
+        };
+        RegisteredImageOutput: {
+            name: string;
+            title: string;
+            tools: {
+                [key: string]: number;
+            };
+            /** @description On which it may run; none is all. */
+            flavors: string[];
+            /** @description A digest or an id: what no tag can change. */
+            reference: string;
+            /** @description New machines may have it. */
+            is_active: boolean;
+            /** Format: date-time */
+            created_at: string;
+            num_machines: number;
+            nodes: components["schemas"]["ImageNodeOutput"][];
         };
         RepoDetailOutput: {
             /** @description namespace/name */
@@ -6971,6 +7251,96 @@ export interface operations {
             };
         };
     };
+    machine_images_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImageInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_retire_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_list: {
         parameters: {
             query?: {
@@ -7567,6 +7937,95 @@ export interface operations {
             };
         };
     };
+    node_join_tokens_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JoinTokenOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["JoinTokenInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewJoinTokenOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     node_share_list: {
         parameters: {
             query?: never;
@@ -7673,6 +8132,132 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NodeOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_destroy: {
+        parameters: {
+            query?: {
+                /** @description Also where it holds something still. */
+                force?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_cordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_drain_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NodeDrainInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_uncordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
                 };
             };
             /** @description Refused. */
