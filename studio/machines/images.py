@@ -13,6 +13,7 @@ from studio.machines.models import Image
 _PINNED = re.compile(
     r"(?:[a-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}"
 )  # a tag may be another image tomorrow
+MOST_IDLE_S = 7 * 24 * 3600
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
 
@@ -25,8 +26,11 @@ def register_image(
     title: str = "",
     tools: dict[str, int] | None = None,
     flavors: list[str] | None = None,
+    idle_s: int | None = None,
 ) -> Image:
     """Offer an image, or say anew what one is. `by` None is the platform's own shell.
+
+    Its machines stop after `idle_s` seconds of idleness: 0 is never, None what the studio has set.
 
     Machines that are there keep what they run on until they are reset.
 
@@ -47,6 +51,8 @@ def register_image(
     for tool, port in (tools or {}).items():
         if not _NAME.fullmatch(tool) or not 1 <= port <= 65535:
             raise BadInput(f"tools: write {tool[:40]}=PORT with a port up to 65535.", field="tools")
+    if idle_s is not None and not 0 <= idle_s <= MOST_IDLE_S:
+        raise BadInput(f"idle_s: from 0, which is never, to {MOST_IDLE_S}.", field="idle_s")
     chosen = list(Flavor.objects.filter(name__in=flavors or []))
     if unknown := set(flavors or []) - {flavor.name for flavor in chosen}:
         raise BadInput(f"flavors: there is no flavor {min(unknown)!r}.", field="flavors")
@@ -56,6 +62,7 @@ def register_image(
             "reference": reference,
             "title": title or name,
             "tools": tools or {},
+            "idle_s": idle_s,
             "is_active": True,
         },
     )

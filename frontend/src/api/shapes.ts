@@ -119,6 +119,8 @@ export type DraftingCost = Schemas["DraftingCostOutput"];
 
 export type Machine = Schemas["MachineOutput"];
 export type MachineOptions = Schemas["MachineOptionsOutput"];
+export type MachineIdle = Schemas["MachineIdleOutput"];
+export type MachineUsage = Schemas["MachineUsageOutput"];
 export type MachinePort = Schemas["MachinePortOutput"];
 export type SshKey = Schemas["SshKeyOutput"];
 export type MadeSshKey = Schemas["SshKeyMadeOutput"];

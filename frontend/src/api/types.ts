@@ -1203,6 +1203,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machines/{key}/keep/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["machines_keep_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/{key}/ports/": {
         parameters: {
             query?: never;
@@ -1297,6 +1313,22 @@ export interface paths {
         put?: never;
         /** @description A view that does one thing to a machine. */
         post: operations["machines_stop_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/usage/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_usage_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2880,6 +2912,15 @@ export interface components {
             flavor?: string;
             image?: string;
         };
+        MachineDeviceUsageOutput: {
+            uuid: string;
+            /** @description A GPU in name only: nothing is measured. */
+            is_mock: boolean;
+            /** Format: double */
+            busy_ratio: number | null;
+            memory_bytes: number | null;
+            memory_limit_bytes: number | null;
+        };
         MachineEngineOutput: {
             is_available: boolean;
             problem: string;
@@ -2906,6 +2947,52 @@ export interface components {
             device_percent: number;
             price_mpoints_per_hour: number;
         };
+        MachineIdleOutput: {
+            /**
+             * @description Off: no rule.
+             *
+             *     * `off` - off
+             *     * `active` - active
+             *     * `idle` - idle
+             */
+            state: components["schemas"]["MachineIdleOutputStateEnum"];
+            /**
+             * @description What shows that it is used, or was last.
+             *
+             *     * `run` - run
+             *     * `kernel` - kernel
+             *     * `gpu` - gpu
+             *     * `cpu` - cpu
+             *     * `terminal` - terminal
+             *     * `ssh` - ssh
+             *     * `browser` - browser
+             *     * `kept` - kept
+             *     * `unknown` - unknown
+             *     * `started` - started
+             */
+            sign: components["schemas"]["SignEnum"];
+            /**
+             * Format: date-time
+             * @description When it was last used.
+             */
+            active_at: string;
+            /**
+             * Format: date-time
+             * @description Unless it is used.
+             */
+            stops_at: string | null;
+            /** Format: date-time */
+            kept_until: string | null;
+            /** @description After so much idleness it stops; 0 is never. */
+            idle_s: number;
+        };
+        /**
+         * @description * `off` - off
+         *     * `active` - active
+         *     * `idle` - idle
+         * @enum {string}
+         */
+        MachineIdleOutputStateEnum: "off" | "active" | "idle";
         MachineImageChoiceOutput: {
             name: string;
             title: string;
@@ -2929,6 +3016,13 @@ export interface components {
              */
             duration_s: number;
         };
+        MachineKeepInputRequest: {
+            /**
+             * Format: int64
+             * @description From now; 0 is no longer.
+             */
+            duration_s: number;
+        };
         MachineLeaseOutput: {
             /** Format: date-time */
             started_at: string | null;
@@ -2944,6 +3038,40 @@ export interface components {
             cost_mpoints: number;
             held_mpoints: number;
             is_open: boolean;
+        };
+        MachineLiveOutput: {
+            /** Format: date-time */
+            taken_at: string;
+            /** Format: double */
+            cores: number | null;
+            /** Format: double */
+            cores_limit: number;
+            memory_bytes: number | null;
+            memory_limit_bytes: number;
+            /** Format: double */
+            received_bytes_per_s: number | null;
+            /** Format: double */
+            sent_bytes_per_s: number | null;
+            /** @description Written outside of home and scratch. */
+            layer_bytes: number | null;
+            scratch_bytes: number | null;
+            disk_free_bytes: number | null;
+            devices: components["schemas"]["MachineDeviceUsageOutput"][];
+        };
+        /** @description Columns: the n-th figure of each is of the minute that began at the n-th time. */
+        MachineMinutesOutput: {
+            /** @description Unix seconds. */
+            at: number[];
+            cores: (number | null)[];
+            /** @description The most of the minute. */
+            memory_bytes: (number | null)[];
+            gpu_busy_ratio: (number | null)[];
+            /** @description The most of the minute. */
+            gpu_memory_bytes: (number | null)[];
+            received_bytes_per_s: (number | null)[];
+            sent_bytes_per_s: (number | null)[];
+            layer_bytes: (number | null)[];
+            scratch_bytes: (number | null)[];
         };
         MachineOptionsOutput: {
             images: components["schemas"]["MachineImageChoiceOutput"][];
@@ -2972,6 +3100,8 @@ export interface components {
             tools: components["schemas"]["MachineToolOutput"][];
             ssh_command: string;
             lease: components["schemas"]["MachineLeaseOutput"] | null;
+            /** @description Of a running machine, and of one that the idle rule stopped. */
+            idle: components["schemas"]["MachineIdleOutput"] | null;
             /** @description From 1. */
             queue_position: number | null;
         };
@@ -2979,6 +3109,7 @@ export interface components {
          * @description * `stopped_by_owner` - stopped_by_owner
          *     * `stopped_by_operator` - stopped_by_operator
          *     * `time_up` - time_up
+         *     * `idle` - idle
          *     * `points_exhausted` - points_exhausted
          *     * `ended_by_itself` - ended_by_itself
          *     * `out_of_memory` - out_of_memory
@@ -2987,7 +3118,7 @@ export interface components {
          *     * `start_failed` - start_failed
          * @enum {string}
          */
-        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
+        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "idle" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
         MachinePortInputRequest: {
             audience: components["schemas"]["AudienceEnum"];
             /** Format: date-time */
@@ -3029,6 +3160,18 @@ export interface components {
             name: string;
             port: number;
             url: string;
+        };
+        MachineUsageOutput: {
+            /** @description Null where its node does not tell now. */
+            live: components["schemas"]["MachineLiveOutput"] | null;
+            /** Format: double */
+            cores_limit: number;
+            memory_limit_bytes: number;
+            /** @description Of each of its GPUs; null where it has none. */
+            device_percent: number | null;
+            home_used_bytes: number;
+            home_quota_bytes: number;
+            minutes: components["schemas"]["MachineMinutesOutput"];
         };
         MeCan: {
             grant_points: boolean;
@@ -3661,6 +3804,20 @@ export interface components {
             /** Format: date-time */
             chosen_at: string;
         };
+        /**
+         * @description * `run` - run
+         *     * `kernel` - kernel
+         *     * `gpu` - gpu
+         *     * `cpu` - cpu
+         *     * `terminal` - terminal
+         *     * `ssh` - ssh
+         *     * `browser` - browser
+         *     * `kept` - kept
+         *     * `unknown` - unknown
+         *     * `started` - started
+         * @enum {string}
+         */
+        SignEnum: "run" | "kernel" | "gpu" | "cpu" | "terminal" | "ssh" | "browser" | "kept" | "unknown" | "started";
         SigninLinkOutput: {
             /** Format: uri */
             url: string;
@@ -7229,6 +7386,40 @@ export interface operations {
             };
         };
     };
+    machines_keep_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineKeepInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_ports_list: {
         parameters: {
             query?: never;
@@ -7435,6 +7626,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_usage_retrieve: {
+        parameters: {
+            query?: {
+                /** @description Minutes after this time alone; else a day's. */
+                since?: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineUsageOutput"];
                 };
             };
             /** @description Refused. */

@@ -12,12 +12,14 @@ import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { EngineBanner } from "./EngineBanner";
 import { ExtendButton } from "./ExtendButton";
+import { IdleLine } from "./IdleLine";
 import { MachineState } from "./MachinesPage";
 import { MoreMenu } from "./MoreMenu";
 import { PortsPanel } from "./PortsPanel";
 import { SshPanel } from "./SshPanel";
 import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
+import { UsagePanel } from "./UsagePanel";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 const STEPS = ["queued", "starting", "running"] as const;
@@ -125,10 +127,12 @@ export function MachinePage() {
             {found.status === "running" && found.message && (
               <Alert type="warning" showIcon title={found.message} style={{ marginBottom: 16 }} />
             )}
+            <IdleLine machine={found} />
             <div className="machine-page">
               <div className="stack">
                 <Progress machine={found} />
                 <Tools machine={found} />
+                <UsagePanel machine={found} />
                 <SshPanel machine={found} />
                 <PortsPanel machine={found} />
               </div>
