@@ -40,12 +40,19 @@ def test_the_panel_tells_within_seconds_what_programs_use_of_what_is_theirs(hous
     for _ in range(2):  # on one core
         begin(house, box, "python3", "-c", BURN)
 
-    def is_told() -> dict | None:
-        live = look(house, box)["live"] or {}
-        is_busy = (live.get("cores") or 0) > 0.3 and (live["memory_bytes"] or 0) > 500 * MIB
-        return live if is_busy else None
+    seen: list[dict] = []
 
-    live = wait_for("the burning to be told", is_told, timeout_s=30)
+    def is_told() -> dict | None:
+        live = look(house, box)["live"] or {"cores": 0, "memory_bytes": 0}
+        seen.append(live)
+        # How much of its core it gets is the test machine's affair, which may be busy itself.
+        is_busy = live["cores"] > max(0.05, 2 * quiet["cores"])
+        return live if is_busy and live["memory_bytes"] > 500 * MIB else None
+
+    try:
+        live = wait_for("the burning to be told", is_told, timeout_s=60)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen[-1]} after {quiet}") from error
     print(f"panel: told {time.monotonic() - begun:.1f} s after it began: {live}")
     limit = box["flavor"]["memory_bytes"]
     assert (live["cores_limit"], live["memory_limit_bytes"]) == (1, limit)
@@ -87,9 +94,9 @@ def test_what_nobody_uses_stops_with_the_reason_and_what_runs_goes_on(house):
         found = house.look("ada", made["unused"]["key"])
         return found if (found["idle"] or {}).get("state") == "idle" else None
 
-    warned = wait_for("it to be idle", is_idle, timeout_s=180)["idle"]
+    warned = wait_for("it to be idle", is_idle, timeout_s=300)["idle"]
     assert warned["stops_at"] and warned["idle_s"] == IDLE_S
-    stopped = house.wait("ada", made["unused"]["key"], "stopped", timeout_s=180)
+    stopped = house.wait("ada", made["unused"]["key"], "stopped", timeout_s=300)
     assert stopped["reason"] == "idle"
     assert stopped["message"].startswith("Nothing was connected since"), stopped
     assert not stopped["lease"]["is_open"] and stopped["lease"]["held_mpoints"] == 0
