@@ -119,8 +119,8 @@ export const machines = {
     layerHelp: "What was written to the container's own disk, such as installed packages.",
     scratch: "Scratch",
     network: "Network",
-    received: "In",
-    sent: "Out",
+    received: "Network in",
+    sent: "Network out",
     cores: (used: string, limit: string) => `${used} of ${limit} cores`,
     of: (used: string, limit: string) => `${used} of ${limit}`,
     free: (free: string) => `${free} free on the node`,
@@ -131,8 +131,6 @@ export const machines = {
     chart: (name: string, last: string) => `${name} over time, ${last} at the end`,
   },
   idle: {
-    active: "Active",
-    idle: "Idle",
     off: "This machine does not stop for idleness.",
     sign: {
       run: "a detached run goes on",

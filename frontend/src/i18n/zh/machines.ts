@@ -113,8 +113,8 @@ export const machines: typeof English = {
     layerHelp: "写入容器自身磁盘的内容，例如安装的软件包。",
     scratch: "高速盘",
     network: "网络",
-    received: "流入",
-    sent: "流出",
+    received: "网络流入",
+    sent: "网络流出",
     cores: (used, limit) => `${used} / ${limit} 核`,
     of: (used, limit) => `${used} / ${limit}`,
     free: (free) => `节点剩余 ${free}`,
@@ -125,8 +125,6 @@ export const machines: typeof English = {
     chart: (name, last) => `${name}随时间的变化，最新为 ${last}`,
   },
   idle: {
-    active: "使用中",
-    idle: "空闲",
     off: "这台开发机不会因空闲而停止。",
     sign: {
       run: "后台运行仍在继续",

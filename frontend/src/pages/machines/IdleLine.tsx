@@ -6,7 +6,6 @@ import { Link } from "react-router";
 import { machineQueries, secondsIdle } from "../../api/machineQueries";
 import type { Machine, MachineIdle } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { StateTag } from "../../widgets/StateTag";
 import { LAST_S, WARN_S } from "./TimeLeft";
 import { useMachineDeeds } from "./useMachineDeeds";
 import { useNow } from "./useNow";
@@ -64,12 +63,6 @@ export function IdleLine({ machine }: { machine: Machine }) {
   if (machine.status !== "running") return null;
   return (
     <div className="idle-line" role="status">
-      {idle.state !== "off" && (
-        <StateTag
-          state={idle.state === "active" ? "online" : "stopped"}
-          word={idle.state === "active" ? words.active : words.idle}
-        />
-      )}
       <Tooltip title={idle.idle_s > 0 ? words.help(format.duration(idle.idle_s)) : undefined}>
         <span>{say(idle)}</span>
       </Tooltip>

@@ -9,6 +9,7 @@ import { lastOf, toPoints, type Points } from "./usageCurves";
 
 export type Span = "hour" | "day";
 
+const GIB = 2 ** 30;
 const SPAN_S: Record<Span, number> = { hour: 3600, day: 24 * 3600 };
 const LineChart = lazy(async () => ({
   default: (await import("../../widgets/LineChart")).LineChart,
@@ -27,6 +28,9 @@ function useDrawn(usage: MachineUsage, span: Span): Drawn[] {
   const since = useNow(60_000) / 1000 - SPAN_S[span];
   const { minutes } = usage;
   const points = (figures: readonly (number | null)[]) => toPoints(minutes.at, figures, since);
+  // The axis is divided into round numbers, which of bytes are not round in GiB.
+  const inGib = (figures: readonly (number | null)[]) =>
+    points(figures.map((size) => (size === null ? null : size / GIB)));
   const speed = (value: number) => words.perSecond(format.bytes(Math.round(value)));
   const gpu = points(minutes.gpu_busy_ratio);
   const drawn: Drawn[] = [
@@ -38,9 +42,9 @@ function useDrawn(usage: MachineUsage, span: Span): Drawn[] {
     },
     {
       title: words.memory,
-      curves: [{ label: words.memory, points: points(minutes.memory_bytes), color: "--ember" }],
-      formatValue: format.bytes,
-      most: usage.memory_limit_bytes,
+      curves: [{ label: words.memory, points: inGib(minutes.memory_bytes), color: "--ember" }],
+      formatValue: (value) => format.bytes(value * GIB),
+      most: usage.memory_limit_bytes / GIB,
     },
     {
       title: words.gpu,
