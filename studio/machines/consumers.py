@@ -22,6 +22,7 @@ from django.db import DatabaseError, InterfaceError
 from studio.accounts.models import User
 from studio.core.errors import NotFound, StudioError
 from studio.jobs.consumers import NOT_FOUND, NOT_SIGNED_IN
+from studio.machines.moments import note_presence
 from studio.machines.tabs import TERMINAL, note_tab
 from studio.machines.terminals import (
     Entry,
@@ -108,10 +109,7 @@ class TerminalConsumer(AsyncWebsocketConsumer):
                 await self._shell.kill()
 
     def _touch(self) -> None:
-        """Note that something moved in this terminal: both directions come by here.
-
-        An idle rule that asks when somebody last did something in a terminal hears it here.
-        """
+        """Note that something moved in this terminal: both directions come by here."""
         self._moved_at = time.monotonic()
 
     async def _live(self) -> None:
@@ -171,6 +169,7 @@ class TerminalConsumer(AsyncWebsocketConsumer):
         """Return when the page's right to be here has ended, with the code for that."""
         said_at = time.monotonic()
         while True:
+            await note_presence(entry.door.machine_key, "browser")
             await asyncio.sleep(LOOKS_AGAIN_S)
             try:
                 user = await self.scope["look_again"]()

@@ -15,6 +15,7 @@ from studio.machines.models import Image, NodeEngine, Status
 _PINNED = re.compile(
     r"(?:[a-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}"
 )  # a tag may be another image tomorrow
+MOST_IDLE_S = 7 * 24 * 3600
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _MOST_TITLE, _MOST_REFERENCE = 80, 255
 _SSH = 22
@@ -29,8 +30,11 @@ def register_image(
     title: str = "",
     tools: dict[str, int] | None = None,
     flavors: list[str] | None = None,
+    idle_s: int | None = None,
 ) -> Image:
     """Offer an image, or say anew what one is. `by` None is the platform's own shell.
+
+    Its machines stop after `idle_s` seconds of idleness: 0 is never, None what the studio has set.
 
     Machines that are there keep what they run on until they are reset.
 
@@ -42,6 +46,8 @@ def register_image(
         raise Forbidden("Only operators register images.")
     _check_words(name, reference, title)
     _check_tools(tools or {})
+    if idle_s is not None and not 0 <= idle_s <= MOST_IDLE_S:
+        raise BadInput(f"idle_s: from 0, which is never, to {MOST_IDLE_S}.", field="idle_s")
     chosen = _find_flavors(flavors or [])
     image, _ = Image.objects.update_or_create(
         name=name,
@@ -50,6 +56,7 @@ def register_image(
             "reference": reference,
             "title": title or name,
             "tools": tools or {},
+            "idle_s": idle_s,
             "is_active": True,
         },
     )

@@ -7,6 +7,8 @@ import type * as S from "./shapes";
 const MOVING = new Set(["queued", "starting", "stopping", "deleting"]);
 const OFTEN_MS = 1500;
 const SELDOM_MS = 10_000;
+const LIVE_MS = 2000;
+const MINUTE_MS = 60_000;
 
 export const isMoving = (machine: S.Machine): boolean =>
   MOVING.has(machine.status) ||
@@ -18,6 +20,16 @@ export function secondsLeft(machine: S.Machine, now: number): number | null {
   const lease = machine.lease;
   if (!lease?.is_open || !lease.ends_at || machine.status !== "running") return null;
   return Math.max(0, (Date.parse(lease.ends_at) - now) / 1000);
+}
+
+const getUsage = (key: string, since: string | undefined, signal: AbortSignal) =>
+  get<S.MachineUsage>(`/api/machines/${key}/usage/`, since ? { since } : {}, signal);
+
+/** Seconds until an idle machine stops; null where it does not. */
+export function secondsIdle(machine: S.Machine, now: number): number | null {
+  const stops = machine.idle?.stops_at;
+  if (!stops || machine.status !== "running") return null;
+  return Math.max(0, (Date.parse(stops) - now) / 1000);
 }
 
 export const machineQueries = {
@@ -51,6 +63,20 @@ export const machineQueries = {
       queryFn: ({ signal }) => get<S.SavedImage[]>("/api/saved-images/", {}, signal),
       refetchInterval: (query) =>
         query.state.data?.some((image) => image.status === "saving") ? OFTEN_MS : SELDOM_MS,
+    }),
+  /** This moment alone. */
+  live: (key: string) =>
+    queryOptions({
+      queryKey: ["machine-usage", key, "live"],
+      queryFn: ({ signal }) => getUsage(key, new Date().toISOString(), signal),
+      refetchInterval: LIVE_MS,
+    }),
+  /** The minutes of the last day. */
+  day: (key: string) =>
+    queryOptions({
+      queryKey: ["machine-usage", key, "day"],
+      queryFn: ({ signal }) => getUsage(key, undefined, signal),
+      refetchInterval: MINUTE_MS,
     }),
   keys: () =>
     queryOptions({

@@ -22,6 +22,8 @@ export interface Format {
   /** Names in a row, with the language's own "and". */
   list: (names: string[]) => string;
   time: (iso: string) => string;
+  /** The time of day, with the date where that is not today. */
+  clock: (at: string | number) => string;
   relative: (iso: string, now?: number) => string;
 }
 
@@ -108,6 +110,16 @@ export function makeFormat(language: Language): Format {
       new Intl.DateTimeFormat(tag, { dateStyle: "medium", timeStyle: "medium" }).format(
         new Date(iso),
       ),
+    clock: (at) => {
+      const when = new Date(at);
+      const isToday = when.toDateString() === new Date().toDateString();
+      return new Intl.DateTimeFormat(tag, {
+        hour: "2-digit",
+        minute: "2-digit",
+        hourCycle: "h23",
+        ...(!isToday && { day: "numeric", month: "short" }),
+      }).format(when);
+    },
     relative: (iso, now = Date.now()) => {
       const seconds = (new Date(iso).getTime() - now) / 1000;
       const [unit, size] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];

@@ -19,6 +19,11 @@ interface Props {
   curves: readonly Curve[];
   xLabel: string;
   isLog?: boolean;
+  /** The steps are Unix seconds, and what is missing between two stays a gap. */
+  isTime?: boolean;
+  formatTime?: (seconds: number) => string;
+  /** Where the upright axis ends; else where the highest value does. */
+  most?: number;
   height?: number;
   theme: string;
   summary: string;
@@ -42,15 +47,28 @@ function makeOptions(props: Props, width: number): uPlot.Options {
   const ink = cssVar("--muted");
   const line = cssVar("--line");
   const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+  const showTime = (seconds: number | null) =>
+    seconds === null ? "-" : (props.formatTime?.(seconds) ?? String(seconds));
   const show = (value: number | null) => (value === null ? "-" : props.formatValue(value));
   return {
     width,
     height: props.height ?? 260,
     legend: { live: true },
     cursor: { points: { size: 7 } },
-    scales: { x: { time: false }, y: { distr: props.isLog ? 3 : 1 } },
+    scales: {
+      x: { time: props.isTime ?? false },
+      y: {
+        distr: props.isLog ? 3 : 1,
+        ...(props.most !== undefined && { range: [0, props.most] as [number, number] }),
+      },
+    },
     axes: [
-      { ...axis, label: undefined, space: 60 },
+      {
+        ...axis,
+        label: undefined,
+        space: 60,
+        ...(props.isTime && { values: (_: uPlot, ticks: number[]) => ticks.map(showTime) }),
+      },
       {
         ...axis,
         size: 62,
@@ -58,13 +76,16 @@ function makeOptions(props: Props, width: number): uPlot.Options {
       },
     ],
     series: [
-      { label: props.xLabel },
+      {
+        label: props.xLabel,
+        ...(props.isTime && { value: (_: uPlot, seconds: number | null) => showTime(seconds) }),
+      },
       ...props.curves.map((curve) => ({
         label: curve.label,
         stroke: cssVar(curve.color) + (curve.isFaint ? "55" : ""),
         width: curve.width ?? 2,
         dash: curve.dash,
-        spanGaps: true,
+        spanGaps: !props.isTime,
         points: { show: curve.steps.length < 3 },
         value: (_: uPlot, value: number | null) => show(value),
       })),
@@ -73,7 +94,7 @@ function makeOptions(props: Props, width: number): uPlot.Options {
 }
 
 export function LineChart(props: Props) {
-  const { curves, isLog, theme, summary, xLabel } = props;
+  const { curves, isLog, theme, summary, xLabel, most } = props;
   const frame = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const latest = useRef(props);
@@ -88,6 +109,7 @@ export function LineChart(props: Props) {
     isLog,
     theme,
     xLabel,
+    most,
   ]);
   useEffect(() => {
     const box = frame.current;

@@ -192,6 +192,7 @@ class GuestConnection(asyncssh.SSHServer):
     async def _connect(self, agent_path: str | None) -> asyncssh.SSHClientConnection:
         assert self.guest is not None
         door = await database_sync_to_async(enter)(self.guest)
+        await note_presence(self.guest.machine_key, "ssh")
         return await connect_machine(door, agent_path=agent_path)
 
     def session_requested(self) -> GuestSession:

@@ -38,6 +38,8 @@ def test_the_command_adds_lists_and_retires(capsys):
         ({"tools": {"x": 70000}}, "tools"),
         ({"tools": {"x": 22}}, "tools"),
         ({"flavors": ["none"]}, "flavors"),
+        ({"idle_s": -1}, "idle_s"),
+        ({"idle_s": 10**7}, "idle_s"),
     ],
 )
 def test_what_cannot_be_is_refused_by_its_field(change, field):

@@ -15,7 +15,7 @@ import pytest
 
 from studio.accounts.models import SshKey
 from studio.accounts.ssh_keys import add_ssh_key
-from studio.machines import doors
+from studio.machines import doors, moments
 from studio.machines.models import Machine
 from studio.machines.services import stop_machine
 from studio.machines.ssh import machine_side
@@ -297,6 +297,13 @@ def test_two_people_may_call_their_machines_alike(laptop, rich, bob, node, machi
     assert laptop.ssh("box@127.0.0.1", "echo mine").stdout == b"mine\n"
     assert theirs.name == machine.name
     assert other.ssh("box@127.0.0.1", "echo x").stdout != b"x\n"  # the fixture leads to Alice's
+
+
+def test_who_is_signed_in_is_there(laptop, machine):
+    moments.forget_notes()
+    assert moments.read_presence([machine.key]) == {}
+    assert laptop.ssh("box@127.0.0.1", "true").returncode == 0
+    assert moments.read_presence([machine.key])[machine.key]["ssh"] > time.time() - 20
 
 
 def test_a_machine_that_does_not_run_says_so(laptop, rich, node, machine):

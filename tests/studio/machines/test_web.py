@@ -9,13 +9,14 @@ from datetime import timedelta
 import httpx
 import psutil
 import pytest
+from django.core.cache import cache
 from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from studio.accounts.models import Organization
 from studio.accounts.organizations import create_organization, set_member
-from studio.machines import services
+from studio.machines import moments, services
 from studio.machines.models import Audience, NodeEngine
 from studio.machines.web import access
 from studio.machines.web.cookies import cookie_name
@@ -278,3 +279,24 @@ async def test_an_open_socket_ends_within_seconds_when_its_right_does(house, bob
                 while True:
                     await socket.recv()
         assert closed.value.rcvd.code == 1008
+
+
+def test_who_asks_and_who_holds_a_socket_is_there(house):
+    key = house.machine.key
+    moments.forget_notes()
+    house.ask("/", user=None)
+    assert moments.read_presence([key]) == {}, "who is not let in is not there"
+    house.ask("/", user=house.owner)
+    assert moments.read_presence([key])[key]["browser"] > time.time() - 20
+
+    async def hold() -> None:
+        async with house.socket(user=house.owner) as socket:
+            await socket.recv()
+            cache.clear()
+            moments.forget_notes()
+            deadline = time.monotonic() + 20
+            while not await asyncio.to_thread(moments.read_presence, [key]):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.1)
+
+    asyncio.run(hold())

@@ -14,6 +14,7 @@ import { DrainNotice } from "./DrainNotice";
 import { EngineBanner } from "./EngineBanner";
 import { ExtendButton } from "./ExtendButton";
 import { LastTabs } from "./LastTabs";
+import { IdleLine } from "./IdleLine";
 import { MachineState } from "./MachinesPage";
 import { MoreMenu } from "./MoreMenu";
 import { PortsPanel } from "./PortsPanel";
@@ -22,6 +23,7 @@ import { SavingNote } from "./SavingNote";
 import { SshPanel } from "./SshPanel";
 import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
+import { UsagePanel } from "./UsagePanel";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 function Actions({ machine }: { machine: Machine }) {
@@ -107,12 +109,14 @@ export function MachinePage() {
               <Alert type="warning" showIcon title={found.message} style={{ marginBottom: 16 }} />
             )}
             <DrainNotice machine={found} />
+            <IdleLine machine={found} />
             <div className="machine-page">
               <div className="stack">
                 <SavingNote machine={found} />
                 <ProgressPanel machine={found} />
                 <LastTabs machine={found} />
                 <Tools machine={found} />
+                <UsagePanel machine={found} />
                 <SshPanel machine={found} />
                 <PortsPanel machine={found} />
               </div>

@@ -33,6 +33,7 @@ export function useMachineDeeds(machine: Machine, leave?: () => Promise<void>) {
     renew,
     start: (duration_s?: number) => send("start", duration_s ? { duration_s } : {}),
     extend: (duration_s: number) => send("extend", { duration_s }),
+    keep: (duration_s: number) => send("keep", { duration_s }),
     stop: () => ask(words.stopTitle(machine.name), words.stopText, words.stop, () => send("stop")),
     restart: () =>
       ask(words.restartTitle(machine.name), words.restartText, words.restart, () =>

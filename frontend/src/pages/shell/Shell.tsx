@@ -10,6 +10,7 @@ import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { UploadPanel } from "../drive/UploadPanel";
+import { IdleWarnings } from "../machines/IdleLine";
 import { LeaseWarnings } from "../machines/LeaseWarnings";
 import { CommandPalette } from "./CommandPalette";
 import { SideMenu } from "./SideMenu";
@@ -107,6 +108,7 @@ export function Shell() {
         />
         <Layout.Content id="content" tabIndex={-1} aria-busy={navigation.state === "loading"}>
           <LeaseWarnings />
+          <IdleWarnings />
           <Outlet />
         </Layout.Content>
       </Layout>

@@ -18,6 +18,11 @@ class Command(BaseCommand):
         add.add_argument("--title", default="")
         add.add_argument("--tool", action="append", default=[], metavar="NAME=PORT")
         add.add_argument("--flavor", action="append", default=[], help="None is all.")
+        add.add_argument(
+            "--idle-s",
+            type=int,
+            help="Its machines stop after so much idleness; 0 is never, none what the studio has.",
+        )
         what.add_parser("retire", help="Offer it no longer.").add_argument("name")
         what.add_parser("list", help="List what is offered.")
 
@@ -41,6 +46,7 @@ class Command(BaseCommand):
             title=options["title"],
             tools=tools,
             flavors=options["flavor"],
+            idle_s=options["idle_s"],
         )
         self.stdout.write(f"{image.name} is offered: {image.reference}")
 
