@@ -64,7 +64,7 @@ def test_a_saved_machine_has_what_was_installed_and_no_secret(house, box):
     told += house.docker.run("docker", "inspect", image).stdout
     assert token not in told
     search = f"grep -rlsF {token} --exclude-dir=proc --exclude-dir=sys / || echo none"
-    look = f"cat /opt/mine; ls -A /root /scratch; {search}"
+    look = f"cat /opt/mine; ls /root /scratch; {search}"
     inside = house.docker.run("docker", "run", "--rm", image, "sh", "-c", look)
     assert inside.stdout.split() == ["tools", "/root:", "/scratch:", "none"]
     two = house.create("ada", "two", image="mine")
