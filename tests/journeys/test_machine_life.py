@@ -11,6 +11,9 @@ from tests.journeys.fake_node import FakeNode, run_node
 from tests.live import run_studio
 
 
+pytestmark = pytest.mark.timeout(600)  # a studio of its own comes up first
+
+
 @pytest.fixture(scope="module")
 def live(tmp_path_factory):
     """A studio of its own: its made-up node would be given other tests' runs."""
