@@ -118,13 +118,13 @@ def test_a_machine_is_saved_cloned_and_its_image_deleted(signed_in, rich, node):
     while not (saving := Saving.objects.first()):
         assert process.poll() is None
         time.sleep(0.05)
-    saved = SavedState(key=saving.key, image="sha256:" + "b" * 64, size_bytes=5 * 2**20)
+    saved = SavedState(key=saving.key, image="sha256:" + "b" * 64, size_bytes=3 * 2**30)
     take_report(node=node, report=MachineReport(engine="26", machines=[], saved=(saved,)))
     code, out, err = signed_in.end(process)
     assert (code, err) == (0, "") and "box is saved as mine." in out
     (listed,) = json.loads(signed_in("machine", "saved", "--json"))
     assert (listed["name"], listed["status"], listed["machine"]) == ("mine", "ready", "box")
-    assert "5.0 MiB" in signed_in("machine", "saved")
+    assert "3 GiB" in signed_in("machine", "saved")
     signed_in("machine", "delete-image", "mine", given="n\n", fails=True)
     signed_in("machine", "delete-image", "mine", "--yes")
     signed_in("machine", "delete-image", "mine", "--yes", fails=True)

@@ -80,7 +80,6 @@ export function Terminal({ machine, shell, isShown = true, onKept, onEnd, onKill
       scrollback: SCROLLED_LINES,
       theme: THEME,
       cursorBlink: false,
-      screenReaderMode: true,
     });
     const fit = new FitAddon();
     screen.loadAddon(fit);

@@ -72,8 +72,7 @@ function Shells({ machine }: { machine: Machine }) {
           else if (typeof shell === "string") ask(shell);
         }}
         hideAdd={shells.length >= MOST}
-        addIcon={<span aria-label={words.add}>+</span>}
-        removeIcon={<span aria-label={words.kill}>×</span>}
+        locale={{ addAriaLabel: words.add, removeAriaLabel: words.kill }}
         items={shells.map((shell) => ({
           key: shell,
           label: words.tab(Number(shell.slice(4))),
