@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobs', '0001_initial'),
+        ("jobs", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='job',
-            name='image_reference',
+            model_name="job",
+            name="image_reference",
             field=models.CharField(blank=True, max_length=255),
         ),
     ]
