@@ -85,7 +85,7 @@ def _add_chat(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tools(verbs: argparse._SubParsersAction) -> None:
     schema = verbs.add_parser("schema", help="print the JSON Schema of a spec")
-    schema.add_argument("kind", help="train or serve")
+    schema.add_argument("kind", help="train, serve or script")
     schema.set_defaults(verb=_schema)
     gguf = verbs.add_parser("import-gguf", help="turn a GGUF file into a safetensors folder")
     gguf.add_argument("file", type=Path)
@@ -137,9 +137,13 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from engine.specs import ServeSpec, Spec, TrainSpec
+    from engine.specs import ScriptSpec, ServeSpec, Spec, TrainSpec
 
-    specs: dict[str, type[Spec]] = {"train": TrainSpec, "serve": ServeSpec}
+    specs: dict[str, type[Spec]] = {
+        "train": TrainSpec,
+        "serve": ServeSpec,
+        "script": ScriptSpec,
+    }
     if options.kind not in specs:
         raise EngineError(
             Reason.BAD_SPEC, f"kind: {options.kind} is not one of {', '.join(specs)}."

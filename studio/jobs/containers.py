@@ -35,9 +35,11 @@ def find_image(spec: ScriptSpec, flavor: Flavor | None) -> Image:
     offered = list(list_offered_images())
     images = [image for image in offered if not spec.image or image.name == spec.image]
     if not images:
+        if not offered:
+            message = "spec.image: no image is registered yet: ask an operator to register one."
+            raise BadInput(message, field="spec.image", code="no_image")
         names = ", ".join(image.name for image in offered)
-        offer = f"pick one of {names}" if names else "ask an operator to register one"
-        message = f"spec.image: there is no image {spec.image!r} here; {offer}."
+        message = f"spec.image: there is no image {spec.image!r} here; pick one of {names}."
         raise BadInput(message, field="spec.image", code="image_not_found", image=spec.image)
     fitting = [image for image in images if flavor is None or _goes_with(image, flavor)]
     if not fitting:
@@ -51,15 +53,14 @@ def find_image(spec: ScriptSpec, flavor: Flavor | None) -> Image:
 
 def list_problems(spec: ScriptSpec, flavor: Flavor | None) -> list[StudioError]:
     """Return what stands against a script wherever it would run; each is one sentence."""
-    found: list[StudioError] = []
     if why := get_why_no_machines():
         message = f"A script runs in a container only, and no node can make one now. {why}"
-        found.append(Unavailable(message, field="spec.kind", code="no_container_engine"))
+        return [Unavailable(message, field="spec.kind", code="no_container_engine")]
     try:
         find_image(spec, flavor)
     except StudioError as error:
-        found.append(error)
-    return found
+        return [error]
+    return []
 
 
 def make_container_order(run: Run, spec: ScriptSpec) -> ContainerOrder:

@@ -10,6 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +33,7 @@ _WALLS_S = 90.0  # the host of machines lays them within a minute
 _START_TRIES = 3
 _STOP_GRACE_S = 2.0  # the recorder gives the run four seconds in all
 _LIMIT_GRACE_S = 10.0
+_MOST_ASKED = 3  # a word to stop is not queued behind a look that hangs
 
 T = TypeVar("T")
 
@@ -45,6 +47,7 @@ class Carrier:
         self._box = Box(run_dir)
         self._order = RunOrder.model_validate_json((run_dir / "order.json").read_bytes())
         self._events = open_event_fd()
+        self._asking = ThreadPoolExecutor(_MOST_ASKED)
         self._reader = MetricReader()
         self._is_stopped = False
         self._was_away = False
@@ -122,17 +125,16 @@ class Carrier:
         poller = select.poll()
         for pipe in (log, metrics):
             poller.register(pipe.fd, select.POLLIN)
-        look_at = 0.0
+        look_at, look = 0.0, self._ask(lambda: self._engine.look(container))
         while True:
             poller.poll(_POLL_S * 1000)
             self._hand_on(log, metrics)
             now = time.monotonic()
             self._heed(container, now, ends_at)
-            if now >= look_at:
-                look_at = now + _LOOK_EVERY_S
-                ended = self._try(lambda: self._engine.look(container))
-                if ended is not None:
+            if look.done() and now >= look_at:
+                if (ended := look.result()) is not None:
                     return ended
+                look_at, look = now + _LOOK_EVERY_S, self._ask(lambda: self._engine.look(container))
 
     def _heed(self, container: str, now: float, ends_at: float) -> None:
         """End the container where it is to be: first by word, then by force."""
@@ -142,14 +144,18 @@ class Carrier:
             else:
                 self._end = _say_limit(self._order.spec)
             self._kill_at = now + (_STOP_GRACE_S if self._is_stopped else _LIMIT_GRACE_S)
-            self._try(lambda: self._engine.send(container, "SIGTERM"))
+            self._ask(lambda: self._engine.send(container, "SIGTERM"))
         elif now >= self._kill_at:
             self._kill_at = now + 1.0  # until it is gone
-            self._try(lambda: self._engine.send(container, "SIGKILL"))
+            self._ask(lambda: self._engine.send(container, "SIGKILL"))
         elif self._is_stopped and self._kill_at > now + _STOP_GRACE_S:
             self._kill_at = now  # asked to stop while its time's end is being kept
 
-    def _try(self, ask: Callable[[], T]) -> T | None:
+    def _ask(self, ask: Callable[[], T | None]) -> Future[T | None]:
+        """Ask beside: an engine that hangs must not keep the script's words waiting."""
+        return self._asking.submit(self._try, ask)
+
+    def _try(self, ask: Callable[[], T | None]) -> T | None:
         """Ask the engine; while it is away nothing is known, and nothing is lost."""
         try:
             return ask()

@@ -8,7 +8,7 @@ from django.utils import timezone
 from studio.jobs.models import Job
 from studio.jobs.scheduler import make_order, place_runs
 from studio.jobs.services import retry_job, submit_job
-from studio.machines.images import register_image
+from studio.machines.images import register_image, retire_image
 from studio.machines.models import NodeEngine
 from studio.points.selectors import get_balance
 from tests.factories import make_node
@@ -92,6 +92,12 @@ def test_bad_input_names_its_field(api, rich_alice, node, change, field):
 def test_more_than_the_balance_is_not_begun(api, alice, node):
     told = post(api(alice))
     assert told.status_code == 409 and told.json()["code"] == "points_exhausted"
+
+
+def test_where_no_image_is_registered_it_says_so(api, rich_alice, node):
+    retire_image(by=None, name="base")
+    told = post(api(rich_alice))
+    assert told.status_code == 400 and told.json()["code"] == "no_image"
 
 
 def test_an_image_of_other_flavors_is_refused(api, rich_alice, node):

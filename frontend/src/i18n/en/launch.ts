@@ -43,6 +43,9 @@ export const launch = {
   script: {
     title: "Run a script",
     lead: "A command of your own in a container on a node, with your drive, repos of the hub, and a result that is kept.",
+    noEngine: "No script can run now.",
+    what: "What",
+    how: "How",
     whatText: "What is run, what it reads, and what becomes of what it makes.",
     howText: "What it runs in, and for how long at most.",
     jobNameHelp: "For your own lists. Left empty, it is named after the command.",

@@ -71,6 +71,7 @@ export const basics: typeof en = {
     dataset_file_unclear: (p) => `${n(p.dataset)} 里分不清哪一个 .jsonl 文件是训练数据。`,
     no_container_engine: () =>
       "脚本只能在容器里运行，而现在没有节点能创建容器：请管理员在节点上安装并配置 Docker。",
+    no_image: () => "还没有登记任何镜像，请管理员登记一个。",
     image_not_found: (p) => `没有名为 ${n(p.image)} 的镜像，请另选一个，或请管理员登记。`,
     image_not_on_flavor: (p) => `镜像 ${n(p.image)} 不能用在这个规格上，请另选一个。`,
     unknown_flavor: (p) => `没有名为 ${n(p.name)} 的规格，请另选一个。`,

@@ -38,6 +38,9 @@ export const launch: typeof en = {
   script: {
     title: "运行脚本",
     lead: "在节点的容器里运行自己的命令，可用自己的云盘和仓库里的模型、数据集，结果会保存下来。",
+    noEngine: "目前无法运行脚本。",
+    what: "运行什么",
+    how: "怎么运行",
     whatText: "运行什么，读取什么，产出放到哪里。",
     howText: "在哪个镜像里运行，最多运行多久。",
     jobNameHelp: "方便自己查找。留空则按命令命名。",

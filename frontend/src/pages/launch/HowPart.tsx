@@ -31,7 +31,7 @@ export function HowPart({ fields, form, errors, defaults, presets, onChange, onP
   )?.[0];
   return (
     <section className="panel form-part">
-      <h2>{words.how}</h2>
+      <h2>{isScript ? words.script.how : words.how}</h2>
       <p>{isScript ? words.script.howText : words.howText}</p>
       {Object.keys(presets).length > 0 && (
         <fieldset className="choices" style={{ marginBottom: 20 }}>

@@ -52,7 +52,7 @@ export function LaunchPage() {
         ]}
         onChange={(next) => void navigate(next === "script" ? "/launch?kind=script" : "/launch")}
       />
-      {kind === "script" && <EngineBanner />}
+      {kind === "script" && <EngineBanner title={text.launch.script.noEngine} />}
       <LaunchFormView
         key={`${kind} ${params.toString()}`}
         info={info.data}

@@ -26,7 +26,7 @@ export function WhatPart({ fields, form, errors, onChange }: Props) {
   const isScript = form.spec.kind === "script";
   return (
     <section className="panel form-part">
-      <h2>{text.launch.what}</h2>
+      <h2>{isScript ? text.launch.script.what : text.launch.what}</h2>
       <p>{isScript ? text.launch.script.whatText : text.launch.whatText}</p>
       <SpecForm
         fields={fields.filter((field) => field.part === "what")}

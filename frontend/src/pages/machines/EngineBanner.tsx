@@ -8,7 +8,7 @@ import { CodeBlock } from "../../widgets/CodeBlock";
 
 const INSTALL = "sudo apt install docker.io";
 
-export function EngineBanner() {
+export function EngineBanner({ title }: { title?: string }) {
   const { text } = useWords();
   const options = useQuery(machineQueries.options());
   const engine = options.data?.engine;
@@ -18,7 +18,7 @@ export function EngineBanner() {
       type="warning"
       showIcon
       style={{ marginBottom: 16 }}
-      title={text.machines.noEngine}
+      title={title ?? text.machines.noEngine}
       description={
         <>
           <p>{engine.problem}</p>
