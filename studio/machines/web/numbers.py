@@ -87,7 +87,8 @@ def note_used(number: int) -> None:
     """Note that somebody is here; at most once a minute."""
     long_ago = timezone.now() - timedelta(seconds=_NOTED_EVERY_S)
     held = StudioPort.objects.filter(number=number, used_at__lt=long_ago)
-    held.update(used_at=timezone.now())
+    if held.exists():  # on SQLite an update waits for the lock, even one of nothing
+        held.update(used_at=timezone.now())
 
 
 def was_anothers(number: int) -> bool:

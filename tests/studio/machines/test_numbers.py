@@ -3,12 +3,14 @@
 import asyncio
 import re
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from websockets.asyncio.client import connect
@@ -248,6 +250,22 @@ def test_a_number_in_use_is_never_taken_from_another(crowd, adam, node):
     with pytest.raises(Unavailable, match="in use"):
         take_number(mine, 8080)
     assert list(StudioPort.objects.order_by("number").values("number", "machine", "port")) == before
+
+
+def test_of_many_that_open_at_once_no_two_get_the_same(crowd):
+    StudioPort.objects.all().delete()
+    wanted = [(machine, port) for machine in crowd for port in (8080, 8888)]
+
+    def take(what: tuple[Machine, int]) -> int | None:
+        try:
+            return take_number(*what)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as threads:
+        taken = list(threads.map(take, wanted * 2))
+    assert taken[:8] == taken[8:]
+    assert len(set(taken)) == 8
 
 
 def test_what_rested_longest_goes_first_and_shared_ports_last(crowd, adam, node, api, numbers):

@@ -7,11 +7,15 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from django.utils import timezone
+from websockets.exceptions import ConnectionClosed
 
+from studio.machines.models import Audience
 from tests.studio.machines import test_web
 from tests.studio.machines.house import PIECE, SENT
 
@@ -124,3 +128,21 @@ def test_an_answer_that_ends_before_its_length_is_cut_off(house):
     said = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
     with listen_and(said) as port, pytest.raises(httpx.RemoteProtocolError):
         house.ask(user=house.owner, port=port)
+
+
+async def test_what_is_open_ends_with_the_time_it_was_shared_until(house):
+    until = timezone.now() + timedelta(seconds=3)
+    share = functools.partial(test_web.publish, house, Audience.PUBLIC, until=until)
+    await asyncio.to_thread(share)
+    url, headers = f"http://127.0.0.1:{house.ports.studio}/drip", {"Host": house.host()}
+    async with house.socket() as opened, httpx.AsyncClient() as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            async with asyncio.timeout(20), client.stream("GET", url, headers=headers) as answer:
+                async for _ in answer.aiter_bytes():
+                    pass
+        assert timezone.now() >= until
+        async with asyncio.timeout(20):
+            with pytest.raises(ConnectionClosed):
+                while True:
+                    await opened.recv()
+        assert opened.close_code == 1008

@@ -12,6 +12,7 @@ import { EmptyState } from "../../widgets/EmptyState";
 import { Loaded } from "../../widgets/Loaded";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { useAction } from "../useAction";
+import { useNow } from "./useNow";
 
 const HOUR_S = 3600;
 const LENGTHS = { forEver: 0, hour: HOUR_S, day: 24 * HOUR_S, week: 7 * 24 * HOUR_S } as const;
@@ -30,6 +31,7 @@ export function PortsPanel({ machine }: { machine: Machine }) {
   const cache = useQueryClient();
   const { run, isBusy } = useAction();
   const [form] = Form.useForm<Values>();
+  const now = useNow();
   const base = `/api/machines/${machine.key}/ports/`;
   const renew = () => cache.invalidateQueries({ queryKey: ["machines", "ports", machine.key] });
 
@@ -45,8 +47,10 @@ export function PortsPanel({ machine }: { machine: Machine }) {
       await remove(`${base}${port}/`);
       await renew();
     });
-  const showUntil = (until: string | null) =>
-    until === null ? words.forEver : <RelativeTime iso={until} />;
+  const showUntil = (until: string | null) => {
+    if (until === null) return words.forEver;
+    return new Date(until).getTime() <= now ? words.past : <RelativeTime iso={until} />;
+  };
   return (
     <section className="panel flush">
       <div className="panel-head">
