@@ -200,3 +200,22 @@ def test_keys_are_generated_added_listed_and_deleted(athanor, tmp_path):
     athanor("key", "add", "-", "--name", "given", given=public)
     athanor("key", "add", "-", given="no key", fails=True)
     athanor("key", "add", str(tmp_path / "none"), fails=True)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_the_names_of_machines(signed_in, rich, node, shell):
+    make_running(rich, node)
+    line = "athanor machine stop b"
+    asked = {
+        "bash": {"COMP_WORDS": line, "COMP_CWORD": "3"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": line},
+        "fish": {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }[shell]
+    # Named after the program, which here is Python's word for a module.
+    words = {"_PYTHON _M CLIENTS.COMMAND_COMPLETE": f"complete_{shell}"}
+    assert "box" in signed_in(**words, **asked)
+    assert "cpu-1" in signed_in(
+        **words,
+        **{k: v.replace(line, "athanor machine create x --flavor c") for k, v in asked.items()}
+        | ({"COMP_CWORD": "5"} if shell == "bash" else {}),
+    )
