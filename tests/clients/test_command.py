@@ -2,10 +2,13 @@
 
 import json
 import stat
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from clients.account import Account, NoAccount, find_account, keep_account
+from clients.terminal import clean
 from tests.factories import make_claimed_run
 from tests.studio.asgi import make_token
 from tests.studio.hub.made import push
@@ -31,6 +34,10 @@ def test_a_machine_s_environment_goes_before_the_file(athanor, studio, bob):
     ("words", "told"),
     [
         (("login", "studio.example"), "is no address"),
+        (("login", "http://[::1"), "is no address"),
+        (("login", "http://studio.example:99999"), "is no address"),
+        (("login", "http://127.0.0.1:9", "--token", "t\u00f6ken"), "no API token"),
+        (("login", "http://127.0.0.1:9"), "no API token"),
         (("login", "http://127.0.0.1:9", "--token", "x"), "does not answer"),
         (("whoami",), "Nobody is signed in"),
         (("job", "submit", "none.yaml", "--flavor", "cpu-2"), "cannot be read"),
@@ -44,6 +51,44 @@ def test_what_cannot_be_is_one_sentence(athanor, words, told):
 def test_a_wrong_token_is_refused_and_not_kept(athanor, studio):
     assert athanor("login", studio, "--token", "ath_wrong", fails=True).strip()
     assert not (athanor.home / ".config").exists()
+
+
+def test_a_token_may_come_by_a_pipe(athanor, studio):
+    assert "as alice" in athanor("login", studio, given=f"{athanor.token}\n")
+    assert json.loads(athanor("logout", "--json")) == {"was_signed_in": True}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "told"),
+    [
+        (200, {}, "not as a studio does"),
+        (502, {}, "answers 502"),
+        (301, {"Location": "https://elsewhere.example/"}, "https://elsewhere.example/"),
+    ],
+)
+def test_what_is_no_studio_is_told_so(lone, status, headers, told):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(b"<html>")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        said = lone("login", url, "--token", "ath_x", fails=True)
+        server.shutdown()
+    assert told in said and len(said.strip().splitlines()) == 1
+
+
+def test_others_words_do_not_move_the_cursor(capsys):
+    assert clean("a\x1b[31mb\rc\u202ed\x9b") == "a?[31mb?c?d?"
+    assert clean("\u4e2d\u6587\tok") == "\u4e2d\u6587 ok"
 
 
 def test_points_models_and_datasets_are_listed(athanor, alice):

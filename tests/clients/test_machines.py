@@ -297,3 +297,22 @@ def test_an_idle_machine_is_kept_from_the_terminal(signed_in, rich, node):
     signed_in("machine", "keep", "box", "--hours", "25", fails=True, code=2)
     signed_in("machine", "keep", "box", "--hours", "0")
     assert Activity.objects.get(machine=machine).kept_until is None
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_the_names_of_machines(signed_in, rich, node, shell):
+    make_running(rich, node)
+    line = "athanor machine stop b"
+    asked = {
+        "bash": {"COMP_WORDS": line, "COMP_CWORD": "3"},
+        "zsh": {"_TYPER_COMPLETE_ARGS": line},
+        "fish": {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }[shell]
+    # Named after the program, which here is Python's word for a module.
+    words = {"_PYTHON _M CLIENTS.COMMAND_COMPLETE": f"complete_{shell}"}
+    assert "box" in signed_in(**words, **asked)
+    assert "cpu-1" in signed_in(
+        **words,
+        **{k: v.replace(line, "athanor machine create x --flavor c") for k, v in asked.items()}
+        | ({"COMP_CWORD": "5"} if shell == "bash" else {}),
+    )
