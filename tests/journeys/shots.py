@@ -68,6 +68,7 @@ PAGES = {
     "profile": "/profile",
     "users": "/users",
     "nodes": "/nodes",
+    "images": "/images",
     "deployments": "/deployments",
     "not-found": "/nowhere",
 }

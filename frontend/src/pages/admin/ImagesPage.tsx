@@ -101,7 +101,13 @@ function ImagesView() {
           )}
         </Loaded>
       </div>
-      <ImageDialog asked={asked} onClose={() => setAsked(null)} />
+      {asked && (
+        <ImageDialog
+          key={asked === "new" ? "" : asked.name}
+          known={asked === "new" ? null : asked}
+          onClose={() => setAsked(null)}
+        />
+      )}
     </div>
   );
 }
