@@ -62,8 +62,12 @@ class FarNode:
 
 @pytest.fixture
 def far(live) -> Iterator[FarNode]:
-    node = FarNode(live)
-    yield node
+    """The node, and the image that it has: offered for as long as the test."""
+    node, body = FarNode(live), {"name": "far", "reference": IMAGE, "title": "Far"}
+    with live.client("root", role="administrator") as http:
+        assert http.post("/api/machine-images/", json=body).status_code == 201
+        yield node
+        http.post("/api/machine-images/far/retire/")
     node.end()
 
 
@@ -81,7 +85,8 @@ def make_machine(live: LiveStudio, owner: str) -> str:
         return str(made.json()["key"])
 
 
-def test_a_node_joins_holds_a_machine_is_emptied_and_removed(adam, visit, live, far):
+def join_by_page(adam: Visitor, far: FarNode) -> None:
+    """Have adam make a token, refused a name that is taken first, and the far node use it."""
     page = adam.page
     adam.go("/nodes")
     expect(page.get_by_role("region", name="local").get_by_text("Online")).to_be_visible()
@@ -97,12 +102,16 @@ def test_a_node_joins_holds_a_machine_is_emptied_and_removed(adam, visit, live, 
     adam.expect_accessible()
     far.join(command[command.index("--token") + 1])
     dialog.get_by_role("button", name="Close").last.click()
+
+
+def test_a_node_joins_holds_a_machine_is_emptied_and_removed(adam, visit, live, far):
+    page = adam.page
+    join_by_page(adam, far)
     panel = page.get_by_role("region", name="far")
     expect(panel.get_by_text("Online")).to_be_visible()
     expect(panel.get_by_text("mock", exact=True)).to_have_count(2)
     expect(panel.get_by_text("27.0")).to_be_visible()
 
-    live.manage("machine_image", "add", "far", IMAGE, "--title", "Far")
     key = make_machine(live, "nora")
     expect(panel.get_by_role("img", name="GPU 0: box (nora) 30 % · 70 % free")).to_be_visible()
     expect(panel.get_by_role("link", name="box")).to_have_attribute("href", f"/machines/{key}")
