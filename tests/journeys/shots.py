@@ -69,6 +69,7 @@ PAGES = {
     "profile": "/profile",
     "users": "/users",
     "nodes": "/nodes",
+    "images": "/images",
     "deployments": "/deployments",
     "not-found": "/nowhere",
 }

@@ -31,7 +31,7 @@ MEMBERS = [
     "/profile",
     "/nowhere",
 ]
-OPERATORS = ["/users", "/nodes", "/deployments"]
+OPERATORS = ["/users", "/nodes", "/images", "/deployments"]
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,7 @@ export const images = {
     changeTitle: (name: string) => `Change ${name}`,
     name: "Name",
     nameHelp: "Small letters, digits and hyphens.",
+    needed: "Write something here.",
     reference: "Digest or id",
     referenceHelp: "name@sha256:... or sha256:..., as docker image inspect prints it.",
     label: "Title",

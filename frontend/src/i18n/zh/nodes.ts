@@ -137,6 +137,7 @@ export const images: typeof enImages = {
     changeTitle: (name) => `修改 ${name}`,
     name: "名称",
     nameHelp: "小写字母、数字和连字符。",
+    needed: "请填写。",
     reference: "摘要或 id",
     referenceHelp: "name@sha256:... 或 sha256:...，即 docker image inspect 显示的内容。",
     label: "标题",

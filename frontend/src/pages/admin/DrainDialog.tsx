@@ -16,13 +16,12 @@ interface Values {
 
 interface Props {
   node: Node;
-  isOpen: boolean;
   onClose: () => void;
 }
 
 const DAY_S = 24 * 3600;
 
-export function DrainDialog({ node, isOpen, onClose }: Props) {
+export function DrainDialog({ node, onClose }: Props) {
   const { text } = useWords();
   const words = text.nodes.drainForm;
   const [form] = Form.useForm<Values>();
@@ -37,21 +36,19 @@ export function DrainDialog({ node, isOpen, onClose }: Props) {
   };
   return (
     <Modal
-      open={isOpen}
+      open
       title={words.title(node.name)}
       okText={words.submit}
       okButtonProps={{ danger: true }}
       confirmLoading={isBusy}
       onCancel={onClose}
       onOk={() => form.submit()}
-      destroyOnHidden
     >
       <p className="muted">{words.text}</p>
       <Form<Values>
         form={form}
         name={`drain-${node.name}`}
         layout="vertical"
-        preserve={false}
         initialValues={{ reason: node.drain?.reason ?? "", grace_s: 600, stops_runs: false }}
         onFinish={(values) => void drain(values)}
       >

@@ -22,7 +22,8 @@ const NOTHING: Values = { name: "", reference: "", title: "", tools: "", flavors
 const TOOL = /^[a-z0-9][a-z0-9-]{0,39}=\d{1,6}$/;
 
 interface Props {
-  asked: RegisteredImage | "new" | null;
+  /** None where a new one is to be registered. */
+  known: RegisteredImage | null;
   onClose: () => void;
 }
 
@@ -41,13 +42,12 @@ function toBody(values: Values) {
   return { ...values, name: values.name.trim(), reference: values.reference.trim(), tools };
 }
 
-export function ImageDialog({ asked, onClose }: Props) {
+export function ImageDialog({ known, onClose }: Props) {
   const { text } = useWords();
   const words = text.images.form;
   const [form] = Form.useForm<Values>();
   const { run, isBusy } = useAction();
   const cache = useQueryClient();
-  const known = asked !== null && asked !== "new" ? asked : null;
   const submit = async (values: Values) => {
     const isDone = await run(async () => {
       try {
@@ -71,20 +71,18 @@ export function ImageDialog({ asked, onClose }: Props) {
   };
   return (
     <Modal
-      open={asked !== null}
+      open
       title={known ? words.changeTitle(known.name) : words.title}
       okText={words.submit}
       confirmLoading={isBusy}
       onCancel={onClose}
       onOk={() => form.submit()}
-      destroyOnHidden
     >
       <Form<Values>
         form={form}
         name="image"
         layout="vertical"
         requiredMark={false}
-        preserve={false}
         initialValues={known ? toValues(known) : NOTHING}
         scrollToFirstError={{ focus: true }}
         onFinish={(values) => void submit(values)}
@@ -106,10 +104,20 @@ function ImageFields({ isKnown }: { isKnown: boolean }) {
   };
   return (
     <>
-      <Form.Item name="name" label={words.name} extra={words.nameHelp}>
+      <Form.Item
+        name="name"
+        label={words.name}
+        extra={words.nameHelp}
+        rules={[{ required: true, message: words.needed }]}
+      >
         <Input autoComplete="off" spellCheck={false} disabled={isKnown} />
       </Form.Item>
-      <Form.Item name="reference" label={words.reference} extra={words.referenceHelp}>
+      <Form.Item
+        name="reference"
+        label={words.reference}
+        extra={words.referenceHelp}
+        rules={[{ required: true, message: words.needed }]}
+      >
         <Input className="mono" autoComplete="off" spellCheck={false} />
       </Form.Item>
       <Form.Item name="title" label={words.label} extra={words.labelHelp}>

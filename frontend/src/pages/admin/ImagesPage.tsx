@@ -101,7 +101,13 @@ function ImagesView() {
           )}
         </Loaded>
       </div>
-      <ImageDialog asked={asked} onClose={() => setAsked(null)} />
+      {asked && (
+        <ImageDialog
+          key={asked === "new" ? "" : asked.name}
+          known={asked === "new" ? null : asked}
+          onClose={() => setAsked(null)}
+        />
+      )}
     </div>
   );
 }
@@ -111,7 +117,7 @@ function ImageName({ image }: { image: RegisteredImage }) {
     <>
       <b>{image.title}</b> <span className="mono muted">{image.name}</span>
       <div className="mono muted small" title={image.reference}>
-        {image.reference.replace(/([0-9a-f]{12})[0-9a-f]{52}$/, "$1…")}
+        {image.reference.replace(/([0-9a-f]{12})[0-9a-f]{52}$/, "$1\u2026")}
         <CopyButton text={image.reference} size="small" />
       </div>
     </>

@@ -84,7 +84,7 @@ export function NodeActions({ node }: { node: Node }) {
       <Button size="small" danger aria-label={label(words.remove)} onClick={drop}>
         {words.remove}
       </Button>
-      <DrainDialog node={node} isOpen={isDraining} onClose={() => setIsDraining(false)} />
+      {isDraining && <DrainDialog node={node} onClose={() => setIsDraining(false)} />}
     </>
   );
 }

@@ -44,5 +44,8 @@ function HeldState({ held }: { held: NodeHolding }) {
   if (!held.is_going) return <StateTag state="stopped" word={text.nodes.stoppedHere} />;
   const names: Record<string, string> =
     held.kind === "machine" ? text.machines.status : text.status;
-  return <StateTag state={held.status} word={names[held.status] ?? held.status} />;
+  const isUp = held.kind === "machine" && held.status === "running";
+  return (
+    <StateTag state={isUp ? "online" : held.status} word={names[held.status] ?? held.status} />
+  );
 }
