@@ -13,7 +13,7 @@ import httpx
 import typer
 import yaml
 
-from clients import environments, gpu, machines, nodes, ports, runs, ssh_keys
+from clients import environments, gpu, machines, nodes, ports, runs, ssh_keys, usage
 from clients.account import (
     Account,
     NoAccount,
@@ -179,6 +179,7 @@ app.add_typer(nodes.app, name="node")
 ports.add_to(app)
 gpu.add_to(app)
 runs.add_to(app)
+usage.add_to(app, machines.app)
 
 
 def main() -> None:

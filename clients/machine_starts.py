@@ -26,6 +26,7 @@ _WORDS = {
     "stopped_by_owner": "stopped by its owner",
     "stopped_by_operator": "stopped by an operator",
     "time_up": "its time is up",
+    "idle": "nobody and nothing used it",
     "points_exhausted": "the points are used up",
     "ended_by_itself": "it ended by itself",
     "out_of_memory": "it was out of memory",

@@ -41,7 +41,11 @@ def test_only_the_contract_of_the_engine_is_imported(graph, above):
 
 def test_the_studio_imports_of_the_workers_only_their_orders(graph):
     pairs = list_imports(graph, "studio", "workers")
-    assert {imported for _, imported in pairs} == {"workers.orders", "workers.machines.orders"}
+    assert {imported for _, imported in pairs} == {
+        "workers.orders",
+        "workers.machines.orders",
+        "workers.machines.measures",
+    }
 
 
 @pytest.mark.parametrize(("below", "above"), [("engine", "workers"), ("engine", "studio")])

@@ -214,6 +214,23 @@ def test_terminals_are_warned_at_ten_minutes_and_at_two_and_again_after_more_tim
     assert left(100).count("stops in") == 1
 
 
+def test_terminals_are_warned_of_idleness_and_do_not_look_used_by_that(places, terminal):
+    machine = program.Machine(places, [], {})
+    path = next(places.terminals.iterdir())
+    before = path.stat()
+    os.utime(path, (before.st_atime - 500, before.st_mtime - 500))
+    told = {"name": "box", "ends_at": time.time() + 300, "idle_at": time.time() + 500}
+    (places.run / "machine.json").write_text(json.dumps(told))
+    machine._warn()
+    lines = terminal().strip().splitlines()
+    assert "extend box" in lines[0] and "stops in 5 min" in lines[0]
+    assert "idle and stops in 8 min" in lines[-1] and "keep box --hours 1" in lines[-1]
+    assert path.stat().st_mtime == before.st_mtime - 500
+    (places.run / "machine.json").write_text(json.dumps(told | {"idle_at": None}))
+    machine._warn()
+    assert terminal() == ""
+
+
 def test_a_shell_has_the_container_s_environment_and_the_token(places, tmp_path):
     environ = {"HF_ENDPOINT": "http://s", "ODD": "a b'c\n$d", "PATH": "/none", "HOME": "/none"}
     program.write_environment(places.environment, environ | {"bad-name": "x", "MINE": "theirs"})

@@ -2,18 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from studio.machines.idling import judge_machines
 from studio.machines.machine_tokens import make_machine_token
-from studio.machines.models import Machine, PublishedPort, Saving, Status
+from studio.machines.models import Activity, Machine, PublishedPort, Saving, Status
+from studio.machines.moments import keep_live
 from studio.machines.placing import place_machines
 from studio.machines.reports import take_report
 from studio.points.services import grant_points
 from tests.studio.machines.conftest import make_running, tell
+from workers.machines.measures import DeviceUsage, MachineSigns, MachineUsage
 from workers.machines.orders import MachinePhase, MachineReport, SavedState
 
 
@@ -238,3 +242,58 @@ def test_keys_are_generated_added_listed_and_deleted(athanor, tmp_path):
     athanor("key", "add", "-", "--name", "given", given=public)
     athanor("key", "add", "-", given="no key", fails=True)
     athanor("key", "add", str(tmp_path / "none"), fails=True)
+
+
+def tell_use(machine: Machine) -> None:
+    devices = (DeviceUsage(uuid="MOCK-0", is_mock=True),)
+    usage = MachineUsage(
+        taken_at=time.time(), cores=0.75, cores_limit=1, memory_bytes=2**29,
+        memory_limit_bytes=2**31, layer_bytes=5 * 2**20, devices=devices,
+        signs=MachineSigns(num_runs=1),
+    )  # fmt: skip
+    keep_live({machine.key: usage})
+
+
+def test_a_machine_tells_what_it_uses_from_outside_and_from_inside(signed_in, rich, node, tmp_path):
+    machine = make_running(rich, node)
+    said = signed_in("machine", "usage", "box")
+    assert "its node does not tell" in said and "- of 1 core" in said
+    tell_use(machine)
+    judge_machines()  # a first look, and one that knows that there was one
+    judge_machines()
+    said = signed_in("usage", "box")
+    assert "0.75 of 1 core" in said and "512.0 MiB of 4.00 GiB" in said
+    assert "nothing is measured" in said and "5.0 MiB" in said
+    assert "active:" in said
+    token = tmp_path / "token"
+    token.write_text(make_machine_token(machine))
+    inside = {
+        "ATHANOR_URL": signed_in.studio,
+        "ATHANOR_TOKEN_FILE": str(token),
+        "ATHANOR_MACHINE": machine.key,
+    }
+    told = json.loads(signed_in("usage", "--json", **inside))
+    assert told["live"]["cores"] == 0.75 and told["name"] == "box"
+    assert "athanor machine list" in signed_in("usage", fails=True)
+    signed_in("usage", "none", fails=True)
+
+
+def test_usage_is_watched_until_one_has_seen_enough(signed_in, rich, node):
+    tell_use(make_running(rich, node))
+    process = signed_in.begin("usage", "box", "--watch")
+    deadline = time.monotonic() + 40
+    seen = ""
+    while "0.75 of 1 core" not in seen:
+        assert process.poll() is None and time.monotonic() < deadline, seen
+        seen += process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+
+
+def test_an_idle_machine_is_kept_from_the_terminal(signed_in, rich, node):
+    machine = make_running(rich, node)
+    assert "you keep it" in signed_in("machine", "keep", "box", "--hours", "0.5")
+    assert Activity.objects.get(machine=machine).kept_until is not None
+    signed_in("machine", "keep", "box", "--hours", "25", fails=True, code=2)
+    signed_in("machine", "keep", "box", "--hours", "0")
+    assert Activity.objects.get(machine=machine).kept_until is None

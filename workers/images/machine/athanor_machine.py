@@ -44,6 +44,11 @@ _WARNING = (
     "\u5982\u9700\u66f4\u591a\u65f6\u95f4\uff1a{command}"
     " | This machine stops in {minutes} min; for more time: {command}\r\n"
 )
+_IDLE_WARNING = (
+    "\r\n[Athanor] \u672c\u673a\u5904\u4e8e\u7a7a\u95f2\uff0c{minutes} "
+    "\u5206\u949f\u540e\u505c\u6b62\uff0c\u5982\u9700\u4fdd\u7559\uff1a{command}"
+    " | This machine is idle and stops in {minutes} min; to keep it: {command}\r\n"
+)
 _STARTING = (
     "<!doctype html><meta charset=utf-8><meta http-equiv=refresh content=2>"
     "<p>\u6b63\u5728\u542f\u52a8\u2026 Starting..."
@@ -223,7 +228,7 @@ class Machine:
         self._tools = [tool for tool in tools if tool.is_installed]
         self._environ = dict(environ)
         self._end_everyone = end_everyone
-        self._warned: set[int] = set()
+        self._warned: dict[str, set[int]] = {"ends_at": set(), "idle_at": set()}
 
     def stop(self) -> None:
         """Have `run` end everything and return; signal handlers may call it."""
@@ -264,33 +269,48 @@ class Machine:
         """Tell the terminals how long there is, at ten minutes and at two."""
         try:
             told = json.loads((self._places.run / "machine.json").read_text(encoding="utf-8"))
-            left_s = float(told["ends_at"]) - time.time()
-        except (OSError, ValueError, KeyError, TypeError):  # not told, or no end
-            self._warned.clear()
-            return
-        self._warned -= {mark for mark in self._warned if left_s > mark + 60}  # it was extended
-        due = {mark for mark in _WARN_S if 0 < left_s <= mark} - self._warned
-        self._warned |= due
-        if due and min(due) == min(self._warned):
             name = str(told.get("name", ""))
-            minutes = max(1, round(left_s / 60))
-            write_to_terminals(self._places.terminals, make_warning(minutes, name))
+        except (OSError, ValueError, AttributeError):
+            told, name = {}, ""
+        for what in self._warned:
+            try:
+                left_s = float(told[what]) - time.time()
+            except (ValueError, KeyError, TypeError):  # not told, or no end
+                self._warned[what].clear()
+                continue
+            if self._is_due(what, left_s):
+                minutes = max(1, round(left_s / 60))
+                line = make_warning(minutes, name, is_idle=what == "idle_at")
+                write_to_terminals(self._places.terminals, line)
+
+    def _is_due(self, what: str, left_s: float) -> bool:
+        warned = self._warned[what]
+        warned -= {mark for mark in warned if left_s > mark + 60}  # it was extended
+        due = {mark for mark in _WARN_S if 0 < left_s <= mark} - warned
+        warned |= due
+        return bool(due) and min(due) == min(warned)
 
 
-def make_warning(minutes: int, name: str) -> bytes:
+def make_warning(minutes: int, name: str, *, is_idle: bool = False) -> bytes:
     """Return the line that terminals are shown."""
     named = name if _NAME.fullmatch(name) else "NAME"
-    command = f"athanor machine extend {named} --hours 1"
-    return _WARNING.format(minutes=minutes, command=command).encode()
+    command = f"athanor machine {'keep' if is_idle else 'extend'} {named} --hours 1"
+    text = _IDLE_WARNING if is_idle else _WARNING
+    return text.format(minutes=minutes, command=command).encode()
 
 
 def write_to_terminals(folder: Path, line: bytes) -> None:
-    """Write to every terminal that is open; one that takes nothing now goes without."""
+    """Write to every terminal that is open; one that takes nothing now goes without.
+
+    A terminal's times tell the node that somebody uses it: our own line leaves them as they are.
+    """
     for path in folder.glob("[0-9]*"):
         with suppress(OSError):
             terminal = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
             try:
+                before = os.fstat(terminal)
                 os.write(terminal, line)
+                os.utime(terminal, ns=(before.st_atime_ns, before.st_mtime_ns))
             finally:
                 os.close(terminal)
 
