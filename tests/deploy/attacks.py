@@ -78,6 +78,15 @@ NETWORK = [
     runs("ipv6-again", "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6"),
 ]  # fmt: skip
 
+# Both of the kernel's ways to group processes: a file that is only made there is none of its own.
+_LIMIT = (
+    "f=$(ls /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max | head -1); "
+    "was=$(cat $f); echo 99999999999 > $f; test $(cat $f) != $was"
+)
+_GROUP = (
+    "for d in /sys/fs/cgroup /sys/fs/cgroup/memory /sys/fs/cgroup/pids; do mkdir $d/evil; "
+    "test -e $d/evil/cgroup.procs && exit 0; done; exit 1"
+)
 KERNEL = [
     runs("mount-memory", "mount -t tmpfs none /mnt"),
     runs("mount-proc", "mount -t proc proc /mnt"),
@@ -94,9 +103,8 @@ KERNEL = [
     runs("core-pattern", "echo '|/root/evil' > /proc/sys/kernel/core_pattern"),
     runs("sysrq", "echo b > /proc/sysrq-trigger"),
     runs("uevent-helper", "echo /root/evil > /sys/kernel/uevent_helper"),
-    runs("cgroup-limit", "echo max > /sys/fs/cgroup/memory.max || "
-         "echo -1 > /sys/fs/cgroup/memory/memory.limit_in_bytes"),
-    runs("cgroup-release", "mkdir /sys/fs/cgroup/evil || mkdir /sys/fs/cgroup/pids/evil"),
+    runs("cgroup-limit", _LIMIT),
+    runs("cgroup-of-its-own", _GROUP),
     runs("kernel-log", "dmesg | grep ."),
     runs("load-a-module", "modprobe dummy || insmod /dev/null"),
     runs("set-the-clock", "date -s 2001-01-01"),
@@ -104,7 +112,8 @@ KERNEL = [
     runs("swap", "swapon /root/swap"),
     runs("reboot", "reboot -f"),
     runs("raise-limits", "ulimit -c unlimited"),
-    runs("capability-for-all", "setpriv --ambient-caps +sys_admin true"),
+    runs("capability-by-inheritance",
+         "setpriv --inh-caps +sys_admin --ambient-caps +sys_admin mount -t tmpfs none /mnt"),
     calls("keyctl", "250, 0, -3, 1"),
     calls("bpf", "321, 0, 0, 0"),
     calls("userfaultfd", "323, 0"),
@@ -122,7 +131,7 @@ FILES = [
     runs("secrets-overwrite", "echo x > /run/athanor/token"),
     runs("secrets-chmod", "chmod 777 /run/athanor/token"),
     runs("own-address-of-the-studio", "sed -i s/http/https/ /run/athanor/machine.json"),
-    finds("another-home-beside", "ls /root/.. | grep -x home"),
+    finds("her-trash-beside", "ls /root/.. | grep -x trash"),
     finds("her-file-by-a-link", "ln -sfn {her_home} /root/way; cat /root/way/secret"),
     finds("her-file-by-dots", "cat /root/../../{her_id}/home/secret"),
     finds("her-secrets", "cat /run/athanor/../{their_key}/token"),
