@@ -4,19 +4,32 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from clients.api import Json
+from clients.gpu_probe import probe_devices, tell_probed
 from clients.terminal import AsJson, say, show, show_table
 
 _MOCK = "MOCK-"
 _FIELDS = ("index", "uuid", "name", "memory_total_mib", "memory_used_mib", "busy_percent")
 _QUERY = "index,uuid,name,memory.total,memory.used,utilization.gpu"
 _PATIENCE_S = 20
+_HOLDERS = {
+    "whole": "All of it is yours.",
+    "mig": "It is cut by MIG: the driver keeps every program to its part.",
+    "mps": "{percent} % of the GPU is yours; MPS keeps every program to its part of the memory.",
+    "nothing": (
+        "{percent} % of the GPU is yours. Shares are cooperative: PyTorch keeps to its part of the "
+        "memory, other programs must be told to."
+    ),
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,20 +37,28 @@ def add_to(app: typer.Typer) -> None:
     app.command("gpu")(show_gpus)
 
 
-def show_gpus(as_json: AsJson = False) -> None:
-    """Show the GPUs that programs here may use."""
-    told = describe_devices(os.environ, _ask_driver())
+def show_gpus(
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Have PyTorch compute on each, which takes a moment.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the GPUs that programs here may use, how much of them, and what holds them to it."""
+    told = describe_devices(os.environ, _ask_driver(), _list_parts())
+    if probe:
+        told["probe"] = probe_devices()
     show(told, as_json, lambda: _tell(told))
 
 
-def describe_devices(env: Mapping[str, str], seen: list[Json]) -> Json:
+def describe_devices(env: Mapping[str, str], seen: list[Json], parts: Sequence[str] = ()) -> Json:
     """Return what the environment grants, with what the driver says of it.
 
-    `seen` are the driver's devices. ATHANOR_DEVICES names those that were given, as a JSON list or
-    with commas; CUDA_VISIBLE_DEVICES, where it is set, leaves fewer.
+    `seen` are the driver's devices, `parts` the UUIDs of those that MIG has cut. ATHANOR_DEVICES
+    names those that were given, as a JSON list or with commas; CUDA_VISIBLE_DEVICES, where it is
+    set, leaves fewer.
     """
     given = _read_given(env.get("ATHANOR_DEVICES", ""))
-    known = {device["uuid"] for device in seen}
+    known = {device["uuid"] for device in seen} | set(parts)
     devices = [device | {"is_mock": False} for device in seen]
     devices += [
         {"uuid": each["uuid"], "name": each.get("name", ""), "is_mock": True}
@@ -55,7 +76,19 @@ def describe_devices(env: Mapping[str, str], seen: list[Json]) -> Json:
         ],
         "device_percent": int(percent) if percent.isascii() and percent.isdigit() else 100,
         "cuda_visible_devices": visible,
+        "mig_parts": list(parts),
+        "held_by": _find_holder(env, percent, parts),
     }
+
+
+def _find_holder(env: Mapping[str, str], percent: str, parts: Sequence[str]) -> str:
+    """Return what keeps programs to their part: `mig`, `mps`, `nothing` or, of a whole, `whole`."""
+    if parts:
+        return "mig"
+    pipe = Path(env.get("CUDA_MPS_PIPE_DIRECTORY") or "/tmp/nvidia-mps") / "control"
+    if "CUDA_MPS_PINNED_DEVICE_MEM_LIMIT" in env and pipe.exists():
+        return "mps"
+    return "whole" if percent in ("", "100") else "nothing"
 
 
 def _tell(told: Json) -> None:
@@ -69,11 +102,10 @@ def _tell(told: Json) -> None:
         say("There is no GPU here.")
     for uuid in told["missing"]:
         say(f"{uuid} was given, and the driver does not show it.")
-    if percent < 100 and (told["devices"] or told["missing"]):
-        say(
-            f"{percent} % of the GPU is yours. Shares are cooperative: PyTorch keeps to its part "
-            "of the memory, other programs must be told to."
-        )
+    if told["devices"] or told["missing"]:
+        say(_HOLDERS[told["held_by"]].format(percent=percent))
+    if "probe" in told:
+        say(told["probe"]["fault"] or "\n".join(map(tell_probed, told["probe"]["devices"])))
     if any(device["is_mock"] for device in told["devices"]):
         say("A mock GPU is one in name only: nothing can compute on it.")
 
@@ -130,24 +162,27 @@ def _keep_visible(devices: list[Json], visible: str) -> list[Json]:
 
 
 def _ask_driver() -> list[Json]:
-    """Return what nvidia-smi shows; nothing where it is missing or has no driver."""
+    said = _call_driver(f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits")
+    lines = csv.reader(io.StringIO(said), skipinitialspace=True)
+    return [_read_line(line) for line in lines if len(line) == len(_FIELDS)]
+
+
+def _list_parts() -> list[str]:
+    return re.findall(r"\(UUID: (MIG-[0-9A-Za-z/-]+)\)", _call_driver("-L"))
+
+
+def _call_driver(*words: str) -> str:
+    """Return what nvidia-smi says; nothing where it is missing or has no driver."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return []
+        return ""
     try:
         done = subprocess.run(
-            [program, f"--query-gpu={_QUERY}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
+            [program, *words], capture_output=True, text=True, timeout=_PATIENCE_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
-        return []
-    if done.returncode != 0:
-        return []
-    lines = csv.reader(io.StringIO(done.stdout), skipinitialspace=True)
-    return [_read_line(line) for line in lines if len(line) == len(_FIELDS)]
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _read_line(line: list[str]) -> Json:

@@ -11,7 +11,7 @@ from clients.machine_starts import MaybeHours, Name, Wait, count_seconds, finish
 from clients.terminal import AsJson, Refused, format_bytes, make_api, say, show, show_table
 
 _POLL_S = 1.0
-IMAGES = "/api/machine-images/"
+IMAGES = "/api/saved-images/"
 
 
 def save_machine(

@@ -136,6 +136,10 @@ const pages: RouteObject[] = [
     lazy: async () => ({ Component: (await import("./pages/admin/NodesPage")).NodesPage }),
   },
   {
+    path: "images",
+    lazy: async () => ({ Component: (await import("./pages/admin/ImagesPage")).ImagesPage }),
+  },
+  {
     path: "deployments",
     lazy: async () => ({
       Component: (await import("./pages/admin/DeploymentsPage")).DeploymentsPage,

@@ -16,7 +16,9 @@ MOST_KEYS = 50
 _MOST_LETTERS = 16_384
 _LEAST_RSA_BITS = 2048
 _PRIVATE = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----|PuTTY-User-Key-File")
+_CERTIFICATE = re.compile(r"[a-z0-9@.-]+-cert-v0[01]@openssh\.com ")
 _WEAK = {"ssh-dss"}
+_DSA = "DSA keys are broken: make one with `ssh-keygen -t ed25519`."
 _KINDS = "ssh-ed25519, ecdsa-sha2-..., ssh-rsa or a sk-... key"
 
 
@@ -113,13 +115,17 @@ def _read_public_key(text: str) -> asyncssh.SSHKey:
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(lines) > 1 and not text.startswith(("-----BEGIN", "---- BEGIN")):
         raise _refuse("paste one key at a time.", code="several_keys")
+    if _CERTIFICATE.match(text):
+        raise _refuse("this is a certificate: paste the public key that it was made for.")
+    if text.startswith(tuple(_WEAK)):  # not every build of the libraries reads them at all
+        raise _refuse(_DSA)
     try:
         key = asyncssh.import_public_key("\n".join(lines) + "\n")
     except (asyncssh.KeyImportError, ValueError, TypeError, IndexError) as error:
         raise _refuse(f"this is no public key: paste a line that begins with {_KINDS}.") from error
     kind = key.get_algorithm()
     if kind in _WEAK:
-        raise _refuse("DSA keys are broken: make one with `ssh-keygen -t ed25519`.")
+        raise _refuse(_DSA)
     if kind == "ssh-rsa" and _count_rsa_bits(key) < _LEAST_RSA_BITS:
         raise _refuse("RSA keys need 2048 bits: make one with `ssh-keygen -t ed25519`.")
     return key

@@ -88,7 +88,15 @@ def _make_environment(machine: Machine, studio_url: str) -> dict[str, str]:
         "OPENAI_BASE_URL": f"{studio_url}/v1",
         # What goes to the studio goes there directly, whatever proxy a person sets.
         "no_proxy": f"localhost,127.0.0.1,{bare.hostname}",
+        # Vite answers to no other host than it knows: what browsers call its ports here.
+        "__VITE_ADDITIONAL_SERVER_ALLOWED_HOSTS": _get_browsers_host(),
     }
+
+
+def _get_browsers_host() -> str:
+    if settings.MACHINES_PORTS:
+        return urlsplit(settings.PUBLIC_URL).hostname or ""
+    return f".{settings.MACHINES_DOMAIN}"
 
 
 def _describe(machine: Machine, studio_url: str) -> dict[str, object]:

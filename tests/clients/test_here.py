@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -135,7 +136,8 @@ def test_cuda_visible_devices_leaves_fewer(visible, left):
 
 def test_gpus_are_shown_with_what_a_share_is(lone, tmp_path):
     driver = tmp_path / "nvidia-smi"
-    driver.write_text('#!/bin/sh\necho "0, GPU-a, NVIDIA H200, 143771, 12, 7"\n')
+    line = "0, GPU-a, NVIDIA H200, 143771, 12, 7"
+    driver.write_text(f'#!/bin/sh\ncase "$1" in -L) ;; *) echo "{line}" ;; esac\n')
     driver.chmod(0o755)
     with_driver = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     shared = with_driver | {"ATHANOR_DEVICES": "GPU-a", "ATHANOR_DEVICE_PERCENT": "50"}
@@ -146,3 +148,66 @@ def test_gpus_are_shown_with_what_a_share_is(lone, tmp_path):
     assert "no GPU" in lone("gpu", **with_driver)
     said = lone("gpu", **with_driver, ATHANOR_DEVICES="MOCK-1")
     assert re.search(r"MOCK-1\s+mock", said) and "in name only" in said
+
+
+def test_what_holds_a_share_to_its_part_is_told(tmp_path):
+    share = {"ATHANOR_DEVICES": "GPU-a", "ATHANOR_DEVICE_PERCENT": "30"}
+    device = [seen(0, "GPU-a")]
+    assert describe_devices({"ATHANOR_DEVICES": "GPU-a"}, device)["held_by"] == "whole"
+    assert describe_devices(share, device)["held_by"] == "nothing"
+    told = describe_devices({"ATHANOR_DEVICES": "MIG-1"}, device, ["MIG-1"])
+    assert (told["held_by"], told["missing"]) == ("mig", [])
+    limited = share | {"CUDA_MPS_PINNED_DEVICE_MEM_LIMIT": "0=40G"}
+    limited["CUDA_MPS_PIPE_DIRECTORY"] = str(tmp_path)
+    assert describe_devices(limited, device)["held_by"] == "nothing"  # no daemon there
+    (tmp_path / "control").touch()
+    assert describe_devices(limited, device)["held_by"] == "mps"
+
+
+def test_the_driver_s_parts_are_read(lone, tmp_path):
+    driver = tmp_path / "nvidia-smi"
+    parts = "GPU 0: H200 (UUID: GPU-a)\n  MIG 1g.18gb Device 0: (UUID: MIG-0a1b-22)"
+    driver.write_text(
+        f"#!/bin/sh\ncase $1 in -L) echo '{parts}' ;; *) echo 0, GPU-a, H, 9, 1, 0; esac\n"
+    )
+    driver.chmod(0o755)
+    with_driver = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ATHANOR_DEVICES": "MIG-0a1b-22"}
+    assert "cut by MIG" in lone("gpu", **with_driver)
+
+
+FAKE_TORCH = """
+__version__ = "9.9"
+uint8 = None
+class OutOfMemoryError(Exception): pass
+class Ones:
+    def __matmul__(self, other): return self
+    def sum(self): return self
+    def item(self): return 64 ** 3
+def ones(*size, device): return Ones()
+def empty(size, dtype, device):
+    if size > 0.3 * 2**30: raise OutOfMemoryError
+class cuda:
+    device_count = staticmethod(lambda: 1)
+    mem_get_info = staticmethod(lambda index: (2**29, 2**30))
+    get_device_name = staticmethod(lambda index: "Fake")
+    get_per_process_memory_fraction = staticmethod(lambda index: 0.3)
+"""
+
+
+def test_a_probe_says_what_pytorch_finds(lone, tmp_path):
+    def probe(torch: str | None) -> str:
+        folder = tmp_path / ("with" if torch else "without")
+        folder.mkdir()
+        (folder / "python").write_text(
+            f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} -S "$@"\n'
+        )
+        (folder / "python").chmod(0o755)
+        if torch:
+            (folder / "torch.py").write_text(torch)
+        return lone("gpu", "--probe", PATH=f"{folder}:/usr/bin:/bin")
+
+    said = probe(FAKE_TORCH)
+    assert "it computes, 512 of 1,024 MiB are free, PyTorch keeps to 30%, as it has shown" in said
+    assert "has no PyTorch" in probe(None)
+    said = lone("gpu", "--probe", "--json", PATH="/none")
+    assert json.loads(said)["probe"]["fault"] == "There is no python here."

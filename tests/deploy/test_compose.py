@@ -17,7 +17,7 @@ import websockets
 from tests.deploy.build import BASE, build_images
 from tests.deploy.engine import DockerEngine, find_compose, run_engine, why_not
 from tests.deploy.supplies import ROOT, make_context
-from tests.live import free_port
+from tests.live import free_port, wait_for
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(2400)]
 
@@ -29,6 +29,7 @@ class Deployment:
     engine: DockerEngine
     context: Path
     port: int
+    ssh_port: int
 
     @property
     def url(self) -> str:
@@ -38,6 +39,7 @@ class Deployment:
         env = {
             "ATHANOR_PORT": str(self.port),
             "STUDIO_PUBLIC_URL": self.url,
+            "STUDIO_SSH_PORT": str(self.ssh_port),
             "ATHANOR_POSTGRES_IMAGE": "athanor-test-postgres",
             "ATHANOR_REDIS_IMAGE": BASE,
             "ATHANOR_NGINX_IMAGE": "athanor-test-nginx",
@@ -69,7 +71,8 @@ def deployment(tmp_path_factory) -> Iterator[Deployment]:
         build_images(engine, context)
         shutil.rmtree(context / "deploy" / "wheels")
         subprocess.run([str(context / "deploy" / "make_secrets.sh")], check=True)
-        studio = Deployment(engine=engine, context=context, port=free_port())
+        ports = {"port": free_port(), "ssh_port": free_port()}
+        studio = Deployment(engine=engine, context=context, **ports)
         try:
             said = studio.compose("up", "--detach", "--no-build", check=False)
             await_healthy(studio, said)
@@ -121,6 +124,23 @@ def test_a_live_socket_passes_the_proxy(deployment):
             return socket.close_code
 
     assert asyncio.run(knock()) == 4401  # the studio's own word for "sign in first"
+
+
+def test_a_machines_name_is_asked_of_the_studio(deployment):
+    asked = httpx.get(deployment.url, headers={"Host": "8080-nosuchmachine.localhost"})
+    assert (asked.status_code, asked.json()["code"]) == (401, "sign_in")
+
+
+def test_the_ssh_gateway_shows_the_key_that_pages_tell(deployment):
+    headers = {"Authorization": f"Bearer {deployment.make_token('demo')}"}
+    told = httpx.get(f"{deployment.url}/api/machines/options/", headers=headers).json()["ssh"]
+    scan = ["ssh-keyscan", "-t", "ed25519", "-p", str(told["port"]), "127.0.0.1"]
+
+    def find_key() -> str:
+        return subprocess.run(scan, capture_output=True, text=True, check=False).stdout
+
+    shown = wait_for("the gateway", find_key)
+    assert shown.split()[1:3] == told["host_key"].split()[1:3]
 
 
 def test_a_node_cannot_reach_the_database(deployment):

@@ -56,7 +56,7 @@ def test_a_saved_machine_has_what_was_installed_and_no_secret(house, box):
     part = "machines"  # the node's part that does it: it may be killed at any moment
     house.studio.wait_restarted(part, house.studio.kill(part))
     assert wait_saved(house, box["key"])["problem"] == ""
-    listed = house.call("ada", "GET", "/api/machine-images/").json()
+    listed = house.call("ada", "GET", "/api/saved-images/").json()
     assert [(each["name"], each["status"]) for each in listed] == [("mine", "ready")]
     assert listed[0]["size_bytes"] > 1_000_000
     assert len(list_saved(house)) == 1
@@ -74,7 +74,7 @@ def test_a_saved_machine_has_what_was_installed_and_no_secret(house, box):
     two = house.create("ada", "two", image="mine")
     house.wait("ada", two["key"], "running")
     assert house.inside(two, "cat /opt/mine /root/private; ls /scratch") == "tools\nprivate\n"
-    assert house.call("ada", "DELETE", "/api/machine-images/mine/").status_code == 204
+    assert house.call("ada", "DELETE", "/api/saved-images/mine/").status_code == 204
     delete(house, box)
     assert len(list_saved(house)) == 1  # a machine has it still
     delete(house, two)
@@ -91,7 +91,7 @@ def test_a_clone_is_like_its_source(house, box):
         box, "cat /run/athanor/token"
     )
     assert house.look("ada", box["key"])["status"] == "running"
-    assert house.call("ada", "GET", "/api/machine-images/").json() == []
+    assert house.call("ada", "GET", "/api/saved-images/").json() == []
     delete(house, twin)
     wait_for("the node to remove the copy", lambda: not list_saved(house), timeout_s=120)
 

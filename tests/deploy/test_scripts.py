@@ -2,9 +2,9 @@
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
-import time
 from typing import Any
 
 import pytest
@@ -69,8 +69,8 @@ def find_container(house: MachineStudio, job: dict[str, Any]) -> str:
 
 
 def test_a_script_runs_with_its_owners_drive_and_its_log_is_what_it_wrote(house):
+    house.call("ada", "GET", "/api/me/")
     with house.studio.client("ada") as browser:
-        house.call("ada", "GET", "/api/me/")
         written = browser.put(
             "/api/drive/text/",
             json={"path": "odd.py", "text": ODD},
@@ -78,9 +78,9 @@ def test_a_script_runs_with_its_owners_drive_and_its_log_is_what_it_wrote(house)
         )
     assert written.status_code == 200, written.text
     job = end(house, "ada", submit(house, "ada", "python3", "odd.py"))
-    assert (job["status"], job["run"]["exit_code"]) == ("succeeded", 0), job
+    assert job["status"] == "succeeded", (job, read_log(house, "ada", job)[-500:])
     log = read_log(house, "ada", job)
-    told = house.call("ada", "GET", "/api/drive/text/?path=hash").json()["text"]
+    told = next(house.studio.data_dir.rglob("home/hash")).read_text()
     assert hashlib.sha256(log).hexdigest() == told
     assert log.endswith(b"the end, without a newline") and len(log) > 2**20
     assert job["run"]["log_complete"] is True
@@ -102,7 +102,7 @@ def test_its_metrics_inputs_and_output_go_where_they_belong(house):
         house,
         "ada",
         *("sh", "-c", code),
-        inputs={"data": "datasets/athanor/guide"},
+        inputs={"data": "datasets/athanor/athanor-guide"},
         environment={"MINE": "of mine"},
         output="from-script",
         home="empty",
@@ -114,7 +114,7 @@ def test_its_metrics_inputs_and_output_go_where_they_belong(house):
     assert "home /root, of mine, /root" in log and "2 links or special files" in log, log
     assert "1 lines in $ATHANOR_METRICS" in log
     series = house.call("ada", "GET", f"/api/runs/{job['run']['id']}/metrics/").json()["series"]
-    assert series["loss"] == {"steps": [1, 7], "values": [0.5, 0.25]} or series["loss"], series
+    assert [point[:2] for point in series["loss"]] == [[1, 0.5], [7, 0.25]]
     assert job["output_repo"] == "ada/from-script" and job["output_revision"]
     got = house.call("ada", "GET", "/ada/from-script/resolve/main/sub/file.txt")
     assert got.text == "made\n"
@@ -129,21 +129,20 @@ def test_how_it_ends_is_told(house):
     eater = "import time; held = bytearray(b'x') * (6 * 2**30); time.sleep(60)"
     bomb = submit(house, "ada", "python3", "-c", eater)
     failed = end(house, "ada", failed)
-    assert (failed["status"], failed["reason"]) == ("failed", "crashed")
+    assert (failed["status"], failed["reason"]) == ("failed", "crashed"), failed["message"]
     assert failed["run"]["exit_code"] == 3 and "exit status 3" in failed["message"]
     assert read_log(house, "ada", failed) == b"no\n"
     absent = end(house, "ada", absent)
     assert absent["run"]["exit_code"] == 127
     assert b"no-such-program" in read_log(house, "ada", absent)
     bomb = end(house, "ada", bomb)
-    assert (bomb["status"], bomb["reason"]) == ("failed", "out_of_memory"), bomb
+    assert bomb["reason"] == "out_of_memory", bomb["message"]
 
 
 def test_a_stop_is_heard_first_and_final_within_seconds(house):
     waiting = "trap 'echo saving; exit 0' TERM; echo on; while :; do sleep 0.1; done"
     job = submit(house, "ada", "sh", "-c", waiting)
     wait_for("it to say so", lambda: read_log(house, "ada", job) == b"on\n")
-    begun = time.monotonic()
     house.call("ada", "POST", f"/api/jobs/{job['id']}/stop/")
     job = end(house, "ada", job, timeout_s=20)
     assert (job["status"], job["reason"]) == ("stopped", "stopped_by_owner")
@@ -152,7 +151,7 @@ def test_a_stop_is_heard_first_and_final_within_seconds(house):
     wait_for("it to say so", lambda: read_log(house, "ada", deaf) == b"on\n")
     house.call("ada", "POST", f"/api/jobs/{deaf['id']}/stop/")
     deaf = end(house, "ada", deaf, timeout_s=20)
-    assert deaf["status"] == "stopped", begun
+    assert deaf["status"] == "stopped"
     wait_for("its container to go", lambda: not find_container(house, deaf))
 
 
@@ -208,6 +207,7 @@ def test_a_script_is_walled_in_and_holds_no_secret(house):
     assert "REACHED" not in log, log
     assert "NoNewPrivs:\t1" in log and "run_" not in log and "TOKEN" not in log, log
     assert "run_" not in told and "TOKEN" not in told
-    assert "0 100000" in " ".join(log.split()) or "\n         0          0" not in log
+    uid_map = re.search(r"^ +0 +([0-9]+) +[0-9]+$", log, re.MULTILINE)
+    assert uid_map is not None and int(uid_map[1]) > 0, log
     house.call("bob", "POST", f"/api/jobs/{theirs['id']}/stop/")
     end(house, "bob", theirs)

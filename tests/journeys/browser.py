@@ -27,12 +27,12 @@ LOCALES = {"en": "en-US", "zh": "zh-CN"}
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
+def open_browser(*arguments: str) -> Iterator[Browser]:
     """Start a headless Chromium and end it."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, headless=True, args=ARGUMENTS
+            executable_path=CHROMIUM, headless=True, args=[*ARGUMENTS, *arguments]
         )
         try:
             yield browser

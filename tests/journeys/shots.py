@@ -38,6 +38,7 @@ PAGES = {
     "job-runs": "/jobs/{ended}?tab=runs",
     "job-failed": "/jobs/{failed}",
     "launch": "/launch?model={base}&dataset={dataset}",
+    "launch-script": "/launch?kind=script",
     "models": "/models",
     "model": "/models/{base}",
     "model-files": "/models/{base}?tab=files",

@@ -48,7 +48,7 @@ export const machineQueries = {
   saved: () =>
     queryOptions({
       queryKey: ["machines", "saved"],
-      queryFn: ({ signal }) => get<S.SavedImage[]>("/api/machine-images/", {}, signal),
+      queryFn: ({ signal }) => get<S.SavedImage[]>("/api/saved-images/", {}, signal),
       refetchInterval: (query) =>
         query.state.data?.some((image) => image.status === "saving") ? OFTEN_MS : SELDOM_MS,
     }),

@@ -60,12 +60,6 @@ export const queries = {
       queryKey: ["flavors"],
       queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Flavor>>("/api/flavors/", {}, signal)),
     }),
-  nodes: () =>
-    queryOptions({
-      queryKey: ["nodes"],
-      queryFn: async ({ signal }) => rowsOf(await get<Rows<S.Node>>("/api/nodes/", {}, signal)),
-      refetchInterval: 5000,
-    }),
   nodeShare: () =>
     queryOptions({
       queryKey: ["node-share"],

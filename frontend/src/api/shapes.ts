@@ -42,6 +42,11 @@ export type StatementLine = Schemas["StatementLineOutput"];
 
 export type Flavor = Schemas["FlavorOutput"];
 export type Node = Schemas["NodeOutput"];
+export type NodeDevice = Node["devices"][number];
+export type NodeHolding = Node["holdings"][number];
+export type JoinToken = Schemas["JoinTokenOutput"];
+export type NewJoinToken = Schemas["NewJoinTokenOutput"];
+export type RegisteredImage = Schemas["RegisteredImageOutput"];
 export type SharedRepo = Schemas["SharedRepoOutput"];
 
 export type Repo = Schemas["RepoOutput"];

@@ -1128,16 +1128,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
+        /** @description Answer all of them, retired ones too. */
         get: operations["machine_images_list"];
         put?: never;
-        post?: never;
+        /** @description Offer an image, or say anew what one is. */
+        post: operations["machine_images_create"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/api/machine-images/{name}/": {
+    "/api/machine-images/{name}/retire/": {
         parameters: {
             query?: never;
             header?: never;
@@ -1146,8 +1148,9 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        post?: never;
-        delete: operations["machine_images_destroy"];
+        /** @description Retire it; machines that have it go on. */
+        post: operations["machine_images_retire_create"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1245,6 +1248,22 @@ export interface paths {
         put?: never;
         /** @description A view that does one thing to a machine. */
         post: operations["machines_extend_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/keep/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["machines_keep_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1368,6 +1387,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machines/{key}/usage/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["machines_usage_retrieve"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/options/": {
         parameters: {
             query?: never;
@@ -1416,6 +1451,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/node-join-tokens/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["node_join_tokens_list"];
+        put?: never;
+        post: operations["node_join_tokens_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/node-join-tokens/{token_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["node_join_tokens_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/node-share/": {
         parameters: {
             query?: never;
@@ -1458,6 +1525,70 @@ export interface paths {
         get: operations["nodes_list"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["nodes_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/cordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_cordon_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/drain/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_drain_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/uncordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_uncordon_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1732,6 +1863,38 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/saved-images/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["saved_images_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/saved-images/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["saved_images_destroy"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2484,6 +2647,23 @@ export interface components {
             page_size: number;
             results: components["schemas"]["HistoryLineOutput"][];
         };
+        ImageInputRequest: {
+            name: string;
+            reference: string;
+            /** @default  */
+            title: string;
+            /** @description Name of a tool to its port. */
+            tools?: {
+                [key: string]: number;
+            };
+            /** @description None is all. */
+            flavors?: string[];
+        };
+        ImageNodeOutput: {
+            name: string;
+            /** @description Null: it has not said. */
+            has_it: boolean | null;
+        };
         ImportInputRequest: {
             /** @description hf://owner/name@revision, modelscope://owner/name, drive:///folder, or a URL of a .gguf file. */
             source: string;
@@ -2590,9 +2770,9 @@ export interface components {
             spec: {
                 [key: string]: unknown;
             };
-            /** @description Its repos, pinned to commits. */
+            /** @description Its repos, pinned to commits; a script's inputs by their place. */
             resolved: {
-                [key: string]: string;
+                [key: string]: unknown;
             };
             flavor: string;
             status: components["schemas"]["RunStatusEnum"];
@@ -2640,6 +2820,27 @@ export interface components {
         JobRetryInputRequest: {
             /** @default false */
             resume: boolean;
+        };
+        JoinTokenInputRequest: {
+            /**
+             * @description The only name it is for.
+             * @default
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @default 3600
+             */
+            lasts_s: number;
+        };
+        JoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
         };
         LabelAnswerInputRequest: {
             verdict: components["schemas"]["VerdictEnum"];
@@ -2953,6 +3154,15 @@ export interface components {
              */
             duration_s: number;
         };
+        MachineDeviceUsageOutput: {
+            uuid: string;
+            /** @description A GPU in name only: nothing is measured. */
+            is_mock: boolean;
+            /** Format: double */
+            busy_ratio: number | null;
+            memory_bytes: number | null;
+            memory_limit_bytes: number | null;
+        };
         MachineDoorOutput: {
             name: string;
             port: number;
@@ -2961,6 +3171,14 @@ export interface components {
              * @description When its port first answered in this start.
              */
             ready_at: string | null;
+        };
+        MachineDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When the machine is told to stop.
+             */
+            at: string;
+            reason: string;
         };
         MachineEngineOutput: {
             is_available: boolean;
@@ -2988,6 +3206,52 @@ export interface components {
             device_percent: number;
             price_mpoints_per_hour: number;
         };
+        MachineIdleOutput: {
+            /**
+             * @description Off: no rule.
+             *
+             *     * `off` - off
+             *     * `active` - active
+             *     * `idle` - idle
+             */
+            state: components["schemas"]["MachineIdleOutputStateEnum"];
+            /**
+             * @description What shows that it is used, or was last.
+             *
+             *     * `run` - run
+             *     * `kernel` - kernel
+             *     * `gpu` - gpu
+             *     * `cpu` - cpu
+             *     * `terminal` - terminal
+             *     * `ssh` - ssh
+             *     * `browser` - browser
+             *     * `kept` - kept
+             *     * `unknown` - unknown
+             *     * `started` - started
+             */
+            sign: components["schemas"]["SignEnum"];
+            /**
+             * Format: date-time
+             * @description When it was last used.
+             */
+            active_at: string;
+            /**
+             * Format: date-time
+             * @description Unless it is used.
+             */
+            stops_at: string | null;
+            /** Format: date-time */
+            kept_until: string | null;
+            /** @description After so much idleness it stops; 0 is never. */
+            idle_s: number;
+        };
+        /**
+         * @description * `off` - off
+         *     * `active` - active
+         *     * `idle` - idle
+         * @enum {string}
+         */
+        MachineIdleOutputStateEnum: "off" | "active" | "idle";
         MachineImageChoiceOutput: {
             name: string;
             title: string;
@@ -3013,6 +3277,13 @@ export interface components {
              */
             duration_s: number;
         };
+        MachineKeepInputRequest: {
+            /**
+             * Format: int64
+             * @description From now; 0 is no longer.
+             */
+            duration_s: number;
+        };
         MachineLeaseOutput: {
             /** Format: date-time */
             started_at: string | null;
@@ -3028,6 +3299,40 @@ export interface components {
             cost_mpoints: number;
             held_mpoints: number;
             is_open: boolean;
+        };
+        MachineLiveOutput: {
+            /** Format: date-time */
+            taken_at: string;
+            /** Format: double */
+            cores: number | null;
+            /** Format: double */
+            cores_limit: number;
+            memory_bytes: number | null;
+            memory_limit_bytes: number;
+            /** Format: double */
+            received_bytes_per_s: number | null;
+            /** Format: double */
+            sent_bytes_per_s: number | null;
+            /** @description Written outside of home and scratch. */
+            layer_bytes: number | null;
+            scratch_bytes: number | null;
+            disk_free_bytes: number | null;
+            devices: components["schemas"]["MachineDeviceUsageOutput"][];
+        };
+        /** @description Columns: the n-th figure of each is of the minute that began at the n-th time. */
+        MachineMinutesOutput: {
+            /** @description Unix seconds. */
+            at: number[];
+            cores: (number | null)[];
+            /** @description The most of the minute. */
+            memory_bytes: (number | null)[];
+            gpu_busy_ratio: (number | null)[];
+            /** @description The most of the minute. */
+            gpu_memory_bytes: (number | null)[];
+            received_bytes_per_s: (number | null)[];
+            sent_bytes_per_s: (number | null)[];
+            layer_bytes: (number | null)[];
+            scratch_bytes: (number | null)[];
         };
         MachineOptionsOutput: {
             images: components["schemas"]["MachineImageChoiceOutput"][];
@@ -3053,9 +3358,13 @@ export interface components {
             image: components["schemas"]["MachineImageOutput"];
             flavor: components["schemas"]["MachineFlavorOutput"];
             node: string | null;
+            /** @description Its node is being emptied. */
+            drain: components["schemas"]["MachineDrainOutput"] | null;
             tools: components["schemas"]["MachineToolOutput"][];
             ssh_command: string;
             lease: components["schemas"]["MachineLeaseOutput"] | null;
+            /** @description Of a running machine, and of one that the idle rule stopped. */
+            idle: components["schemas"]["MachineIdleOutput"] | null;
             /** @description From 1. */
             queue_position: number | null;
             /** @description How long it should wait at most; null where nobody can say. */
@@ -3069,15 +3378,18 @@ export interface components {
          * @description * `stopped_by_owner` - stopped_by_owner
          *     * `stopped_by_operator` - stopped_by_operator
          *     * `time_up` - time_up
+         *     * `idle` - idle
          *     * `points_exhausted` - points_exhausted
          *     * `ended_by_itself` - ended_by_itself
          *     * `out_of_memory` - out_of_memory
          *     * `container_gone` - container_gone
          *     * `node_lost` - node_lost
+         *     * `node_drained` - node_drained
+         *     * `node_removed` - node_removed
          *     * `start_failed` - start_failed
          * @enum {string}
          */
-        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
+        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "idle" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "node_drained" | "node_removed" | "start_failed";
         MachinePortInputRequest: {
             audience: components["schemas"]["AudienceEnum"];
             /** Format: date-time */
@@ -3151,6 +3463,18 @@ export interface components {
             port: number;
             url: string;
         };
+        MachineUsageOutput: {
+            /** @description Null where its node does not tell now. */
+            live: components["schemas"]["MachineLiveOutput"] | null;
+            /** Format: double */
+            cores_limit: number;
+            memory_limit_bytes: number;
+            /** @description Of each of its GPUs; null where it has none. */
+            device_percent: number | null;
+            home_used_bytes: number;
+            home_quota_bytes: number;
+            minutes: components["schemas"]["MachineMinutesOutput"];
+        };
         MeCan: {
             grant_points: boolean;
             administer: boolean;
@@ -3211,14 +3535,88 @@ export interface components {
                 [key: string]: number;
             };
         };
-        NodeDevice: {
+        NewJoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Shown this once. */
+            token: string;
+            /** @description To be typed on the machine that joins. */
+            command: string;
+        };
+        NodeDeviceOutput: {
             index: number;
             name: string;
             /** Format: int64 */
             memory_bytes: number;
             /** @default  */
             uuid: string;
+            /** @description It is not there: for trying out placement. */
+            is_mock: boolean;
         };
+        NodeDrainInputRequest: {
+            /**
+             * @description For those whose machines stop.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: int64
+             * @default 600
+             */
+            grace_s: number;
+            /** @default false */
+            stops_runs: boolean;
+        };
+        NodeDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When machines are told to stop.
+             */
+            at: string;
+            reason: string;
+            stops_runs: boolean;
+            /** @description Nothing goes there any more. */
+            is_done: boolean;
+        };
+        NodeEngineOutput: {
+            /** @description Blank where none answers. */
+            version: string;
+            problem: string;
+            /** @description host:port. */
+            relay: string | null;
+            /** Format: date-time */
+            reported_at: string;
+            is_fresh: boolean;
+        };
+        NodeHoldingOutput: {
+            kind: components["schemas"]["NodeHoldingOutputKindEnum"];
+            /** @description A job's id or a machine's key. */
+            id: string;
+            name: string;
+            owner: string;
+            status: string;
+            /** @description It takes room; else only its files are there. */
+            is_going: boolean;
+            flavor: string;
+            cores: number;
+            memory_bytes: number;
+            device_percent: number;
+            device_indexes: number[];
+            /** @description Its cores and devices are its own. */
+            is_exclusive: boolean;
+        };
+        /**
+         * @description * `run` - run
+         *     * `server` - server
+         *     * `machine` - machine
+         * @enum {string}
+         */
+        NodeHoldingOutputKindEnum: "run" | "server" | "machine";
         NodeOutput: {
             name: string;
             is_online: boolean;
@@ -3227,7 +3625,9 @@ export interface components {
             cores: number;
             memory_bytes: number;
             disk_free_bytes: number;
-            devices: components["schemas"]["NodeDevice"][];
+            /** @description 0 until it has said so. */
+            disk_bytes: number;
+            devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
@@ -3238,6 +3638,12 @@ export interface components {
             is_cordoned: boolean;
             /** @description How far each repo of its /share is. */
             share: components["schemas"]["NodeShareState"][];
+            /** @description Silent for so long that it may be removed. */
+            is_lost: boolean;
+            drain: components["schemas"]["NodeDrainOutput"] | null;
+            /** @description Null until it has told of one. */
+            engine: components["schemas"]["NodeEngineOutput"] | null;
+            holdings: components["schemas"]["NodeHoldingOutput"][];
         };
         NodeShareState: {
             kind: components["schemas"]["RepoKindEnum"];
@@ -3399,6 +3805,25 @@ export interface components {
                 [key: string]: unknown;
             };
             mend: components["schemas"]["MendOutput"] | null;
+        };
+        RegisteredImageOutput: {
+            name: string;
+            title: string;
+            tools: {
+                [key: string]: number;
+            };
+            /** @description On which it may run; none is all. */
+            flavors: string[];
+            /** @description Saved by the viewer, for the viewer alone. */
+            is_mine: boolean;
+            /** @description A digest or an id: what no tag can change. */
+            reference: string;
+            /** @description New machines may have it. */
+            is_active: boolean;
+            /** Format: date-time */
+            created_at: string;
+            num_machines: number;
+            nodes: components["schemas"]["ImageNodeOutput"][];
         };
         RepoDetailOutput: {
             /** @description namespace/name */
@@ -3798,6 +4223,20 @@ export interface components {
             /** Format: date-time */
             chosen_at: string;
         };
+        /**
+         * @description * `run` - run
+         *     * `kernel` - kernel
+         *     * `gpu` - gpu
+         *     * `cpu` - cpu
+         *     * `terminal` - terminal
+         *     * `ssh` - ssh
+         *     * `browser` - browser
+         *     * `kept` - kept
+         *     * `unknown` - unknown
+         *     * `started` - started
+         * @enum {string}
+         */
+        SignEnum: "run" | "kernel" | "gpu" | "cpu" | "terminal" | "ssh" | "browser" | "kept" | "unknown" | "started";
         SigninLinkOutput: {
             /** Format: uri */
             url: string;
@@ -7122,7 +7561,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SavedImageOutput"][];
+                    "application/json": components["schemas"]["RegisteredImageOutput"][];
                 };
             };
             /** @description Refused. */
@@ -7136,7 +7575,39 @@ export interface operations {
             };
         };
     };
-    machine_images_destroy: {
+    machine_images_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImageInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_retire_create: {
         parameters: {
             query?: never;
             header?: never;
@@ -7147,12 +7618,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No response body */
-            204: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
             };
             /** @description Refused. */
             "4XX": {
@@ -7457,6 +7929,40 @@ export interface operations {
             };
         };
     };
+    machines_keep_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineKeepInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_ports_list: {
         parameters: {
             query?: never;
@@ -7710,6 +8216,39 @@ export interface operations {
             };
         };
     };
+    machines_usage_retrieve: {
+        parameters: {
+            query?: {
+                /** @description Minutes after this time alone; else a day's. */
+                since?: string;
+            };
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineUsageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_options_retrieve: {
         parameters: {
             query?: never;
@@ -7810,6 +8349,95 @@ export interface operations {
                 "application/json": components["schemas"]["PasswordInputRequest"];
             };
         };
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JoinTokenOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["JoinTokenInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewJoinTokenOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
         responses: {
             /** @description No response body */
             204: {
@@ -7935,6 +8563,132 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NodeOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_destroy: {
+        parameters: {
+            query?: {
+                /** @description Also where it holds something still. */
+                force?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_cordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_drain_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NodeDrainInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_uncordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
                 };
             };
             /** @description Refused. */
@@ -8667,6 +9421,63 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RunSampleOutput"][];
                 };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    saved_images_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedImageOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    saved_images_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             "4XX": {

@@ -2,7 +2,8 @@
 
 import type { SpecValue } from "../api/shapes";
 
-export type FieldKind = "integer" | "number" | "boolean" | "choice" | "text" | "list" | "object";
+export type FieldKind =
+  "integer" | "number" | "boolean" | "choice" | "text" | "list" | "pairs" | "object";
 
 export interface SpecField {
   path: readonly string[];
@@ -62,7 +63,9 @@ function kindOf(node: Schema): FieldKind {
   if (node.type === "integer" || node.type === "number" || node.type === "boolean")
     return node.type;
   if (node.type === "array") return "list";
-  return node.type === "object" ? "object" : "text";
+  if (node.type !== "object") return "text";
+  // Without fields of its own it holds whatever names people write.
+  return node.properties ? "object" : "pairs";
 }
 
 function readField(

@@ -3,6 +3,7 @@
 import { Input, InputNumber, Segmented, Select, Switch } from "antd";
 import { useWords } from "../i18n";
 import type { SpecField } from "../stores/specSchema";
+import { PairsControl } from "./PairsControl";
 
 interface Props {
   field: SpecField;
@@ -75,6 +76,10 @@ export function FieldControl({ field, id, value, onChange, hasError }: Props) {
           value={Array.isArray(value) ? value.map(String) : []}
           onChange={onChange}
         />
+      );
+    case "pairs":
+      return (
+        <PairsControl {...described} labelledBy={`${id}-label`} value={value} onChange={onChange} />
       );
     default:
       return (

@@ -23,11 +23,13 @@ interface Props {
   /** By field name, such as `lora.rank`. */
   errors: ReadonlyMap<string, string>;
   widgets?: Readonly<Record<string, FieldWidget>>;
+  /** Before the names of fields whose words are another form's too, such as `script.`. */
+  scope?: string;
 }
 
 export const fieldId = (name: string): string => `field-${name.replaceAll(".", "-")}`;
 
-export function SpecForm({ fields, value, onChange, errors, widgets = {} }: Props) {
+export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope = "" }: Props) {
   const { text } = useWords();
   const leaves = fields.flatMap((field) => (field.kind === "object" ? field.children : [field]));
   const plain = leaves.filter((field) => !field.isAdvanced);
@@ -42,6 +44,7 @@ export function SpecForm({ fields, value, onChange, errors, widgets = {} }: Prop
           value={valueAt(value, field.path)}
           error={errors.get(field.name)}
           widget={widgets[field.widget]}
+          scope={scope}
           onChange={(next) => onChange(withValue(value, field.path, next))}
         />
       ))}
@@ -75,14 +78,15 @@ interface FieldProps {
   value: unknown;
   error: string | undefined;
   widget: FieldWidget | undefined;
+  scope: string;
   onChange: (value: unknown) => void;
 }
 
-function FormField({ field, value, error, widget: Widget, onChange }: FieldProps) {
+function FormField({ field, value, error, widget: Widget, scope, onChange }: FieldProps) {
   const { text, format } = useWords();
   const id = fieldId(field.name);
-  const words = text.fields[field.name] ?? { title: field.title, help: field.help };
-  const isFull = field.kind === "list";
+  const words = text.fields[scope + field.name] ?? { title: field.title, help: field.help };
+  const isFull = field.kind === "list" || field.kind === "pairs";
   const control = { field, id, value, onChange, hasError: error !== undefined };
   const range = rangeText(field, text.launch, format.measure);
   return (

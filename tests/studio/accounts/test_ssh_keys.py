@@ -62,6 +62,16 @@ def test_weak_keys_and_several_at_once_are_refused(alice):
         add_ssh_key(user=alice, public_key=two)
 
 
+def test_a_certificate_and_a_dsa_key_are_called_what_they_are(alice):
+    authority, key = make(), make()
+    certificate = authority.generate_user_certificate(key, "alice").export_certificate().decode()
+    with pytest.raises(BadInput, match="this is a certificate"):
+        add_ssh_key(user=alice, public_key=certificate)
+    with pytest.raises(BadInput, match="DSA keys are broken"):
+        add_ssh_key(user=alice, public_key="ssh-dss AAAAB3NzaC1kc3MAAACBAP me@laptop")
+    assert not SshKey.objects.exists()
+
+
 def test_a_key_is_one_persons(alice, bob):
     pair = make()
     text = pair.export_public_key().decode()

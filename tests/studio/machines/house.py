@@ -20,6 +20,9 @@ PIECE = 64 * 1024
 NUM_PIECES = 1600  # 100 MiB
 BEGUN: list[str] = []
 """The paths that the program was asked for, whether or not their bodies came."""
+SENT = [0]
+"""How many bytes of what has no end the program could send."""
+MOST_SENT = 2**28
 
 
 @dataclass
@@ -58,6 +61,10 @@ async def program(scope: dict[str, Any], receive: Any, send: Any) -> None:
             await send({"type": "http.response.body", "body": bytes(PIECE), "more_body": True})
         await send({"type": "http.response.body", "body": b""})
         return
+    if path == "/endless":
+        while SENT[0] < MOST_SENT:  # a server takes what is sent to who has gone
+            await send({"type": "http.response.body", "body": bytes(PIECE), "more_body": True})
+            SENT[0] += PIECE
     if path == "/drip":
         for number in range(1000):
             line = f"data: {number}\n\n".encode()
@@ -85,6 +92,9 @@ async def sockets(connection: ServerConnection) -> None:
         else {}
     )
     await connection.send(json.dumps({"path": connection.request.path, "headers": heard}))
+    while connection.request.path == "/endless" and SENT[0] < MOST_SENT:
+        await connection.send(bytes(PIECE))
+        SENT[0] += PIECE
     async for message in connection:
         if message == "bye":
             await connection.close(4242, "as you wish")

@@ -175,8 +175,8 @@ def test_a_saved_image_is_its_owners_alone(rich, bob, olga, node, box, api):
     base = f"/api/machines/{box.key}"
     for person in (bob, olga):
         client = api(person)
-        assert client.get("/api/machine-images/").json() == []
-        assert client.delete("/api/machine-images/mine/").status_code == 404
+        assert client.get("/api/saved-images/").json() == []
+        assert client.delete("/api/saved-images/mine/").status_code == 404
         names = [each["name"] for each in client.get("/api/machines/options/").json()["images"]]
         assert names == ["base"]
         for deed in ("save", "clone"):
@@ -184,9 +184,9 @@ def test_a_saved_image_is_its_owners_alone(rich, bob, olga, node, box, api):
             assert asked.status_code == 404
     wish = {"name": "x", "image": "mine", "flavor": "cpu-1", "duration_s": 3600}
     assert api(bob).post("/api/machines/", wish, format="json").status_code == 400
-    assert api(None).get("/api/machine-images/").status_code == 401
-    assert [each["name"] for each in api(rich).get("/api/machine-images/").json()] == ["mine"]
-    assert api(rich).delete("/api/machine-images/mine/").status_code == 204
+    assert api(None).get("/api/saved-images/").status_code == 401
+    assert [each["name"] for each in api(rich).get("/api/saved-images/").json()] == ["mine"]
+    assert api(rich).delete("/api/saved-images/mine/").status_code == 204
     with pytest.raises(NotFound):
         saving.delete_saved(by=rich, name="mine")
 

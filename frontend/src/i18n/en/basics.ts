@@ -96,7 +96,7 @@ export const basics = {
     out_of_memory: "It needed more memory than its flavor has.",
     disk_full: "The disk of the node is full.",
     killed: "Something outside killed its process.",
-    crashed: "The engine crashed.",
+    crashed: "It ended with an error.",
     internal_error: "A fault of the platform. Its points were given back.",
     launch_failed: "The node could not start it. Its points were given back.",
     artifact_lost: "The result could not be stored. Its points were given back.",

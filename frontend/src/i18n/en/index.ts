@@ -8,6 +8,7 @@ import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { machineErrors, machines } from "./machines";
+import { images, nodeErrors, nodes } from "./nodes";
 import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
@@ -18,7 +19,13 @@ const units: Record<string, string> = {};
 
 export const en = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors, ...importErrors, ...machineErrors },
+  errors: {
+    ...basics.errors,
+    ...labellingErrors,
+    ...importErrors,
+    ...machineErrors,
+    ...nodeErrors,
+  },
   shell,
   home,
   jobs,
@@ -30,6 +37,8 @@ export const en = {
   drive,
   imports,
   machines,
+  nodes,
+  images,
   playground,
   ...people,
   fields,

@@ -27,7 +27,7 @@ export const jobs = {
     ended: "Ended",
     why: "Why",
   },
-  kind: { train: "Finetune", serve: "Serving" } as Record<string, string>,
+  kind: { train: "Finetune", script: "Script", serve: "Serving" } as Record<string, string>,
   stage: {
     prepare: "Preparing the data",
     fetch: "Fetching model and data",
@@ -35,7 +35,8 @@ export const jobs = {
     train: "Training",
     evaluate: "Evaluating",
     save: "Saving",
-    push: "Storing the adapter",
+    push: "Storing the result",
+    script: "Running",
   } as Record<string, string>,
   unit: { step: "steps", byte: "bytes", row: "rows", token: "tokens" } as Record<string, string>,
   position: (n: number) => (n <= 1 ? "Next in the queue" : `Position ${n} in the queue`),
@@ -78,6 +79,8 @@ export const jobs = {
     text: (repo: string) => `It is stored as ${repo}.`,
     chat: "Chat with it",
     open: "Open its card",
+    scriptTitle: "The output is stored",
+    openRepo: "Open the repo",
   },
   chart: {
     loss: "Loss",
@@ -91,6 +94,8 @@ export const jobs = {
     comparePlaceholder: "another job",
     waiting: "The curve starts with the first step.",
     none: "This run ended before its first step.",
+    metricsHow:
+      'A script draws curves here by writing lines such as `{"step": 1, "loss": 0.5}` to the file named in `$ATHANOR_METRICS`.',
     summary: (name: string, first: string, last: string, step: number) =>
       `${name}: from ${first} to ${last} at step ${step}`,
   },
@@ -109,6 +114,12 @@ export const jobs = {
     exitCode: "Exit code",
     id: "Id",
     output: "Adapter",
+    scriptOutput: "Output",
+    command: "Command",
+    image: "Image",
+    code: "Code",
+    inputs: "Inputs",
+    timeLimit: "Time limit",
     tokensPerS: (n: string) => `${n} tokens/s`,
   },
   log: {

@@ -42,6 +42,9 @@ export const machines = {
       "Its container was removed on the node. Your home is kept; a start begins anew from the image.",
     node_lost:
       "Its node stopped answering. You paid only for the time it did. Start it when the node is back, or reset it to begin on another.",
+    node_drained:
+      "Its node is being emptied for maintenance. Your files are kept: start it when the node is back, or reset it to begin on another.",
+    node_removed: "Its node was removed. Your home is kept; a start begins anew from the image.",
     start_failed: "It could not be started.",
   } as Record<string, string>,
   place: (place: number) => `number ${place} in the queue`,
@@ -72,6 +75,10 @@ export const machines = {
   extend: "Extend",
   extendBy: (hours: string) => `${hours} h more`,
   more: "More",
+  drain: (when: string) => `Its node is being emptied: this machine stops ${when}.`,
+  drainText:
+    "Save your work; your files are kept. Afterwards start it when the node is back, or reset it to begin on another.",
+  drainReason: (words: string) => `The administrator says: ${words}`,
   left: (time: string) => `${time} left`,
   soon: (name: string, time: string) => `${name} stops in ${time}. Your files are kept.`,
   stopTitle: (name: string) => `Stop ${name}?`,

@@ -1,4 +1,4 @@
-// Points, users, nodes, deployments and the profile.
+// Points, users, deployments and the profile.
 
 export const people = {
   pointsPage: {
@@ -117,46 +117,6 @@ export const people = {
     shutOutTitle: (name: string) => `Shut out ${name}?`,
     shutOutText: "They are signed out and their tokens stop working. Their repos and records stay.",
     empty: "No user has these words.",
-  },
-  nodes: {
-    title: "Nodes",
-    lead: "The machines that do the work.",
-    col: {
-      name: "Node",
-      state: "State",
-      room: "Room",
-      devices: "Devices",
-      disk: "Disk free",
-      cache: "Cache",
-      running: "Runs",
-      version: "Version",
-      seen: "Last seen",
-    },
-    online: "Online",
-    offline: "Offline",
-    cores: (n: number) => (n === 1 ? "1 core" : `${n} cores`),
-    cpuOnly: "CPU only",
-    empty: "No node has reported yet.",
-    emptyText: "A node reports within seconds of its start. See the operator guide for adding one.",
-    cache: (used: string, limit: string) => `${used} of ${limit}`,
-    share: {
-      title: "At /share on every node",
-      lead: "Every node keeps a copy of these repos, in the folder that machines mount as /share.",
-      kind: "What it is",
-      repo: "A public repo",
-      choose: "Keep on every node",
-      chosen: "The nodes fetch it now.",
-      drop: "Remove",
-      dropTitle: (repo: string) => `Remove ${repo} from every node?`,
-      dropText: (path: string) =>
-        `${path} is gone within seconds. What has it open can read on for a day. The repo itself stays.`,
-      noRevision: "No such revision any more",
-      ready: (n: number, of: number) => `Ready on ${n} of ${of}`,
-      coming: (done: string, total: string) => `${done} of ${total} fetched`,
-      col: { path: "Path", revision: "Follows", size: "Size", state: "On the nodes" },
-      empty: "Nothing is shared yet.",
-      emptyText: "Pick a public model or dataset that many people use.",
-    },
   },
   deployments: {
     title: "Deployments",

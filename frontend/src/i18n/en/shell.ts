@@ -12,6 +12,7 @@ export const shell = {
     points: "Points",
     users: "Users and grants",
     nodes: "Nodes",
+    images: "Images",
     deployments: "Deployments",
     operate: "Operate",
     label: "Main",

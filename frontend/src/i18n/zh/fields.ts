@@ -41,6 +41,39 @@ export const fields: Record<string, { title: string; help: string }> = {
     title: "适配器内存",
     help: "所有适配器合计；超出后卸下最久没有被提问的那个。",
   },
+  "script.command": {
+    title: "命令",
+    help: '程序及其参数。除 `sh -c "..."` 之外，不经过任何 shell。',
+  },
+  "script.code": {
+    title: "代码",
+    help: "只读地放在 `/code` 的仓库，命令从那里开始：`alice/my-code@main` 或 `datasets/alice/my-code`。留空则从云盘开始。",
+  },
+  "script.working_dir": {
+    title: "起始文件夹",
+    help: "从 `/` 写起，或相对于原本的起始位置。",
+  },
+  "script.home": {
+    title: "主目录",
+    help: "`drive` 是挂载在 `/root` 的云盘，可读可写，与开发机相同；`empty` 为空目录，结束后不保留。",
+  },
+  "script.inputs": {
+    title: "输入",
+    help: "只读的仓库，按放置的位置填写：`alpaca` 就是 `/inputs/alpaca`。模型写 `命名空间/名称@版本`，数据集前面加 `datasets/`。",
+  },
+  "script.output": {
+    title: "产出名称",
+    help: "在你的命名空间里接收 `/output` 中文件的仓库。留空则不保存。",
+  },
+  "script.environment": {
+    title: "环境变量",
+    help: "命令的环境变量。不要写机密：能看到任务的人都能看到它们。",
+  },
+  "script.image": { title: "镜像", help: "在哪个开发机镜像里运行。留空则用列表中的第一个。" },
+  "script.time_limit_minutes": {
+    title: "时限",
+    help: "到时会被停止，届时 `/output` 中的内容仍会保存。先按全部时限冻结算力点，未用完的会退回。",
+  },
   max_waiting: { title: "最长队列", help: "可以等待的请求数；再多就请对方稍后再来。" },
 };
 
@@ -48,5 +81,6 @@ export const units: Record<string, string> = {
   tokens: "词元",
   steps: "步",
   passes: "遍",
+  minutes: "分钟",
   bytes: "字节",
 };

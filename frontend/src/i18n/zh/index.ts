@@ -10,6 +10,7 @@ import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
 import { machineErrors, machines } from "./machines";
+import { images, nodeErrors, nodes } from "./nodes";
 import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
@@ -17,7 +18,13 @@ import { shell } from "./shell";
 
 export const zh: Catalogue = {
   ...basics,
-  errors: { ...basics.errors, ...labellingErrors, ...importErrors, ...machineErrors },
+  errors: {
+    ...basics.errors,
+    ...labellingErrors,
+    ...importErrors,
+    ...machineErrors,
+    ...nodeErrors,
+  },
   shell,
   home,
   jobs,
@@ -29,6 +36,8 @@ export const zh: Catalogue = {
   drive,
   imports,
   machines,
+  nodes,
+  images,
   playground,
   ...people,
   fields,

@@ -38,6 +38,9 @@ export const machines: typeof English = {
     container_gone: "容器在节点上被移除。主目录已保留；再次启动将从镜像重新开始。",
     node_lost:
       "节点失去响应，仅对有响应的时间计费。可待节点恢复后启动，或重置以在其他节点上重新开始。",
+    node_drained:
+      "节点正在排空以便维护。文件已保留：可待节点恢复后启动，或重置以在其他节点上重新开始。",
+    node_removed: "节点已被移除。主目录已保留；再次启动将从镜像重新开始。",
     start_failed: "无法启动。",
   },
   place: (place) => `排队第 ${place} 位`,
@@ -68,6 +71,9 @@ export const machines: typeof English = {
   extend: "延长",
   extendBy: (hours) => `再用 ${hours} 小时`,
   more: "更多",
+  drain: (when) => `节点正在排空：这台开发机${when}停止。`,
+  drainText: "请保存工作，文件会保留。之后可待节点恢复后启动，或重置以在其他节点上重新开始。",
+  drainReason: (words) => `管理员说明：${words}`,
   left: (time) => `剩余 ${time}`,
   soon: (name, time) => `${name} 将在 ${time} 后停止，文件会保留。`,
   stopTitle: (name) => `停止 ${name}？`,

@@ -14,6 +14,7 @@ export const shell: typeof en = {
     points: "算力点",
     users: "用户与发放",
     nodes: "节点",
+    images: "镜像",
     deployments: "部署",
     operate: "运营",
     label: "主导航",

@@ -1,117 +1,53 @@
-// The machines that do the work, and whether each still speaks.
+// The machines that do the work: whether each speaks, what it has, and what is on it, as it changes.
 
-import { Progress } from "antd";
+import { Button } from "antd";
 import { useQuery } from "@tanstack/react-query";
+import { useState } from "react";
+import { nodeQueries } from "../../api/nodeQueries";
 import { queries } from "../../api/queries";
-import type { Node } from "../../api/shapes";
+import type { Me } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
+import { PlusOutlined } from "../../widgets/icons";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
-import { RelativeTime } from "../../widgets/RelativeTime";
-import { StateTag } from "../../widgets/StateTag";
+import { NotFoundPage } from "../shell/NotFoundPage";
 import { DriveHealthPanel } from "./DriveHealthPanel";
+import { JoinDialog } from "./JoinDialog";
+import { NodeCard } from "./NodeCard";
 import { SharePanel } from "./SharePanel";
 
-function Meter({ value, most, said }: { value: number; most: number; said: string }) {
-  return (
-    <div style={{ minWidth: 120 }}>
-      <Progress
-        percent={Math.min(100, (100 * value) / most)}
-        showInfo={false}
-        size="small"
-        aria-label={said}
-      />
-      <div className="muted small num">{said}</div>
-    </div>
-  );
+export function NodesPage() {
+  const { data: me } = useQuery(queries.me());
+  if (!me) return null;
+  return me.role === "member" ? <NotFoundPage /> : <NodesView me={me} />;
 }
 
-export function NodesPage() {
-  const { text, format } = useWords();
+function NodesView({ me }: { me: Me }) {
+  const { text } = useWords();
   const words = text.nodes;
-  const { col } = words;
-  const nodes = useQuery(queries.nodes());
+  const nodes = useQuery(nodeQueries.list());
+  const [isJoining, setIsJoining] = useState(false);
+  const add = me.can.administer && (
+    <Button type="primary" icon={<PlusOutlined />} onClick={() => setIsJoining(true)}>
+      {words.join.button}
+    </Button>
+  );
   return (
     <div className="page">
-      <PageHead title={words.title} lead={words.lead} />
-      <div className="panel flush">
-        <Loaded query={nodes}>
-          {(list) => (
-            <DataTable<Node>
-              rowKey="name"
-              dataSource={list}
-              pagination={false}
-              locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
-              columns={[
-                { title: col.name, dataIndex: "name", className: "mono" },
-                {
-                  title: col.state,
-                  key: "state",
-                  render: (_, node) => (
-                    <StateTag
-                      state={node.is_online ? "online" : "offline"}
-                      word={node.is_online ? words.online : words.offline}
-                    />
-                  ),
-                },
-                {
-                  title: col.room,
-                  key: "room",
-                  className: "num",
-                  render: (_, node) =>
-                    `${words.cores(node.cores)} · ${format.bytes(node.memory_bytes)}`,
-                },
-                {
-                  title: col.devices,
-                  key: "devices",
-                  render: (_, node) =>
-                    node.devices.length === 0 ? (
-                      <span className="muted">{words.cpuOnly}</span>
-                    ) : (
-                      node.devices.map((device) => (
-                        <div key={device.index}>
-                          {device.name} · {format.bytes(device.memory_bytes)}
-                        </div>
-                      ))
-                    ),
-                },
-                {
-                  title: col.disk,
-                  key: "disk",
-                  align: "right",
-                  className: "num",
-                  render: (_, node) => format.bytes(node.disk_free_bytes),
-                },
-                {
-                  title: col.cache,
-                  key: "cache",
-                  render: (_, node) =>
-                    node.cache_limit_bytes > 0 && (
-                      <Meter
-                        value={node.cache_bytes}
-                        most={node.cache_limit_bytes}
-                        said={words.cache(
-                          format.bytes(node.cache_bytes),
-                          format.bytes(node.cache_limit_bytes),
-                        )}
-                      />
-                    ),
-                },
-                { title: col.running, dataIndex: "num_running", align: "right", className: "num" },
-                { title: col.version, dataIndex: "version", className: "mono" },
-                {
-                  title: col.seen,
-                  key: "seen",
-                  render: (_, node) =>
-                    node.last_seen_at ? <RelativeTime iso={node.last_seen_at} /> : text.never,
-                },
-              ]}
-            />
-          )}
-        </Loaded>
-      </div>
+      <PageHead title={words.title} lead={words.lead} actions={add} />
+      <Loaded query={nodes}>
+        {(list) =>
+          list.length === 0 ? (
+            <EmptyState title={words.empty} text={words.emptyText} />
+          ) : (
+            list.map((node) => (
+              <NodeCard key={node.name} node={node} mayAdminister={me.can.administer} />
+            ))
+          )
+        }
+      </Loaded>
+      {me.can.administer && <JoinDialog isOpen={isJoining} onClose={() => setIsJoining(false)} />}
       <SharePanel nodes={nodes.data ?? []} />
       <DriveHealthPanel />
     </div>

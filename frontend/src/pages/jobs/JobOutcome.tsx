@@ -9,25 +9,30 @@ export function JobOutcome({ job }: { job: Job }) {
   const { text, language } = useWords();
   const words = text.jobs.result;
   if (!job.ended_at) return null;
+  const isScript = job.kind === "script";
   if (job.status === "succeeded" && job.output_repo) {
     return (
       <Alert
         type="success"
         showIcon
-        title={words.title}
+        title={isScript ? words.scriptTitle : words.title}
         description={
           <>
             <p className="break" style={{ margin: "0 0 10px" }}>
               {words.text(job.output_repo)}
             </p>
             <Space wrap>
-              <LinkButton
-                type="primary"
-                to={`/playground?model=${encodeURIComponent(job.output_repo)}`}
-              >
-                {words.chat}
+              {!isScript && (
+                <LinkButton
+                  type="primary"
+                  to={`/playground?model=${encodeURIComponent(job.output_repo)}`}
+                >
+                  {words.chat}
+                </LinkButton>
+              )}
+              <LinkButton to={`/models/${job.output_repo}`}>
+                {isScript ? words.openRepo : words.open}
               </LinkButton>
-              <LinkButton to={`/models/${job.output_repo}`}>{words.open}</LinkButton>
             </Space>
           </>
         }

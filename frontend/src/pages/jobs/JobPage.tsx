@@ -18,6 +18,7 @@ import { JobSummary } from "./JobSummary";
 import { OverviewTab } from "./OverviewTab";
 import { RunsTab } from "./RunsTab";
 import { SamplesTab } from "./SamplesTab";
+import { ScriptOverview } from "./ScriptOverview";
 import { useRunStream } from "./useRunStream";
 
 const LogTab = lazy(async () => ({ default: (await import("./LogTab")).LogTab }));
@@ -48,18 +49,27 @@ function JobView({ job, run }: { job: Job; run: Run }) {
     {
       key: "overview",
       label: words.tab.overview,
-      children: <OverviewTab job={job} run={run} stream={stream} />,
+      children:
+        job.kind === "script" ? (
+          <ScriptOverview job={job} run={run} stream={stream} />
+        ) : (
+          <OverviewTab job={job} run={run} stream={stream} />
+        ),
     },
     {
       key: "log",
       label: words.tab.log,
       children: <LogTab run={run} log={stream.log} isLive={!run.ended_at} />,
     },
-    {
-      key: "samples",
-      label: words.tab.samples,
-      children: <SamplesTab run={run} stream={stream} />,
-    },
+    ...(job.kind === "script"
+      ? []
+      : [
+          {
+            key: "samples",
+            label: words.tab.samples,
+            children: <SamplesTab run={run} stream={stream} />,
+          },
+        ]),
     { key: "artifacts", label: words.tab.artifacts, children: <ArtifactsTab run={run} /> },
     { key: "spec", label: words.tab.spec, children: <SpecTab job={job} /> },
     { key: "runs", label: words.tab.runs, children: <RunsTab job={job} run={run} /> },

@@ -1,23 +1,12 @@
 // What a run is made of and what it measured last.
 
-import { Link } from "react-router";
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import type { RunStream } from "../../stores/runStream";
 import { CopyButton } from "../../widgets/CopyButton";
 import { Facts } from "../../widgets/Facts";
 import { RelativeTime } from "../../widgets/RelativeTime";
-
-function RepoLink({ kind, id }: { kind: "models" | "datasets"; id: unknown }) {
-  if (typeof id !== "string" || !id) return null;
-  const [repo, revision] = id.split("@");
-  return (
-    <Link to={`/${kind}/${repo}`} className="mono">
-      {repo}
-      {revision && <span className="muted">@{revision.slice(0, 8)}</span>}
-    </Link>
-  );
-}
+import { RepoLink } from "./RepoLink";
 
 export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: RunStream }) {
   const { text, format } = useWords();

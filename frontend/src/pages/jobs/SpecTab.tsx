@@ -16,13 +16,20 @@ export function SpecTab({ job }: { job: Job }) {
         <h2 className="section-title" style={{ margin: 0 }}>
           {text.launch.yamlLabel}
         </h2>
-        {job.kind === "train" && (
+        {(job.kind === "train" || job.kind === "script") && (
           <LinkButton to={`/launch?from=${job.id}`}>{text.jobs.spec.again}</LinkButton>
         )}
       </div>
       <CodeBlock code={yaml} label={text.launch.yamlLabel} />
       <h2 className="section-title">{text.jobs.spec.command}</h2>
-      <CodeBlock code="python -m engine train spec.yaml" label={text.jobs.spec.command} />
+      <CodeBlock
+        code={
+          job.kind === "script"
+            ? `athanor job submit spec.yaml --flavor ${job.flavor}`
+            : "python -m engine train spec.yaml"
+        }
+        label={text.jobs.spec.command}
+      />
     </div>
   );
 }

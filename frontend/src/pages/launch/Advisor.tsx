@@ -10,12 +10,14 @@ import { Figure } from "../../widgets/Figure";
 interface Props {
   estimate: Estimate | undefined;
   onMend: (refusal: Refusal) => void;
+  /** A script may take its time limit; nobody knows what it will need. */
+  isScript: boolean;
 }
 
-export function Advisor({ estimate, onMend }: Props) {
+export function Advisor({ estimate, onMend, isScript }: Props) {
   const { text, format } = useWords();
   const words = text.launch.advisor;
-  if (!estimate) return <p className="muted">{words.waiting}</p>;
+  if (!estimate) return <p className="muted">{isScript ? words.waitingScript : words.waiting}</p>;
   const { duration_s, num_steps, num_tokens, cost_mpoints, hold_mpoints } = estimate;
   return (
     <div className="stack" data-testid="advisor">
@@ -30,7 +32,11 @@ export function Advisor({ estimate, onMend }: Props) {
       {cost_mpoints !== null && (
         <Figure
           label={words.cost}
-          value={words.about(format.points(cost_mpoints))}
+          value={
+            isScript
+              ? words.atMost(format.points(cost_mpoints))
+              : words.about(format.points(cost_mpoints))
+          }
           note={
             <>
               {words.hold(format.points(hold_mpoints ?? 0))}{" "}
@@ -41,7 +47,7 @@ export function Advisor({ estimate, onMend }: Props) {
       )}
       {estimate.ok && (
         <span className="state good">
-          <CheckCircleFilled /> {words.fits}
+          <CheckCircleFilled /> {isScript ? words.ready : words.fits}
         </span>
       )}
       {estimate.refusals.map((refusal) => (

@@ -31,8 +31,20 @@ export function CommandPart({ form }: { form: LaunchForm }) {
             <>
               <p>{words.commandHub}</p>
               <CodeBlock code={curlFor(form, location.origin)} label={words.commandHub} />
-              <p>{words.commandLocal}</p>
-              <CodeBlock code="python -m engine train spec.yaml" label={words.commandLocal} />
+              {form.spec.kind === "script" ? (
+                <>
+                  <p>{words.script.commandHere}</p>
+                  <CodeBlock
+                    code={`athanor job submit spec.yaml --flavor ${form.flavor || "cpu-1"}`}
+                    label={words.script.commandHere}
+                  />
+                </>
+              ) : (
+                <>
+                  <p>{words.commandLocal}</p>
+                  <CodeBlock code="python -m engine train spec.yaml" label={words.commandLocal} />
+                </>
+              )}
             </>
           ),
         },

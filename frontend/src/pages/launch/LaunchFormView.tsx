@@ -86,7 +86,7 @@ export function LaunchFormView(props: Props) {
       cache.setQueryData(queries.job(job.id).queryKey, job);
       void cache.invalidateQueries({ queryKey: ["jobs"] });
       void cache.invalidateQueries({ queryKey: ["points"] });
-      forgetForm();
+      forgetForm(spec.kind);
       await navigate(`/jobs/${job.id}`);
     } catch (error) {
       const problems = error instanceof ApiError ? error.problems : [];
@@ -97,6 +97,7 @@ export function LaunchFormView(props: Props) {
     }
   };
   const cost = estimate?.cost_mpoints;
+  const isScript = form.spec.kind === "script";
   return (
     <div className="two launch">
       <div>
@@ -157,7 +158,7 @@ export function LaunchFormView(props: Props) {
               aria-describedby="job-name-help"
             />
             <div className="field-help" id="job-name-help">
-              {words.jobNameHelp}
+              {isScript ? words.script.jobNameHelp : words.jobNameHelp}
             </div>
           </div>
         </section>
@@ -165,7 +166,7 @@ export function LaunchFormView(props: Props) {
       </div>
       <aside className="panel sticky-side" aria-label={words.advisor.title}>
         <h2 className="section-title">{words.advisor.title}</h2>
-        <Advisor estimate={estimate} onMend={mend} />
+        <Advisor estimate={estimate} onMend={mend} isScript={isScript} />
         <Button
           type="primary"
           size="large"
@@ -176,7 +177,9 @@ export function LaunchFormView(props: Props) {
           disabled={!estimate || !isCurrent || !estimate.ok}
           onClick={() => void run(launch)}
         >
-          {cost != null && estimate?.ok ? words.submitFor(format.points(cost)) : words.submit}
+          {cost != null && estimate?.ok && !isScript
+            ? words.submitFor(format.points(cost))
+            : words.submit}
         </Button>
       </aside>
     </div>

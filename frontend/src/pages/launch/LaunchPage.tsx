@@ -1,12 +1,14 @@
-// Launch a finetune: what, how, where, and the advisor beside it.
+// Launch a job: a finetune or a script; what, how, where, and the advisor beside it.
 
 import { useQuery } from "@tanstack/react-query";
-import { useSearchParams } from "react-router";
+import { Segmented } from "antd";
+import { useNavigate, useSearchParams } from "react-router";
 import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageHead } from "../../widgets/PageHead";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { EngineBanner } from "../machines/EngineBanner";
 import { LaunchFormView } from "./LaunchFormView";
 
 /** The repo of a kind where the hub has just one: nobody should have to pick it. */
@@ -17,10 +19,13 @@ function useOnly(filter: { kind: "model" | "dataset"; role?: "base" }) {
 
 export function LaunchPage() {
   const { text } = useWords();
+  const navigate = useNavigate();
   const [params] = useSearchParams();
   const from = params.get("from") ?? "";
-  const info = useQuery(queries.specInfo("train"));
   const job = useQuery({ ...queries.job(from), enabled: from !== "" });
+  const wanted = job.data?.kind ?? params.get("kind");
+  const kind = wanted === "script" ? "script" : "train";
+  const info = useQuery({ ...queries.specInfo(kind), enabled: !from || job.data !== undefined });
   const model = useOnly({ kind: "model", role: "base" });
   const dataset = useOnly({ kind: "dataset" });
   const error = info.error ?? job.error;
@@ -33,11 +38,23 @@ export function LaunchPage() {
   }
   const isWaiting = !info.data || (from && !job.data) || model.isPending || dataset.isPending;
   if (isWaiting) return <PageSkeleton />;
+  const words = kind === "script" ? text.launch.script : text.launch;
   return (
     <div className="page">
-      <PageHead title={text.launch.title} lead={text.launch.lead} />
+      <PageHead title={words.title} lead={words.lead} />
+      <Segmented
+        value={kind}
+        aria-label={text.launch.kindLabel}
+        style={{ marginBottom: 16 }}
+        options={[
+          { value: "train", label: text.jobs.kind.train },
+          { value: "script", label: text.jobs.kind.script },
+        ]}
+        onChange={(next) => void navigate(next === "script" ? "/launch?kind=script" : "/launch")}
+      />
+      {kind === "script" && <EngineBanner />}
       <LaunchFormView
-        key={params.toString()}
+        key={`${kind} ${params.toString()}`}
         info={info.data}
         from={job.data ?? null}
         model={params.get("model") ?? model.id}

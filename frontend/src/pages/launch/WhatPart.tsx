@@ -4,12 +4,14 @@ import { useWords } from "../../i18n";
 import type { SpecValue } from "../../api/shapes";
 import type { SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
+import { CommandField } from "./CommandField";
 import { RepoPicker } from "./RepoPicker";
 import type { LaunchForm } from "./useLaunchForm";
 
 const WIDGETS: Record<string, FieldWidget> = {
   model: (props) => <RepoPicker kind="model" {...props} />,
   dataset: (props) => <RepoPicker kind="dataset" {...props} />,
+  command: (props) => <CommandField {...props} />,
 };
 
 interface Props {
@@ -21,16 +23,18 @@ interface Props {
 
 export function WhatPart({ fields, form, errors, onChange }: Props) {
   const { text } = useWords();
+  const isScript = form.spec.kind === "script";
   return (
     <section className="panel form-part">
       <h2>{text.launch.what}</h2>
-      <p>{text.launch.whatText}</p>
+      <p>{isScript ? text.launch.script.whatText : text.launch.whatText}</p>
       <SpecForm
         fields={fields.filter((field) => field.part === "what")}
         value={form.spec}
         onChange={onChange}
         errors={errors}
         widgets={WIDGETS}
+        scope={isScript ? "script." : ""}
       />
     </section>
   );

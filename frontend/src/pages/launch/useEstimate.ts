@@ -9,7 +9,10 @@ import type { LaunchForm } from "./useLaunchForm";
 export function useEstimate({ spec, flavor }: LaunchForm) {
   const rested = useDelayed(JSON.stringify({ spec, flavor }), 300);
   const asked = JSON.parse(rested) as Pick<LaunchForm, "spec" | "flavor">;
-  const isReady = Boolean(asked.spec.model && asked.spec.dataset && asked.flavor);
+  const { model, dataset, command } = asked.spec;
+  const isTold =
+    asked.spec.kind === "script" ? Array.isArray(command) && command.length > 0 : model && dataset;
+  const isReady = Boolean(isTold && asked.flavor);
   const query = useQuery({
     queryKey: ["estimate", rested],
     queryFn: ({ signal }) => call<Estimate>("POST", "/api/jobs/estimate/", { body: asked, signal }),

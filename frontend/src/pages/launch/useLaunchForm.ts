@@ -10,18 +10,19 @@ export interface LaunchForm {
   spec: SpecValue;
 }
 
-const KEPT = "athanor.launch";
+/** Where the form of a kind is kept while the tab lives. */
+const keptAs = (kind: unknown) => (kind === "script" ? "athanor.launch.script" : "athanor.launch");
 
-function recallForm(): Partial<LaunchForm> {
+function recallForm(kind: unknown): Partial<LaunchForm> {
   try {
-    return JSON.parse(sessionStorage.getItem(KEPT) ?? "{}") as Partial<LaunchForm>;
+    return JSON.parse(sessionStorage.getItem(keptAs(kind)) ?? "{}") as Partial<LaunchForm>;
   } catch {
     return {};
   }
 }
 
-export function forgetForm(): void {
-  sessionStorage.removeItem(KEPT);
+export function forgetForm(kind: unknown): void {
+  sessionStorage.removeItem(keptAs(kind));
 }
 
 interface Start {
@@ -35,8 +36,9 @@ interface Start {
 function startForm({ info, from, model, dataset }: Start): LaunchForm {
   const defaults = defaultsOf(info.schema);
   if (from) return { name: "", flavor: from.flavor, spec: merge(defaults, from.spec) };
-  const kept = recallForm();
-  const picked = { ...(model && { model }), ...(dataset && { dataset }) };
+  const kept = recallForm(defaults.kind);
+  const isScript = defaults.kind === "script";
+  const picked = isScript ? {} : { ...(model && { model }), ...(dataset && { dataset }) };
   return {
     name: kept.name ?? "",
     flavor: kept.flavor ?? "",
@@ -46,7 +48,7 @@ function startForm({ info, from, model, dataset }: Start): LaunchForm {
 
 export function useLaunchForm(start: Start) {
   const [form, setForm] = useState<LaunchForm>(() => startForm(start));
-  useEffect(() => sessionStorage.setItem(KEPT, JSON.stringify(form)), [form]);
+  useEffect(() => sessionStorage.setItem(keptAs(form.spec.kind), JSON.stringify(form)), [form]);
   const change = useCallback(
     (changes: Partial<LaunchForm>) => setForm((old) => ({ ...old, ...changes })),
     [],

@@ -10,6 +10,7 @@ import { Facts } from "../../widgets/Facts";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { RelativeTime } from "../../widgets/RelativeTime";
+import { DrainNotice } from "./DrainNotice";
 import { EngineBanner } from "./EngineBanner";
 import { ExtendButton } from "./ExtendButton";
 import { LastTabs } from "./LastTabs";
@@ -105,6 +106,7 @@ export function MachinePage() {
             {found.status === "running" && found.message && (
               <Alert type="warning" showIcon title={found.message} style={{ marginBottom: 16 }} />
             )}
+            <DrainNotice machine={found} />
             <div className="machine-page">
               <div className="stack">
                 <SavingNote machine={found} />

@@ -25,7 +25,7 @@ export function SavedImages() {
       okButtonProps: { danger: true },
       onOk: () =>
         run(async () => {
-          await remove(`/api/machine-images/${image.name}/`);
+          await remove(`/api/saved-images/${image.name}/`);
           await cache.invalidateQueries({ queryKey: ["machines"] });
         }),
     });

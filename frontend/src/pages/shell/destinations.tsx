@@ -7,6 +7,7 @@ import {
   CodeOutlined,
   DatabaseOutlined,
   DeploymentUnitOutlined,
+  FileZipOutlined,
   FireOutlined,
   HighlightOutlined,
   FolderOpenOutlined,
@@ -46,6 +47,7 @@ export function destinationsFor(me: Me, text: Catalogue): Destination[] {
     },
     { path: "/users", name: nav.users, icon: <TeamOutlined />, isOperators: true },
     { path: "/nodes", name: nav.nodes, icon: <CloudServerOutlined />, isOperators: true },
+    { path: "/images", name: nav.images, icon: <FileZipOutlined />, isOperators: true },
     {
       path: "/deployments",
       name: nav.deployments,

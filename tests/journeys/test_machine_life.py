@@ -1,0 +1,131 @@
+"""A machine's start, terminal, images and clone in a browser; the machine is this computer."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.journeys.browser import NARROW, Visitor
+from tests.journeys.fake_node import FakeNode, run_node
+from tests.live import run_studio
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory):
+    """A studio of its own: its made-up node would be given other tests' runs."""
+    with run_studio(tmp_path_factory.mktemp("studio")) as studio:
+        options = ["--title", "Base", "--tool", "vscode=8080", "--tool", "lab=8888"]
+        studio.manage("machine_image", "add", "base", "sha256:" + "a" * 64, *options)
+        yield studio
+
+
+@pytest.fixture(scope="module")
+def node(live, tmp_path_factory) -> Iterator[FakeNode]:
+    with run_node(live, tmp_path_factory.mktemp("node")) as node:
+        yield node
+
+
+@pytest.fixture(scope="module")
+def key(live, node) -> str:
+    """Mona's machine."""
+    live.grant("mona", 10_000_000)
+    wish = {"name": "box", "image": "base", "flavor": "cpu-1", "duration_s": 3600}
+    node.is_holding = True
+    with live.client("mona") as client:
+        made = client.post("/api/machines/", json=wish)
+    assert made.status_code == 201, made.text
+    return str(made.json()["key"])
+
+
+def type_in(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Terminal input").first.focus()
+    page.keyboard.type(text + "\n")
+
+
+def test_a_start_is_shown_part_by_part_until_the_tool_answers(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    visitor.go(f"/machines/{key}")
+    expect(page.get_by_text("Container made")).to_be_visible()
+    expect(page.get_by_text("VS Code answers")).to_be_visible()
+    expect(page.get_by_text(re.compile("^after ")).first).to_be_visible()
+    visitor.expect_accessible()
+    node.is_holding = False
+    expect(page.get_by_role("heading", name="Starting")).to_have_count(0)
+    expect(page.get_by_role("button", name="VS Code")).to_be_enabled()
+
+
+def test_a_terminal_is_typed_into_kept_and_come_back_to(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    visitor.go(f"/machines/{key}/terminal")
+    rows = page.locator(".xterm-accessibility, .xterm-rows").first
+    expect(page.get_by_role("status").filter(has_text="Connecting")).to_have_count(0)
+    type_in(page, "X=kept; echo $((6*7))-answers \u4f60\u597d")
+    expect(rows).to_contain_text("42-answers \u4f60\u597d")
+    visitor.expect_accessible()
+    page.reload()
+    visitor.settle()
+    expect(rows).to_contain_text("42-answers")
+    type_in(page, "echo $X-after")
+    expect(rows).to_contain_text("kept-after")
+    page.get_by_role("button", name="Another terminal").first.click()
+    expect(page.get_by_role("tab", name="Terminal 2")).to_be_visible()
+    live.wait_restarted("web", live.kill("web"))
+    expect(page.get_by_text("it comes back by itself").last).to_be_visible()
+    expect(page.get_by_text("it comes back by itself")).to_have_count(0)
+    page.get_by_role("tab", name="Terminal 1").click()
+    type_in(page, "echo $X-again")
+    expect(page.locator(".xterm-accessibility").first).to_contain_text("kept-again")
+    visitor.complaints.clear()  # of a portal that was away the browser itself complains
+
+
+def test_a_machine_is_saved_and_cloned(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    visitor.go(f"/machines/{key}")
+    for item, answer in (("Save as image", "Save"), ("Clone", "Clone")):
+        page.get_by_role("button", name="More").click()
+        page.get_by_role("menuitem", name=item).click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.get_by_role("textbox")).to_be_visible()
+        visitor.expect_accessible()
+        dialog.get_by_role("button", name=answer, exact=True).click()
+        if item != "Clone":
+            expect(page.get_by_text("Saved as box-image.")).to_be_visible()
+    expect(page.get_by_role("heading", name="box-2")).to_be_visible()
+    visitor.go("/machines")
+    expect(page.get_by_text("from box")).to_be_visible()
+    expect(page.get_by_text("3 GiB", exact=True)).to_be_visible()
+    visitor.expect_accessible()
+    page.get_by_role("row", name="box-image").get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("from box")).to_have_count(0)
+
+
+def test_what_was_open_is_opened_again_with_the_start(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    visitor.go(f"/machines/{key}")
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="VS Code").click()
+    expect(opened.value.get_by_text("The editor is here")).to_be_visible()
+    opened.value.close()
+    with live.client("mona") as client:
+        client.post(f"/api/machines/{key}/stop/")
+    expect(page.get_by_text("Last time you had open")).to_be_visible()
+    visitor.expect_accessible()
+    with page.context.expect_page() as opened:
+        page.get_by_role("button", name="Start and open them").click()
+    expect(opened.value.get_by_text("The editor is here")).to_be_visible()
+
+
+def test_the_pages_are_readable_on_a_narrow_screen_in_chinese(visit, live, node, key):
+    visitor: Visitor = visit("mona", language="zh", size=NARROW)
+    page = visitor.page
+    for path in (f"/machines/{key}", f"/machines/{key}/terminal", f"/machines/{key}/open/lab"):
+        visitor.go(path)
+        visitor.expect_no_sideways_scroll()
+        visitor.expect_accessible()
+    expect(page.get_by_role("heading", name="JupyterLab")).to_be_visible()
