@@ -16,7 +16,7 @@ FAST := not slow and not journey and not fault and not deploy
 PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
-.PHONY: lint format types shots bench-train lock clean provision
+.PHONY: lint format types shots bench-train bench-machines lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -79,6 +79,10 @@ test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a R
 
 test-frontend: frontend
 	@BIN="$(abspath $(BIN))" scripts/npm.sh test
+
+bench-machines: $(VENV)/.athanor-dev  ## Machines' faults at full size, and what the ways into them cost
+	ATHANOR_STORM=$${ATHANOR_STORM:-200} $(BIN)/python -m pytest -q tests/deploy/test_machine_faults.py
+	$(BIN)/python -m bench.machine_ways
 
 lint: $(VENV)/.athanor-dev frontend  ## Everything a machine can say about the code
 	$(BIN)/ruff format --check .

@@ -12,9 +12,8 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 from tests.deploy.supplies import cache_dir
 
@@ -22,12 +21,30 @@ _START_S = 60.0
 _ADDRESSES = "base=10.213.0.0/16,size=24"
 
 
-@dataclass(frozen=True)
+@dataclass
 class DockerEngine:
-    """A running engine and how to talk to it."""
+    """An engine, and how to talk to it."""
 
     socket: Path
     folder: Path
+    command: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        """Start the daemon and wait until it answers."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([*self.command, *options], stdout=log, stderr=log)
+        _await(self.process, self)
+
+    def end(self, how: int = signal.SIGTERM) -> None:
+        """End the daemon; what becomes of its containers depends on how it was started."""
+        assert self.process is not None
+        self.process.send_signal(how)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     @property
     def env(self) -> dict[str, str]:
@@ -97,38 +114,26 @@ def run_engine(*options: str, data: Path | None = None) -> Iterator[DockerEngine
     `data` is where its images stay: with user namespaces, a folder that others may pass through.
     """
     folder = Path(tempfile.mkdtemp(prefix="athanor-docker-"))
-    engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
     data = data or cache_dir() / "docker"
     data.parent.mkdir(parents=True, exist_ok=True)
-    with (folder / "log").open("wb") as log, data.with_suffix(".lock").open("w") as lock:
+    engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
+    engine.command = ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(data)]
+    engine.command += ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
+    engine.command += ["--bridge", "none", "--default-address-pool", _ADDRESSES, *options]
+    with data.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield from _run(engine, data, log, options)
+        yield from _run(engine)
 
 
-def _run(
-    engine: DockerEngine, data: Path, log: IO[bytes], options: tuple[str, ...]
-) -> Iterator[DockerEngine]:
-    folder = engine.folder
-    process = subprocess.Popen(
-        ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(data)]
-        + ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]
-        + ["--bridge", "none", "--default-address-pool", _ADDRESSES, *options],
-        stdout=log,
-        stderr=log,
-    )
+def _run(engine: DockerEngine) -> Iterator[DockerEngine]:
     try:
-        _await(process, engine)
+        engine.start()
         _remove_leftovers(engine)
         yield engine
         engine.run("docker", "image", "prune", "--force")
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+        engine.end()
+        shutil.rmtree(engine.folder, ignore_errors=True)
 
 
 def _remove_leftovers(engine: DockerEngine) -> None:

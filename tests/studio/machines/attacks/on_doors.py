@@ -21,12 +21,13 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 # What a body must hold, so that it is the person that is refused and not the body.
 _BODIES = {
     ("POST", "extend/"): {"duration_s": 900}, ("POST", "enter/"): {"port": 8080},
+    ("POST", "save/"): {"name": "stolen"}, ("POST", "clone/"): {"name": "stolen"},
     ("PATCH", ""): {"name": "stolen"}, ("PUT", "ports/8080/"): {"audience": "public"},
 }  # fmt: skip
 _OPERATORS_NEVER = [
     ("POST", "start/"), ("POST", "restart/"), ("POST", "extend/"), ("POST", "change/"),
     ("POST", "reset/"), ("POST", "enter/"), ("PATCH", ""), ("PUT", "ports/8080/"),
-    ("DELETE", "ports/8080/"),
+    ("DELETE", "ports/8080/"), ("POST", "save/"), ("POST", "clone/"),
 ]  # fmt: skip
 
 
@@ -247,15 +248,15 @@ PORTAL = [
 ]  # fmt: skip
 
 
-def portal_socket(name: str, origin: str) -> Attack:
-    """Make a row of a page that opens the portal's WebSocket with Alice's session."""
+def portal_socket(name: str, origin: str, path: str = "/ws/me/") -> Attack:
+    """Make a row of a page that opens a WebSocket of the portal's with Alice's session."""
 
     def attempt(scene: Scene) -> str:
         said = origin
         for word, value in scene.words.items():
             said = said.replace("{" + word + "}", value)
         cookie = {"Cookie": f"athanor_session={scene.words['session']}"}
-        url = f"ws://127.0.0.1:{scene.studio}/ws/me/"
+        url = f"ws://127.0.0.1:{scene.studio}" + path.format(key=scene.victim.key)
         try:
             with connect(url, additional_headers=cookie | {"Origin": said}, proxy=None):
                 return "it opened"
@@ -265,11 +266,15 @@ def portal_socket(name: str, origin: str) -> Attack:
     return Attack(name, attempt)
 
 
+_TERMINAL = "/ws/machines/{key}/terminal/"
 SOCKETS = [
     portal_socket("portal-socket-of-his-page", "http://{rogue}"),
     portal_socket("portal-socket-of-her-machine", "http://{victim}"),
     portal_socket("portal-socket-of-nowhere", "null"),
     portal_socket("portal-socket-of-another-port", "http://127.0.0.1:1"),
+    portal_socket("terminal-of-his-page", "http://{rogue}", _TERMINAL),
+    portal_socket("terminal-of-her-machine", "http://{victim}", _TERMINAL),
+    portal_socket("terminal-of-nowhere", "null", _TERMINAL),
 ]
 
 

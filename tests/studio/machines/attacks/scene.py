@@ -25,6 +25,7 @@ from studio.accounts.models import User
 from studio.machines.machine_tokens import make_machine_token
 from studio.machines.models import Machine, NodeEngine
 from studio.machines.web import access, passes
+from studio.machines.web.cookies import cookie_name
 from studio.machines.web.origins import Origin
 from tests.live import free_port
 from tests.studio.asgi import make_token
@@ -162,7 +163,7 @@ def make_words(scene: Scene) -> dict[str, str]:
         "rogue": scene.host(scene.rogue),
         "key": scene.victim.key,
         "port": str(scene.port),
-        "cookie": passes.cookie_name(),
+        "cookie": cookie_name(),
         "hers": hers,
         "his": scene.cookie(scene.bob, scene.rogue),
         "his_at_hers": scene.cookie(scene.bob, scene.victim),
