@@ -76,7 +76,7 @@ def await_tool(studio: Studio, key: str, port: int, deadline: float) -> None:
         browser.cookies.clear()
         browser.headers["Cookie"] = entered.headers["set-cookie"].partition(";")[0]
         while time.perf_counter() < deadline:
-            page = browser.get("/", follow_redirects=True)
+            page = browser.get("/?folder=/root")
             if page.status_code == 200:
                 return
             time.sleep(LOOK_S)

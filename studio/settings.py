@@ -52,6 +52,8 @@ SSH_PORT = env.whole("STUDIO_SSH_PORT", 2222, low=1, high=65535)
 SSH_BIND = env.text("STUDIO_SSH_BIND", "127.0.0.1")
 SSH_ALLOW_REMOTE_FORWARD = env.flag("STUDIO_SSH_ALLOW_REMOTE_FORWARD", default=False)
 SSH_IDLE_S = env.whole("STUDIO_SSH_IDLE_S", 7200, low=60, high=604_800)
+MACHINE_DISK_GIB = env.whole("STUDIO_MACHINE_DISK_GIB", 50, low=0, high=100_000)
+MACHINE_SCRATCH_GIB = env.whole("STUDIO_MACHINE_SCRATCH_GIB", 50, low=0, high=16_000)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

@@ -85,6 +85,8 @@ class NodeEngine(models.Model):
     """Where the node's relay listens; 0 where there is none."""
     studio_url = models.CharField(max_length=255, blank=True)
     """The studio's address for machines on this node."""
+    unlimited = models.JSONField(default=list, blank=True)
+    """What of its disk the node cannot limit for each machine: `layer`, `scratch`."""
     reported_at = models.DateTimeField()
 
     def __str__(self) -> str:

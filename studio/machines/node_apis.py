@@ -9,9 +9,9 @@ from rest_framework.views import APIView
 from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
 from studio.core.errors import BadInput
 from studio.core.inputs import read_body
-from studio.machines.orders import list_orders
+from studio.machines.orders import find_usual_image, get_disk_limits, list_orders
 from studio.machines.reports import take_report
-from workers.machines.orders import MachineReport
+from workers.machines.orders import MachineAnswer, MachineReport
 
 
 class NodeMachinesApi(APIView):
@@ -31,4 +31,7 @@ class NodeMachinesApi(APIView):
             raise BadInput(f"{where or 'body'}: {problem['msg']}.", field=where or None) from error
         node = get_node(request)
         take_report(node=node, report=report)
-        return Response({"orders": [order.model_dump(mode="json") for order in list_orders(node)]})
+        answer = MachineAnswer(
+            orders=tuple(list_orders(node)), usual_image=find_usual_image(), **get_disk_limits()
+        )
+        return Response(answer.model_dump(mode="json"))

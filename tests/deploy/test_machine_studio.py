@@ -12,8 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.engine import why_not
-from tests.deploy.machines import MachineStudio, run_machine_studio
+from tests.deploy.machines import MachineStudio, is_offered
 from tests.live import wait_for
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
@@ -24,21 +23,6 @@ ASK = (
     "r.add_header('Authorization', 'Bearer ' + t); "
     "print(json.load(u.build_opener(u.ProxyHandler({})).open(r, timeout=10))['username'])"
 )
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory) -> Iterator[MachineStudio]:
-    if reason := why_not():
-        pytest.fail(reason)
-    with run_machine_studio(tmp_path_factory.mktemp("studio")) as house:
-        wait_for("the engine to be told", lambda: is_offered(house))
-        yield house
-
-
-def is_offered(house: MachineStudio) -> bool:
-    said = house.call("ada", "GET", "/api/machines/options/").json()["engine"]
-    assert said["is_available"] or "No Docker engine answers" in said["problem"], said
-    return bool(said["is_available"])
 
 
 @pytest.fixture

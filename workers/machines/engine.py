@@ -20,13 +20,21 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.types import DeviceRequest, LogConfig, Mount, Ulimit
 from requests.exceptions import RequestException
 
-from workers.errors import WorkerError
-from workers.machines.orders import MOCK_DEVICE, MachineOrder
+from workers.machines.engine_fault import EngineFault
+from workers.machines.layers import can_limit_layers, tell_layer_option
+from workers.machines.orders import MOCK_DEVICE, MachineLimits, MachineOrder
 from workers.machines.plan import Container
+from workers.machines.scratch import ScratchDisks
+
+__all__ = ["EngineFault", "Folders", "MachineEngine"]
 
 LABEL = "athanor.machine"
+SLOT = "athanor.slot"
+"""Of a container that was made before anybody wanted it. Labels stay: its name says whose it is."""
 _NODE, _LIFE = "athanor.node", "athanor.life"
+MACHINE_NAME = re.compile(r"athanor-(?P<machine>[a-z0-9][a-z0-9-]*)-(?P<life>[0-9]+)")
 _TENANT = "athanor.tenant"
+_PINNED = re.compile(r"([a-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
 BRIDGE_PREFIX = "ath-"
 """Of the interfaces of tenants' networks: what the firewall knows them by."""
 _TIMEOUT_S = 60
@@ -38,10 +46,6 @@ _CAPABILITIES += ["NET_BIND_SERVICE", "SYS_CHROOT"]
 _LOGS = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"})
 
 
-class EngineFault(WorkerError):
-    """The Docker engine does not answer, or refuses; the message is a sentence for people."""
-
-
 @dataclass(frozen=True)
 class Folders:
     """What of the node's disk machines see."""
@@ -51,6 +55,13 @@ class Folders:
     share: Path
     secrets: Path
     """In memory: what is written here is never on a disk."""
+    disks: Path | None = None
+    """Where files with scratch disks are; None leaves /scratch without a limit."""
+
+    @property
+    def slots(self) -> Path:
+        """One folder for each container that was made before anybody wanted it; in memory, too."""
+        return self.secrets.with_name("slots")
 
 
 class MachineEngine:
@@ -62,6 +73,9 @@ class MachineEngine:
         self._host = host
         self._client: docker.DockerClient | None = None
         self._root: int | None = None
+        self._info: dict[str, Any] = {}
+        disks = folders.disks or folders.secrets.with_name("disks")
+        self._scratch = ScratchDisks(disks, folders.secrets.with_name("scratch"))
 
     def tell_version(self) -> str:
         """Return the engine's version.
@@ -74,11 +88,10 @@ class MachineEngine:
 
     def list_containers(self) -> list[Container]:
         """Return this node's machines, whatever state they are in."""
-        wanted = {"label": [LABEL, f"{_NODE}={self._node}"]}
-        with self._telling():
-            listed = self._docker.api.containers(all=True, filters=wanted)
         found = []
-        for each in listed:
+        for each in self._list_ours():
+            if MACHINE_NAME.fullmatch(_name_in(each)) is None:
+                continue
             with self._telling():
                 try:
                     found.append(_read(self._docker.api.inspect_container(each["Id"])))
@@ -86,11 +99,18 @@ class MachineEngine:
                     continue
         return found
 
+    def _list_ours(self) -> list[dict[str, Any]]:
+        with self._telling():
+            wanted = {"label": f"{_NODE}={self._node}"}
+            return list(self._docker.api.containers(all=True, filters=wanted))
+
     def create(self, order: MachineOrder) -> str | None:
         """Make a machine's container, with its network, and return its id.
 
         One that is there already is the one, and None is returned: whoever made it starts it.
         """
+        if not _PINNED.fullmatch(order.image):  # a tag may be another image tomorrow
+            raise EngineFault(f"The image {order.image} is named neither by digest nor by id.")
         with self._telling():
             self._ensure_network(order.tenant)
             options = self._make_options(order)
@@ -107,6 +127,7 @@ class MachineEngine:
 
     def start(self, container: str, order: MachineOrder) -> None:
         """Start a container, its secrets as they are ordered; one that runs is left running."""
+        self._show_scratch(_scratch_name(order.machine, order.life), order.limits)
         with self._telling():
             self._write_secrets(order)
             self._docker.api.start(container)
@@ -147,6 +168,8 @@ class MachineEngine:
     def remove_idle_scratch(self, lives: set[tuple[str, int]]) -> None:
         """Remove the scratch disks of all but these lives of machines."""
         kept = {_scratch_name(machine, life) for machine, life in lives}
+        kept |= {slot_scratch(each["Labels"].get(SLOT, "")) for each in self._list_ours()}
+        self._scratch.remove_all_but(kept)
         with self._telling():
             for volume in self._docker.volumes.list(filters={"label": f"{_NODE}={self._node}"}):
                 if volume.name not in kept:
@@ -176,15 +199,50 @@ class MachineEngine:
                     shutil.rmtree(path, ignore_errors=True)
 
     def _make_options(self, order: MachineOrder) -> dict[str, Any]:
-        limits = order.limits
-        return {
-            "name": f"athanor-{order.machine}-{order.life}",
+        labels = self._make_labels() | {LABEL: order.machine, _LIFE: str(order.life)}
+        own = {
+            "name": _container_name(order),
             "hostname": order.hostname,
-            "labels": {LABEL: order.machine, _NODE: self._node, _LIFE: str(order.life)},
-            "environment": order.environment | _tell_devices(order),
+            "labels": labels,
+            "environment": order.environment | tell_devices(order),
             "device_requests": _request_devices(order),
             "network": _network_name(order.tenant),
             "mounts": self._make_mounts(order),
+        }
+        return own | self._make_bounds(order.image, order.limits)
+
+    def _make_labels(self) -> dict[str, str]:
+        return {_NODE: self._node}
+
+    def list_unlimited(self) -> tuple[str, ...]:
+        """Return what of the disk this node cannot limit: `layer`, `scratch`.
+
+        Raises:
+            EngineFault: the engine does not answer.
+        """
+        self.check()
+        layer = () if can_limit_layers(self._info) else ("layer",)
+        is_able = self._folders.disks is not None and self._scratch.is_able()
+        return layer if is_able else (*layer, "scratch")
+
+    def _show_scratch(self, name: str, limits: MachineLimits) -> Path | None:
+        """Return the folder of a scratch disk with a limit; None where it has none."""
+        if limits.scratch_bytes is None or self._folders.disks is None:
+            return None
+        if not self._scratch.is_able():
+            return None
+        return self._scratch.show(name, limits.scratch_bytes, owner=self.find_root())
+
+    def _limit_layer(self, image: str, limits: MachineLimits) -> dict[str, str]:
+        if limits.disk_bytes is None or not can_limit_layers(self._info):
+            return {}
+        image_bytes = int(self._docker.api.inspect_image(image)["Size"])
+        return tell_layer_option(self._info, image_bytes, limits.disk_bytes)
+
+    def _make_bounds(self, image: str, limits: MachineLimits) -> dict[str, Any]:
+        """Return what keeps a container in: the same for every one."""
+        return {
+            "storage_opt": self._limit_layer(image, limits),
             "init": True,
             "nano_cpus": int(limits.cpus * 1e9),
             "mem_limit": limits.memory_bytes,
@@ -203,11 +261,20 @@ class MachineEngine:
     def _make_mounts(self, order: MachineOrder) -> list[Mount]:
         home = self._find_home(order)
         secrets = self._write_secrets(order)
-        mounts = [
+        scratch = _scratch_name(order.machine, order.life)
+        own = [
             Mount("/root", str(home), type="bind", propagation="rprivate"),
             Mount("/run/athanor", str(secrets), type="bind", read_only=True),
-            Mount("/scratch", self._ensure_scratch(order), type="volume"),
         ]
+        return [*own, *self._make_common_mounts(scratch, order.limits)]
+
+    def _make_common_mounts(self, scratch: str, limits: MachineLimits) -> list[Mount]:
+        shown = self._show_scratch(scratch, limits)
+        if shown is None:
+            self._docker.volumes.create(scratch, labels={_NODE: self._node})  # or it is there
+            mounts = [Mount("/scratch", scratch, type="volume")]
+        else:
+            mounts = [Mount("/scratch", str(shown), type="bind", propagation="rprivate")]
         if self._folders.share.is_dir():
             share = str(self._folders.share)
             mounts.append(Mount("/share", share, type="bind", read_only=True))
@@ -216,7 +283,7 @@ class MachineEngine:
     def _write_secrets(self, order: MachineOrder) -> Path:
         self._folders.secrets.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder = self._folders.secrets / order.machine
-        _write_secrets(folder, order.secrets, owner=self.find_root())
+        write_secrets(folder, order.secrets, owner=self.find_root())
         return folder
 
     def _find_home(self, order: MachineOrder) -> Path:
@@ -239,7 +306,7 @@ class MachineEngine:
         """
         if self._root is not None:
             return self._root
-        told = self._docker.info()
+        told = self._info = self._docker.info()
         remapped = re.search(r"/(\d+)\.\d+$", told["DockerRootDir"])
         if remapped is None or not any("userns" in each for each in told["SecurityOptions"]):
             raise EngineFault(
@@ -249,10 +316,10 @@ class MachineEngine:
         self._root = int(remapped[1])
         return self._root
 
-    def _ensure_network(self, tenant: str) -> None:
+    def _ensure_network(self, tenant: str) -> str:
         name = _network_name(tenant)
         if self._has_network(name):
-            return
+            return name
         try:
             self._docker.networks.create(
                 name,
@@ -264,10 +331,6 @@ class MachineEngine:
         except APIError:
             if not self._has_network(name):  # nobody else has made it in this moment
                 raise
-
-    def _ensure_scratch(self, order: MachineOrder) -> str:
-        name = _scratch_name(order.machine, order.life)
-        self._docker.volumes.create(name, labels={_NODE: self._node})  # or the one that is there
         return name
 
     def _has_network(self, name: str) -> bool:
@@ -308,12 +371,25 @@ def _scratch_name(machine: str, life: int) -> str:
     return f"athanor-{machine}-{life}"
 
 
+def slot_scratch(slot: str) -> str:
+    return f"athanor-slot-{slot}"
+
+
+def _container_name(order: MachineOrder) -> str:
+    return f"athanor-{order.machine}-{order.life}"
+
+
+def _name_in(listed: dict[str, Any]) -> str:
+    """Return a container's name of a list of the engine's; one that is being removed has none."""
+    return next((str(name).removeprefix("/") for name in listed["Names"] or []), "")
+
+
 def _request_devices(order: MachineOrder) -> list[DeviceRequest]:
     real = [uuid for uuid in order.devices if not uuid.startswith(MOCK_DEVICE)]
     return [DeviceRequest(device_ids=real, capabilities=[["gpu"]])] if real else []
 
 
-def _tell_devices(order: MachineOrder) -> dict[str, str]:
+def tell_devices(order: MachineOrder) -> dict[str, str]:
     """Return what programs in the machine are told of its devices.
 
     A share is cooperative: PyTorch's allocator keeps to the fraction, and nothing else is stopped.
@@ -337,11 +413,13 @@ def _limit_files(most: int | None) -> list[Ulimit]:
 def _read(body: dict[str, Any]) -> Container:
     state, labels = body["State"], body["Config"]["Labels"]
     networks = body["NetworkSettings"]["Networks"].values()
-    life = labels.get(_LIFE, "")
+    name = MACHINE_NAME.fullmatch(body["Name"].removeprefix("/"))
+    assert name is not None, "only these are read"
     return Container(
         id=body["Id"],
-        machine=labels[LABEL],
-        life=int(life) if life.isdigit() else 0,
+        machine=name["machine"],
+        life=int(name["life"]),
+        slot=labels.get(SLOT, ""),
         status=state["Status"],
         started_at=_read_time(state["StartedAt"]),
         ended_at=_read_time(state["FinishedAt"]),
@@ -365,7 +443,7 @@ def _holds(path: Path, content: str) -> bool:
         return False
 
 
-def _write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> None:
+def write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> None:
     """Put a machine's secrets where only its root sees them, and take away what is none now."""
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(folder, owner, owner)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import subprocess
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET, gaierror, getaddrinfo
 from urllib.parse import urlsplit
@@ -18,14 +18,18 @@ import structlog
 
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused, WorkerError
+from workers.inventory import read_memory_bytes
 from workers.machines.bell import Bell
 from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
-from workers.machines.engine import EngineFault, Folders, MachineEngine
+from workers.machines.engine import Folders
+from workers.machines.engine_fault import EngineFault
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
+from workers.machines.mounts import bind, unbind
 from workers.machines.orders import MachineOrder, MachineReport, MachineState
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
+from workers.machines.spares import SPARE_BYTES, SpareEngine, SpareWish
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
 
@@ -35,6 +39,8 @@ PASS_EVERY_S = 1.0
 WALLS_EVERY_S = 60.0
 _IN_MEMORY = Path("/run/athanor")
 _MOST_TOLD = 500
+_SPARE_FROM_BYTES = 8 * 2**30
+"""From so much memory on a node keeps a spare machine without being told to."""
 
 
 class MachineHost:
@@ -48,8 +54,13 @@ class MachineHost:
         # Two nodes may share a machine, and even a name: not these folders.
         digest = hashlib.sha256(str(config.node_dir).encode()).hexdigest()[:8]
         folder = _IN_MEMORY / f"{config.node_name}-{digest}"
-        self._folders = Folders(folder / "homes", folder / "share", folder / "secrets")
-        self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
+        self._folders = Folders(
+            folder / "homes",
+            folder / "share",
+            folder / "secrets",
+            disks=config.node_dir / "machines" / "scratch",
+        )
+        self._engine = SpareEngine(config.node_name, self._folders, host=engine_host)
         self._memory = MachineMemory(config.node_dir / "machines")
         self._reconciler = Reconciler(self._engine, self._memory)
         key = hashlib.sha256(config.node_token.encode()).hexdigest()
@@ -58,7 +69,9 @@ class MachineHost:
         self._relay_port = 0
         self._bell = Bell(config.broker_url, config.node_name)
         self._orders: list[MachineOrder] | None = None
+        self._spares = SpareWish("", 0)
         self._report = MachineReport(engine="", machines=[])
+        self._unlimited: tuple[str, ...] = ()
         self._is_walled = False
         self._walled_at = 0.0
         self._door: asyncio.Server | None = None
@@ -98,6 +111,7 @@ class MachineHost:
         body = self._report.model_dump_json().encode()
         answer = await self._client.report_machines(self._config.node_token, body)
         orders = list(answer.orders)
+        self._spares = SpareWish(answer.usual_image, 0, answer.disk_bytes, answer.scratch_bytes)
         if orders != self._orders:
             self._orders = orders
             self._memory.write_orders(orders)
@@ -128,7 +142,7 @@ class MachineHost:
                 "Dev machines need a node that runs as root: their network and their secrets are "
                 "set up by it."
             )
-        self._engine.check()
+        self._unlimited = self._engine.list_unlimited()
         if self._config.drive_dir is None:
             raise EngineFault("ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.")
         bind(self._config.drive_dir, self._folders.homes)
@@ -153,7 +167,18 @@ class MachineHost:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
         states = self._reconciler.pass_once(self._orders)
+        self._reconciler.tend_spares(replace(self._spares, number=self._count_spares()))
         return states, self._reconciler.list_strays(self._orders)
+
+    def _count_spares(self) -> int:
+        """Return how many spares there is memory for beside what the machines may use."""
+        assert self._orders is not None
+        memory_bytes = read_memory_bytes()
+        wanted = self._config.spare_machines
+        if wanted is None:
+            wanted = 1 if memory_bytes >= _SPARE_FROM_BYTES else 0
+        used = sum(each.limits.memory_bytes for each in self._orders if each.is_running)
+        return min(wanted, max(0, memory_bytes - used) // SPARE_BYTES)
 
     def _list_studio_doors(self) -> list[tuple[str, int]]:
         url = self._config.studio_url
@@ -178,41 +203,9 @@ class MachineHost:
             relay_host=self._config.node_host,
             relay_port=self._relay_port,
             studio_url=door_url(self._config.studio_url),
+            unlimited=self._unlimited if version else (),
         )
 
     @staticmethod
     def _states_in(report: MachineReport) -> list[tuple[str, str, int, int]]:
         return [(s.machine, s.phase.value, s.life, s.start) for s in report.machines]
-
-
-def bind(source: Path, target: Path) -> None:
-    """Show a folder at a place that machines' root can reach: the folders above `source` may be
-    closed to it, and stay so.
-
-    Raises:
-        EngineFault: it cannot be mounted there.
-    """
-    target.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if os.path.samestat(source.stat(), target.stat()):
-        return
-    unbind(target)  # what an earlier node was killed with, perhaps gone by now
-    done = subprocess.run(
-        ["mount", "--bind", str(source), str(target)], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise EngineFault(f"{source} cannot be shown at {target}: {done.stderr.strip()[:200]}")
-
-
-def unbind(target: Path) -> None:
-    """Show nothing there any more; who has it mounted elsewhere keeps it."""
-    while _is_mounted(target):
-        done = subprocess.run(["umount", "--lazy", str(target)], capture_output=True, check=False)
-        if done.returncode:
-            log.warning("unbind_failed", path=str(target))
-            return
-
-
-def _is_mounted(target: Path) -> bool:
-    """Say whether something is mounted there; of a bind mount no path itself tells."""
-    told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    return any(line.split()[4] == str(target) for line in told)

@@ -30,6 +30,8 @@ class Container:
     exit_code: int | None = None
     was_out_of_memory: bool = False
     address: str = ""
+    slot: str = ""
+    """Where it was made before anybody wanted it, the folder it has on the node."""
 
     @property
     def is_up(self) -> bool:
