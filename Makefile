@@ -16,7 +16,7 @@ FAST := not slow and not journey and not fault and not deploy
 PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
-.PHONY: lint format types shots bench-train lock clean provision
+.PHONY: lint format types shots bench-train bench-machines lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -103,6 +103,10 @@ shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screensh
 
 bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
 	$(BIN)/python bench/train.py
+
+bench-machines: $(VENV)/.athanor-dev  ## Seconds to a usable VS Code, of a studio that `make up` runs
+	$(BIN)/python bench/machine_start.py --url http://127.0.0.1:$(ATHANOR_PORT) \
+		--token "$$($(CLI) manage token bench | tail -1)"
 
 lock: $(VENV)/.athanor-dev  ## Write constraints.txt anew from this environment
 	$(BIN)/python scripts/lock.py "$(BIN)/python" > constraints.new && mv constraints.new constraints.txt

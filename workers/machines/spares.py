@@ -284,6 +284,7 @@ class SpareEngine(MachineEngine):
             "hostname": slot,
             "labels": self._make_labels() | {SLOT: slot, _KIND: wish.kind},
             "environment": {"ATHANOR_SPARE": "1"},
+            "device_requests": [],
             "network_mode": "none",
             "mounts": [*own, *self._make_common_mounts(slot_scratch(slot), limits)],
         }
