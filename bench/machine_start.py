@@ -132,11 +132,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--pause", type=float, default=6.0, help="seconds between two")
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--crowd-flavor", help="of those; one that shares cores lets all start")
     options = parser.parse_args()
     studio = Studio(options.url, options.token)
     wish = {"image": options.image, "flavor": options.flavor, "duration_s": 1800}
     series = measure_series(studio, wish, options)
     results = {"one after the other": summarize(series)} if series else {}
+    wish |= {"flavor": options.crowd_flavor or options.flavor}
     if options.at_once:
         results[f"{options.at_once} at once"] = summarize(measure_crowd(studio, wish, options))
     table = Table("seconds from the click", *(f"{p} {q}" for p in PHASES for q in ("p50", "p95")))

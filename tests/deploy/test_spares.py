@@ -20,7 +20,7 @@ cut -d' ' -f5- /proc/self/mountinfo | sed -E 's/(shared|master):[0-9]+ //; s/ - 
 df -k /dev/shm | tail -1; ulimit -a; id; hostname; cat /etc/hostname; ls -ld /root /run/athanor
 ls -A /root /run/athanor /share /sys/class/net; cat /run/athanor/token; cat /etc/resolv.conf
 grep box /etc/hosts | cut -f2; cat /sys/fs/cgroup/memory/memory.limit_in_bytes
-cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us; ps -e -o comm= | sort -u
+cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/cpu/cpu.cfs_quota_us /proc/1/comm
 """
 
 
@@ -156,7 +156,7 @@ def test_cut_off_after_it_has_its_name_it_goes_on_as_the_machine(waiting, monkey
     again.close()
     assert (state.phase, state.life, state.start) == (MachinePhase.RUNNING, 1, 1)
     assert id_of(node, node.name("m1")) == made
-    assert node.inside("m1", "cat /run/athanor/token; hostname").split()[-1] == "box"
+    assert node.inside("m1", "hostname; cat /run/athanor/token") == "box\ntok-not-to-be-seen"
 
 
 def test_what_does_not_fit_is_made_anew_and_what_is_of_no_use_is_removed(waiting):

@@ -201,14 +201,7 @@ class SpareEngine(MachineEngine):
             return
         _call("nsenter", "--target", pid, "--uts", "hostname", order.hostname)
         Path(told["HostnamePath"]).write_text(f"{order.hostname}\n", encoding="ascii")
-        hosts = Path(told["HostsPath"])
-        lines = hosts.read_text(encoding="utf-8").splitlines()
-        old = told["Config"]["Hostname"]
-        renamed = [
-            line.removesuffix(old) + order.hostname if line.endswith(f"\t{old}") else line
-            for line in lines
-        ]
-        hosts.write_text("\n".join([*renamed, ""]), encoding="utf-8")  # in place: it is mounted
+        _rename_in_hosts(Path(told["HostsPath"]), told["Config"]["Hostname"], order.hostname)
         _call(sys.executable, shm.__file__, pid, str(order.limits.shm_bytes))
 
     def _tell_slot(self, slot: str, order: MachineOrder) -> None:
@@ -288,6 +281,16 @@ class SpareEngine(MachineEngine):
             "network_mode": "none",
             "mounts": [*own, *self._make_common_mounts(slot_scratch(slot), limits)],
         }
+
+
+def _rename_in_hosts(path: Path, old: str, new: str) -> None:
+    """Have a container's own address under its new name; each start adds one under the old."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if not any(line.endswith(f"\t{old}") for line in lines):
+        return
+    kept = [line for line in lines if not line.endswith(f"\t{new}")]
+    renamed = [line.removesuffix(old) + new if line.endswith(f"\t{old}") else line for line in kept]
+    path.write_text("\n".join([*renamed, ""]), encoding="utf-8")  # in place: it is mounted
 
 
 def _tell_kind(image: str, disk_bytes: int | None, scratch_bytes: int | None) -> str:
