@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from workers.machines.engine import EngineFault, MachineEngine
+from workers.machines.engine import EngineFault
 from workers.machines.firewall import raise_firewall
 from workers.machines.orders import MachinePhase
 from workers.machines.reconciler import Reconciler
+from workers.machines.spares import SpareEngine
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 MIB = 2**20
@@ -264,7 +265,7 @@ def wait_for(host: str, port: int) -> None:
 def test_an_engine_that_is_away_is_told_and_comes_back(node, tmp_path):
     node.want("m1")
     node.settle()
-    away = MachineEngine("n1", node.folders, host=f"unix://{tmp_path}/none.sock")
+    away = SpareEngine("n1", node.folders, host=f"unix://{tmp_path}/none.sock")
     reconciler = Reconciler(away, node.memory)
     with pytest.raises(EngineFault, match="The Docker engine says"):
         reconciler.pass_once(node.orders.values())

@@ -142,7 +142,7 @@ class SpareEngine(MachineEngine):
             if spare not in fitting[: wish.number]:
                 self._remove_spare(spare)
         self._clear_slots()
-        if len(fitting) < wish.number and self._can_wait(wish.image):
+        if len(fitting) < wish.number and wish.image and self._can_wait(wish.image):
             self._make(wish)
 
     def _choose(self, order: MachineOrder) -> _Spare | None:
