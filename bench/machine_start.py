@@ -10,6 +10,7 @@ without. Prints one table and, as its last line, one JSON object.
 
 import argparse
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,6 +65,7 @@ def measure_one(studio: Studio, name: str, wish: dict[str, Any], port: int) -> d
     await_tool(studio, made["key"], port, deadline)
     told["usable"] = time.perf_counter() - clicked
     studio.call("DELETE", f"{made['key']}/")
+    print(name, *(f"{phase} {told[phase]:.2f}" for phase in PHASES), file=sys.stderr, flush=True)
     return told
 
 

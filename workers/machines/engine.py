@@ -99,6 +99,9 @@ class MachineEngine:
                     continue
         return found
 
+    def _list_slots(self) -> set[str]:
+        return {each["Labels"].get(SLOT, "") for each in self._list_ours()}
+
     def _list_ours(self) -> list[dict[str, Any]]:
         with self._telling():
             wanted = {"label": f"{_NODE}={self._node}"}
@@ -168,7 +171,7 @@ class MachineEngine:
     def remove_idle_scratch(self, lives: set[tuple[str, int]]) -> None:
         """Remove the scratch disks of all but these lives of machines."""
         kept = {_scratch_name(machine, life) for machine, life in lives}
-        kept |= {slot_scratch(each["Labels"].get(SLOT, "")) for each in self._list_ours()}
+        kept |= {slot_scratch(slot) for slot in self._list_slots()}
         self._scratch.remove_all_but(kept)
         with self._telling():
             for volume in self._docker.volumes.list(filters={"label": f"{_NODE}={self._node}"}):

@@ -9,12 +9,10 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
-import structlog
-
 from workers.machines.engine_fault import EngineFault
 from workers.machines.mounts import is_mounted, unbind
 
-log = structlog.get_logger()
+_PART = ".part"
 
 
 class ScratchDisks:
@@ -51,7 +49,7 @@ class ScratchDisks:
         if not self._files.is_dir():
             return
         for file in self._files.iterdir():
-            if file.name in kept:
+            if file.name.removesuffix(_PART) in kept:
                 continue
             point = self._points / file.name
             unbind(point)
@@ -62,7 +60,7 @@ class ScratchDisks:
 
     def _make(self, file: Path, num_bytes: int, owner: int) -> None:
         self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = file.with_name(f"{file.name}.part")
+        draft = file.with_name(f"{file.name}{_PART}")
         with draft.open("wb") as made:
             made.truncate(num_bytes)
         lazily = f"root_owner={owner}:{owner},lazy_itable_init=1,lazy_journal_init=1,nodiscard"

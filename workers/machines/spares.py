@@ -241,7 +241,12 @@ class SpareEngine(MachineEngine):
                 return
 
     def _clear_slots(self) -> None:
-        self._slots.clear_all_but({each["Labels"].get(SLOT, "") for each in self._list_ours()})
+        self._slots.clear_all_but(self._list_slots())
+
+    def _list_slots(self) -> set[str]:
+        """Return those whose containers are there, or are being made."""
+        coming = set(self._taking)  # before: what is made in between is in one of both
+        return coming | super()._list_slots()
 
     def _can_wait(self, image: str) -> bool:
         with self._telling():
