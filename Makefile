@@ -16,11 +16,11 @@ FAST := not slow and not journey and not fault and not deploy
 PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
-.PHONY: lint format types shots bench-train bench-machines lock clean provision
+.PHONY: lint format types shots bench-train bench-machines bench-machine-start lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
-		awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+		awk -F'|' '{printf "  make %-20s %s\n", $$1, $$2}'
 	@echo; echo "  ATHANOR_DATA=$(ATHANOR_DATA)  ATHANOR_PORT=$(ATHANOR_PORT)"
 
 # --- run -----------------------------------------------------------------------------------------
@@ -107,6 +107,10 @@ shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screensh
 
 bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
 	$(BIN)/python bench/train.py
+
+bench-machine-start: $(VENV)/.athanor-dev  ## Seconds to a usable VS Code, of a studio that `make up` runs
+	$(BIN)/python bench/machine_start.py --url http://127.0.0.1:$(ATHANOR_PORT) \
+		--token "$$($(CLI) manage token bench | tail -1)"
 
 lock: $(VENV)/.athanor-dev  ## Write constraints.txt anew from this environment
 	$(BIN)/python scripts/lock.py "$(BIN)/python" > constraints.new && mv constraints.new constraints.txt

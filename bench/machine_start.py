@@ -10,6 +10,7 @@ without. Prints one table and, as its last line, one JSON object.
 
 import argparse
 import json
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -64,6 +65,7 @@ def measure_one(studio: Studio, name: str, wish: dict[str, Any], port: int) -> d
     await_tool(studio, made["key"], port, deadline)
     told["usable"] = time.perf_counter() - clicked
     studio.call("DELETE", f"{made['key']}/")
+    print(name, *(f"{phase} {told[phase]:.2f}" for phase in PHASES), file=sys.stderr, flush=True)
     return told
 
 
@@ -76,7 +78,7 @@ def await_tool(studio: Studio, key: str, port: int, deadline: float) -> None:
         browser.cookies.clear()
         browser.headers["Cookie"] = entered.headers["set-cookie"].partition(";")[0]
         while time.perf_counter() < deadline:
-            page = browser.get("/", follow_redirects=True)
+            page = browser.get("/?folder=/root")
             if page.status_code == 200:
                 return
             time.sleep(LOOK_S)
@@ -132,11 +134,13 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--pause", type=float, default=6.0, help="seconds between two")
     parser.add_argument("--at-once", type=int, default=20)
+    parser.add_argument("--crowd-flavor", help="of those; one that shares cores lets all start")
     options = parser.parse_args()
     studio = Studio(options.url, options.token)
     wish = {"image": options.image, "flavor": options.flavor, "duration_s": 1800}
     series = measure_series(studio, wish, options)
     results = {"one after the other": summarize(series)} if series else {}
+    wish |= {"flavor": options.crowd_flavor or options.flavor}
     if options.at_once:
         results[f"{options.at_once} at once"] = summarize(measure_crowd(studio, wish, options))
     table = Table("seconds from the click", *(f"{p} {q}" for p in PHASES for q in ("p50", "p95")))

@@ -56,6 +56,8 @@ SSH_ALLOW_REMOTE_FORWARD = env.flag("STUDIO_SSH_ALLOW_REMOTE_FORWARD", default=F
 # A machine that nobody and nothing has used for so long is stopped; 0 is never.
 MACHINE_IDLE_S = env.whole("STUDIO_MACHINE_IDLE_S", 3600, low=0, high=604_800)
 SSH_IDLE_S = env.whole("STUDIO_SSH_IDLE_S", 7200, low=60, high=604_800)
+MACHINE_DISK_GIB = env.whole("STUDIO_MACHINE_DISK_GIB", 50, low=0, high=100_000)
+MACHINE_SCRATCH_GIB = env.whole("STUDIO_MACHINE_SCRATCH_GIB", 50, low=0, high=16_000)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

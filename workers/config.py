@@ -1,4 +1,4 @@
-"""All that a node knows: ten variables, read once, refused at start when they cannot be right."""
+"""All that a node knows, by variables: read once, refused at start when they cannot be right."""
 
 import os
 import re
@@ -31,6 +31,9 @@ class NodeConfig:
     """The studio's folder of drives, as it is on this node; None where it has none."""
     relay_port: int = 0
     """Where the studio reaches dev machines of this node; 0 takes any free one."""
+    spare_machines: int | None = None
+    """How many containers of the usual image are kept ready for whoever makes a dev machine; None
+    is one, and none on a node of little memory."""
     mock_devices: int = 0
     """GPUs to say that it has although it has not, for trying out how they are given out."""
 
@@ -56,6 +59,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
         relay_port=_read_whole(
             env, "ATHANOR_RELAY_PORT", 65535, "a port that is free, or 0 for any"
         ),
+        spare_machines=_read_spares(env),
         mock_devices=_read_whole(
             env, "ATHANOR_MOCK_DEVICES", 64, "how many GPUs to make believe, at most 64"
         ),
@@ -136,6 +140,13 @@ def _read_drive_dir(env: Mapping[str, str]) -> Path | None:
             f"ATHANOR_DRIVE_DIR is {value!r}: write the absolute path of the studio's drives."
         )
     return Path(value)
+
+
+def _read_spares(env: Mapping[str, str]) -> int | None:
+    name = "ATHANOR_SPARE_MACHINES"
+    if not env.get(name, "").strip():
+        return None
+    return _read_whole(env, name, 100, "how many spare dev machines to keep, at most 100")
 
 
 def _read_whole(env: Mapping[str, str], name: str, most: int, mend: str) -> int:

@@ -48,7 +48,7 @@ def take_inventory(disk: Path, *, mock_devices: int = 0) -> Inventory:
     return Inventory(
         version=read_version(),
         cores=len(os.sched_getaffinity(0)),
-        memory_bytes=_read_memory_bytes(),
+        memory_bytes=read_memory_bytes(),
         disk_free_bytes=usage.free,
         disk_bytes=usage.total,
         devices=_make_believe(mock_devices) if mock_devices else list_devices(),
@@ -101,7 +101,8 @@ def _read_device(nvml: object, index: int) -> Device:
     )
 
 
-def _read_memory_bytes() -> int:
+def read_memory_bytes() -> int:
+    """Return the memory that this node has, or is left."""
     total = psutil.virtual_memory().total
     try:
         return min(total, int(_CGROUP_LIMIT.read_text()))

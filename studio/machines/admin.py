@@ -2,7 +2,7 @@
 
 from django.contrib import admin
 
-from studio.machines.models import Image, Machine
+from studio.machines.models import Image, Machine, NodeEngine
 
 
 @admin.register(Image)
@@ -22,4 +22,15 @@ class MachineAdmin(admin.ModelAdmin):
         return False
 
     def has_delete_permission(self, request, obj=None):
+        return False
+
+
+@admin.register(NodeEngine)
+class NodeEngineAdmin(admin.ModelAdmin):
+    list_display = ["node", "version", "problem", "unlimited", "reported_at"]
+
+    def has_add_permission(self, request):
+        return False
+
+    def has_change_permission(self, request, obj=None):  # by its node alone
         return False

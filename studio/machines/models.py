@@ -125,6 +125,8 @@ class NodeEngine(models.Model):
     """The studio's address for machines on this node."""
     images = models.JSONField(default=None, null=True, blank=True)
     """References of the offered images that its engine has; None until it has looked."""
+    unlimited = models.JSONField(default=list, blank=True)
+    """What of its disk the node cannot limit for each machine: `layer`, `scratch`."""
     reported_at = models.DateTimeField()
 
     def __str__(self) -> str:

@@ -9,11 +9,11 @@ from rest_framework.views import APIView
 from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
 from studio.core.errors import BadInput
 from studio.core.inputs import read_body
-from studio.machines.orders import list_orders
+from studio.machines.orders import find_usual_image, get_disk_limits, list_orders
 from studio.machines.reports import take_report
 from studio.machines.saving import list_kept_keys
 from studio.machines.usage import keep_usage
-from workers.machines.orders import MachineReport
+from workers.machines.orders import MachineAnswer, MachineReport
 
 
 class NodeMachinesApi(APIView):
@@ -34,5 +34,10 @@ class NodeMachinesApi(APIView):
         node = get_node(request)
         take_report(node=node, report=report)
         keep_usage(node=node, report=report)
-        orders = [order.model_dump(mode="json") for order in list_orders(node)]
-        return Response({"orders": orders, "saved": list_kept_keys(node)})
+        answer = MachineAnswer(
+            orders=tuple(list_orders(node)),
+            saved=tuple(list_kept_keys(node)),
+            usual_image=find_usual_image(),
+            **get_disk_limits(),
+        )
+        return Response(answer.model_dump(mode="json"))

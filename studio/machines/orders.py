@@ -4,13 +4,14 @@ import json
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db.models import Count, Q
 from django.utils import timezone
 
 from studio.compute.models import Node
 from studio.machines.charging import get_ends_at
 from studio.machines.idling import get_verdict
 from studio.machines.machine_tokens import make_machine_token
-from studio.machines.models import Machine, NodeEngine, Saving, Status
+from studio.machines.models import Image, Machine, NodeEngine, Saving, Status
 from studio.machines.progress import list_ports
 from studio.machines.ssh.host_keys import read_gateway_key
 from workers.machines.orders import MachineLimits, MachineOrder
@@ -37,6 +38,25 @@ def list_orders(node: Node) -> list[MachineOrder]:
     ]
 
 
+def find_usual_image() -> str:
+    """Return what most of the machines that are there are made of, blank where no image is offered.
+
+    Of two that are as usual it is the older.
+    """
+    machines = Count("machines", filter=~Q(machines__status=Status.DELETED))
+    offered = Image.objects.filter(is_active=True, owner=None).annotate(num_machines=machines)
+    usual = offered.order_by("-num_machines", "pk").first()
+    return usual.reference if usual else ""
+
+
+def get_disk_limits() -> dict[str, int | None]:
+    """Return how much a machine may write beside its home; None where there is no limit."""
+    return {
+        "disk_bytes": settings.MACHINE_DISK_GIB * _GIB or None,
+        "scratch_bytes": settings.MACHINE_SCRATCH_GIB * _GIB or None,
+    }
+
+
 def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
     flavor = machine.flavor
     return MachineOrder(
@@ -52,6 +72,7 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
             cpus=flavor.cores,
             memory_bytes=flavor.memory_bytes,
             shm_bytes=max(64 * 2**20, min(flavor.memory_bytes // 2, 16 * _GIB)),
+            **get_disk_limits(),
         ),
         devices=tuple(
             str(device["uuid"])

@@ -44,6 +44,7 @@ def take_report(*, node: Node, report: MachineReport) -> None:
             "relay_host": report.relay_host,
             "relay_port": report.relay_port,
             "studio_url": report.studio_url,
+            "unlimited": list(report.unlimited),
             "reported_at": now,
         },
     )

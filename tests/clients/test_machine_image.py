@@ -342,3 +342,36 @@ def test_every_version_is_pinned_and_where_we_pin_it_too_is_the_same(name):
         assert {each: theirs[each] for each in theirs if each in ours} == {
             each: ours[each] for each in theirs if each in ours
         }
+
+
+def test_a_spare_machine_waits_for_its_owner_and_begins_with_what_it_reads_by_then(
+    started, places, tmp_path
+):
+    waits = tmp_path / "waits.sh"
+    waits.write_text(f"echo read > {tmp_path}/read; cat > {tmp_path}/told; exec sleep 60\n")
+    tool = program.Tool("tool", 1, ("/bin/false", "one"), waiting=("/bin/sh", str(waits)))
+    plain = make_tool("plain", f"echo $HF_ENDPOINT > {tmp_path}/plain; exec sleep 60")
+    started(tool, plain, ATHANOR_SPARE="1")
+    await_that((tmp_path / "read").exists)
+    assert not (tmp_path / "plain").exists() and not places.environment.exists()
+    (places.run / "token").write_text("mine")
+    (places.run / "environment.json").write_text('{"HF_ENDPOINT": "http://studio.test"}')
+    await_that(lambda: (tmp_path / "told").exists() and (tmp_path / "told").read_text())
+    told = json.loads((tmp_path / "told").read_text())
+    assert told["HF_ENDPOINT"] == "http://studio.test" and told["OPENAI_API_KEY"] == "mine"
+    assert "ATHANOR_SPARE" not in told
+    await_that(lambda: (tmp_path / "plain").exists() and (tmp_path / "plain").read_text())
+    assert (tmp_path / "plain").read_text() == "http://studio.test\n"
+    assert "HF_ENDPOINT" in places.environment.read_text()
+
+
+def test_a_spare_machine_whose_tool_fell_while_it_waited_starts_it_as_any_other(
+    started, places, tmp_path
+):
+    falls = tmp_path / "falls.sh"
+    falls.write_text(f"echo fell > {tmp_path}/fell\n")
+    command = ("/bin/sh", "-c", f"echo up > {tmp_path}/up; exec sleep 60")
+    started(program.Tool("tool", 1, command, waiting=("/bin/sh", str(falls))), ATHANOR_SPARE="1")
+    await_that((tmp_path / "fell").exists)
+    (places.run / "environment.json").write_text("{}")
+    await_that((tmp_path / "up").exists)

@@ -1,12 +1,43 @@
-"""A studio with a real Docker engine for each module of tests, and a machine of ada's in it."""
+"""What the tests of dev machines share: an engine with user namespaces, a node, a whole studio."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.deploy.engine import why_not
-from tests.deploy.machines import MachineStudio, run_machine_studio
+from tests.deploy.build import BASE
+from tests.deploy.engine import DockerEngine, run_engine, why_not
+from tests.deploy.machines import MachineStudio, is_offered, run_machine_studio
+from tests.deploy.nodes import Node
+from tests.deploy.supplies import get_base_tree
 from tests.live import wait_for
+
+
+@pytest.fixture(scope="module")
+def docker() -> Iterator[DockerEngine]:
+    if reason := why_not():
+        pytest.fail(reason)
+    with run_engine("--userns-remap=default", data=Path("/var/tmp/athanor-tests/docker")) as engine:
+        engine.import_tree(get_base_tree(), BASE)
+        context = engine.folder / "machine"
+        context.mkdir()
+        (context / "Dockerfile").write_text(f'FROM {BASE}\nCMD ["sleep", "infinity"]\n')
+        engine.build(context / "Dockerfile", context, "athanor-test-machine")
+        yield engine
+
+
+@pytest.fixture
+def node(docker, tmp_path) -> Iterator[Node]:
+    node = Node(docker, tmp_path)
+    for folder in (tmp_path, *tmp_path.parents):  # a machine's root is nobody out here
+        folder.chmod(folder.stat().st_mode | 0o011)
+    yield node
+    node.orders.clear()
+    node.settle()
+    node.reconciler.close()
+    assert docker.run("docker", "ps", "--all", "--quiet").stdout == ""
+    assert "athanor-" not in docker.run("docker", "network", "ls").stdout
+    assert docker.run("docker", "volume", "ls", "--quiet").stdout == ""
 
 
 @pytest.fixture(scope="module")
@@ -16,12 +47,6 @@ def house(tmp_path_factory) -> Iterator[MachineStudio]:
     with run_machine_studio(tmp_path_factory.mktemp("studio")) as house:
         wait_for("the engine to be told", lambda: is_offered(house))
         yield house
-
-
-def is_offered(house: MachineStudio) -> bool:
-    said = house.call("ada", "GET", "/api/machines/options/").json()["engine"]
-    assert said["is_available"] or "No Docker engine answers" in said["problem"], said
-    return bool(said["is_available"])
 
 
 @pytest.fixture

@@ -84,7 +84,7 @@ class MachineStudio:
     def container(self, machine: dict[str, Any]) -> str:
         listed = self.docker.run(
             *("docker", "ps", "--all", "--format", "{{.Names}}"),
-            *("--filter", f"label=athanor.machine={machine['key']}"),
+            *("--filter", f"name=^/athanor-{machine['key']}-"),
         )
         return listed.stdout.strip()
 
@@ -107,3 +107,9 @@ def run_machine_studio(path: Path) -> Iterator[MachineStudio]:
         with run_studio(path, **env) as studio:
             studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
             yield MachineStudio(studio, docker, image)
+
+
+def is_offered(house: MachineStudio) -> bool:
+    said = house.call("ada", "GET", "/api/machines/options/").json()["engine"]
+    assert said["is_available"] or "No Docker engine answers" in said["problem"], said
+    return bool(said["is_available"])

@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.deploy.conftest import is_offered
-from tests.deploy.machines import MachineStudio
+from tests.deploy.machines import MachineStudio, is_offered
 from tests.live import wait_for
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]

@@ -31,14 +31,14 @@ def bind(source: Path, target: Path) -> None:
 
 def unbind(target: Path) -> None:
     """Show nothing there any more; who has it mounted elsewhere keeps it."""
-    while _is_mounted(target):
+    while is_mounted(target):
         done = subprocess.run(["umount", "--lazy", str(target)], capture_output=True, check=False)
         if done.returncode:
             log.warning("unbind_failed", path=str(target))
             return
 
 
-def _is_mounted(target: Path) -> bool:
+def is_mounted(target: Path) -> bool:
     """Say whether something is mounted there; of a bind mount no path itself tells."""
     told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     return any(line.split()[4] == str(target) for line in told)

@@ -6,7 +6,7 @@ A machine's owner is root inside it; what keeps them in there is in `walls`.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,8 +15,10 @@ from typing import Any
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
-from workers.machines.orders import MachineOrder
+from workers.machines.layers import can_limit_layers, tell_layer_option
+from workers.machines.orders import MachineLimits, MachineOrder
 from workers.machines.plan import Container
+from workers.machines.scratch import ScratchDisks
 from workers.machines.walls import (
     NODE_LABEL,
     TENANT_LABEL,
@@ -28,7 +30,11 @@ from workers.machines.walls import (
 )
 
 LABEL = "athanor.machine"
+SLOT = "athanor.slot"
+"""Of a container that was made before anybody wanted it. Labels stay: its name says whose it is."""
+MACHINE_NAME = re.compile(r"athanor-(?P<machine>[a-z0-9][a-z0-9-]*)-(?P<life>[0-9]+)")
 _LIFE = "athanor.life"
+_PINNED = re.compile(r"([a-z0-9][A-Za-z0-9._:/-]*@)?sha256:[0-9a-f]{64}")
 _STOP_S = 10
 _LOGS = LogConfig(type=LogConfig.types.JSON, config={"max-size": "10m", "max-file": "2"})
 
@@ -42,6 +48,13 @@ class Folders:
     share: Path
     secrets: Path
     """In memory: what is written here is never on a disk."""
+    disks: Path | None = None
+    """Where files with scratch disks are; None leaves /scratch without a limit."""
+
+    @property
+    def slots(self) -> Path:
+        """One folder for each container that was made before anybody wanted it; in memory, too."""
+        return self.secrets.with_name("slots")
 
 
 @dataclass(frozen=True)
@@ -50,8 +63,8 @@ class Disks:
 
     layers: dict[str, int]
     """By container, what is in no volume."""
-    volumes: dict[str, int]
-    """By name."""
+    scratch: dict[str, int]
+    """By the name of the volume or of the file."""
     free_bytes: int
 
 
@@ -62,14 +75,15 @@ class MachineEngine(DockerEngine):
         """Take the engine at `host`, or at DOCKER_HOST. Nothing is asked of it yet."""
         super().__init__(node, host=host)
         self._folders = folders
+        disks = folders.disks or folders.secrets.with_name("disks")
+        self._scratch = ScratchDisks(disks, folders.secrets.with_name("scratch"))
 
     def list_containers(self) -> list[Container]:
         """Return this node's machines, whatever state they are in."""
-        wanted = {"label": [LABEL, f"{NODE_LABEL}={self._node}"]}
-        with self._telling():
-            listed = self._docker.api.containers(all=True, filters=wanted)
         found = []
-        for each in listed:
+        for each in self._list_ours():
+            if MACHINE_NAME.fullmatch(_name_in(each)) is None:
+                continue
             with self._telling():
                 try:
                     found.append(_read(self._docker.api.inspect_container(each["Id"])))
@@ -77,11 +91,23 @@ class MachineEngine(DockerEngine):
                     continue
         return found
 
+    def _list_slots(self) -> set[str]:
+        return {each["Labels"].get(SLOT, "") for each in self._list_ours()}
+
+    def _list_ours(self) -> list[dict[str, Any]]:
+        """Return machines and those that may become one; runs' containers are not among them."""
+        with self._telling():
+            wanted = {"label": f"{NODE_LABEL}={self._node}"}
+            listed = self._docker.api.containers(all=True, filters=wanted)
+        return [each for each in listed if {LABEL, SLOT} & set(each["Labels"])]
+
     def create(self, order: MachineOrder) -> str | None:
         """Make a machine's container, with its network, and return its id.
 
         One that is there already is the one, and None is returned: whoever made it starts it.
         """
+        if not _PINNED.fullmatch(order.image):  # a tag may be another image tomorrow
+            raise EngineFault(f"The image {order.image} is named neither by digest nor by id.")
         with self._telling():
             self._ensure_network(order.tenant)
             options = self._make_options(order)
@@ -98,6 +124,7 @@ class MachineEngine(DockerEngine):
 
     def start(self, container: str, order: MachineOrder) -> None:
         """Start a container, its secrets as they are ordered; one that runs is left running."""
+        self._show_scratch(scratch_name(order.machine, order.life), order.limits)
         with self._telling():
             self._write_secrets(order)
             self._docker.api.start(container)
@@ -113,9 +140,10 @@ class MachineEngine(DockerEngine):
             told, about = self._docker.df(), self._docker.info()
             free = shutil.disk_usage(about["DockerRootDir"]).free
         volumes = {each["Name"]: each.get("UsageData") or {} for each in told["Volumes"] or []}
+        scratch = {name: max(0, use.get("Size", 0)) for name, use in volumes.items()}
         return Disks(
             layers={each["Id"]: each.get("SizeRw", 0) for each in told["Containers"] or []},
-            volumes={name: max(0, use.get("Size", 0)) for name, use in volumes.items()},
+            scratch=scratch | self._scratch.measure(),
             free_bytes=free,
         )
 
@@ -148,6 +176,8 @@ class MachineEngine(DockerEngine):
     def remove_idle_scratch(self, lives: set[tuple[str, int]]) -> None:
         """Remove the scratch disks of all but these lives of machines."""
         kept = {scratch_name(machine, life) for machine, life in lives}
+        kept |= {slot_scratch(slot) for slot in self._list_slots()}
+        self._scratch.remove_all_but(kept)
         with self._telling():
             for volume in self._docker.volumes.list(
                 filters={"label": f"{NODE_LABEL}={self._node}"}
@@ -178,25 +208,69 @@ class MachineEngine(DockerEngine):
                 if path.name not in machines:
                     shutil.rmtree(path, ignore_errors=True)
 
+    def list_unlimited(self) -> tuple[str, ...]:
+        """Return what of the disk this node cannot limit: `layer`, `scratch`.
+
+        Raises:
+            EngineFault: the engine does not answer.
+        """
+        self.check()
+        layer = () if can_limit_layers(self._info) else ("layer",)
+        is_able = self._folders.disks is not None and self._scratch.is_able()
+        return layer if is_able else (*layer, "scratch")
+
     def _make_options(self, order: MachineOrder) -> dict[str, Any]:
-        return make_walls(order.limits, order.devices) | {
-            "name": f"athanor-{order.machine}-{order.life}",
+        labels = {LABEL: order.machine, _LIFE: str(order.life), SLOT: ""}
+        return self._make_bounds(order.image, order.limits, order.devices) | {
+            "name": container_name(order),
             "hostname": order.hostname,
-            "labels": {LABEL: order.machine, NODE_LABEL: self._node, _LIFE: str(order.life)},
+            "labels": self._make_labels() | labels,
             "environment": order.environment | tell_devices(order.devices, order.device_percent),
             "network": network_name(order.tenant),
             "mounts": self._make_mounts(order),
-            "log_config": _LOGS,
         }
+
+    def _make_labels(self) -> dict[str, str]:
+        return {NODE_LABEL: self._node}
+
+    def _make_bounds(
+        self, image: str, limits: MachineLimits, devices: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return what keeps a container in: the same for every one."""
+        disk = {"storage_opt": self._limit_layer(image, limits), "log_config": _LOGS}
+        return make_walls(limits, devices) | disk
+
+    def _show_scratch(self, name: str, limits: MachineLimits) -> Path | None:
+        """Return the folder of a scratch disk with a limit; None where it has none."""
+        if limits.scratch_bytes is None or self._folders.disks is None:
+            return None
+        if not self._scratch.is_able():
+            return None
+        return self._scratch.show(name, limits.scratch_bytes, owner=self.find_root())
+
+    def _limit_layer(self, image: str, limits: MachineLimits) -> dict[str, str]:
+        if limits.disk_bytes is None or not can_limit_layers(self._info):
+            return {}
+        image_bytes = int(self._docker.api.inspect_image(image)["Size"])
+        return tell_layer_option(self._info, image_bytes, limits.disk_bytes)
 
     def _make_mounts(self, order: MachineOrder) -> list[Mount]:
         home = self._find_home(order)
         secrets = self._write_secrets(order)
-        mounts = [
+        scratch = scratch_name(order.machine, order.life)
+        own = [
             Mount("/root", str(home), type="bind", propagation="rprivate"),
             Mount("/run/athanor", str(secrets), type="bind", read_only=True),
-            Mount("/scratch", self._ensure_scratch(order), type="volume"),
         ]
+        return [*own, *self._make_common_mounts(scratch, order.limits)]
+
+    def _make_common_mounts(self, scratch: str, limits: MachineLimits) -> list[Mount]:
+        shown = self._show_scratch(scratch, limits)
+        if shown is None:
+            self._docker.volumes.create(scratch, labels=self._make_labels())  # or it is there
+            mounts = [Mount("/scratch", scratch, type="volume")]
+        else:
+            mounts = [Mount("/scratch", str(shown), type="bind", propagation="rprivate")]
         if self._folders.share.is_dir():
             share = str(self._folders.share)
             mounts.append(Mount("/share", share, type="bind", read_only=True))
@@ -205,7 +279,7 @@ class MachineEngine(DockerEngine):
     def _write_secrets(self, order: MachineOrder) -> Path:
         self._folders.secrets.mkdir(mode=0o711, parents=True, exist_ok=True)
         folder = self._folders.secrets / order.machine
-        _write_secrets(folder, order.secrets, owner=self.find_root())
+        write_secrets(folder, order.secrets, owner=self.find_root())
         return folder
 
     def _find_home(self, order: MachineOrder) -> Path:
@@ -220,25 +294,37 @@ class MachineEngine(DockerEngine):
             )
         return home
 
-    def _ensure_scratch(self, order: MachineOrder) -> str:
-        name = scratch_name(order.machine, order.life)  # or the one that is there
-        self._docker.volumes.create(name, labels={NODE_LABEL: self._node})
-        return name
-
 
 def scratch_name(machine: str, life: int) -> str:
-    """Return the volume that is a machine's scratch disk."""
+    """Return the volume or file that is a machine's scratch disk, where it was none's before."""
     return f"athanor-{machine}-{life}"
+
+
+def slot_scratch(slot: str) -> str:
+    """Return the scratch disk of a container that was made before anybody wanted it."""
+    return f"athanor-slot-{slot}"
+
+
+def container_name(order: MachineOrder) -> str:
+    """Return the name that makes a container this machine's."""
+    return f"athanor-{order.machine}-{order.life}"
+
+
+def _name_in(listed: dict[str, Any]) -> str:
+    """Return a container's name of a list of the engine's; one that is being removed has none."""
+    return next((str(name).removeprefix("/") for name in listed["Names"] or []), "")
 
 
 def _read(body: dict[str, Any]) -> Container:
     state, labels = body["State"], body["Config"]["Labels"]
     networks = body["NetworkSettings"]["Networks"].values()
-    life = labels.get(_LIFE, "")
+    name = MACHINE_NAME.fullmatch(body["Name"].removeprefix("/"))
+    assert name is not None, "only these are read"
     return Container(
         id=body["Id"],
-        machine=labels[LABEL],
-        life=int(life) if life.isdigit() else 0,
+        machine=name["machine"],
+        life=int(name["life"]),
+        slot=labels.get(SLOT, ""),
         status=state["Status"],
         started_at=_read_time(state["StartedAt"]),
         ended_at=_read_time(state["FinishedAt"]),
@@ -263,7 +349,7 @@ def _holds(path: Path, content: str) -> bool:
         return False
 
 
-def _write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> None:
+def write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> None:
     """Put a machine's secrets where only its root sees them, and take away what is none now."""
     folder.mkdir(mode=0o700, exist_ok=True)
     os.chown(folder, owner, owner)

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 from socket import AF_INET, gaierror, getaddrinfo
 from urllib.parse import urlsplit
@@ -17,10 +18,11 @@ import structlog
 
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused, WorkerError
+from workers.inventory import read_memory_bytes
 from workers.machines.bell import Bell
 from workers.machines.binds import bind, unbind
 from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
-from workers.machines.engine import Folders, MachineEngine
+from workers.machines.engine import Folders
 from workers.machines.firewall import raise_firewall
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
@@ -28,6 +30,7 @@ from workers.machines.readiness import Readiness
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
 from workers.machines.saving import Saver
+from workers.machines.spares import SPARE_BYTES, SpareEngine, SpareWish
 from workers.machines.usage import UsageMeter
 from workers.machines.walls import EngineFault
 from workers.node_dir import NodeDir
@@ -42,6 +45,8 @@ _MOST_IMAGES = 500
 _GONE = 410  # the node was removed from the studio
 _IN_MEMORY = Path("/run/athanor")
 _MOST_TOLD = 500
+_SPARE_FROM_BYTES = 8 * 2**30
+"""From so much memory on a node keeps a spare machine without being told to."""
 
 
 class MachineHost:
@@ -55,8 +60,13 @@ class MachineHost:
         # Two nodes may share a machine, and even a name: not these folders.
         digest = hashlib.sha256(str(config.node_dir).encode()).hexdigest()[:8]
         folder = _IN_MEMORY / f"{config.node_name}-{digest}"
-        self._folders = Folders(folder / "homes", folder / "share", folder / "secrets")
-        self._engine = MachineEngine(config.node_name, self._folders, host=engine_host)
+        self._folders = Folders(
+            folder / "homes",
+            folder / "share",
+            folder / "secrets",
+            disks=config.node_dir / "machines" / "scratch",
+        )
+        self._engine = SpareEngine(config.node_name, self._folders, host=engine_host)
         self._memory = MachineMemory(config.node_dir / "machines")
         self._reconciler = Reconciler(self._engine, self._memory)
         self._meter = UsageMeter(self._engine)
@@ -69,7 +79,9 @@ class MachineHost:
         self._relay_port = 0
         self._bell = Bell(config.broker_url, config.node_name)
         self._orders: list[MachineOrder] | None = None
+        self._spares = SpareWish("", 0)
         self._report = MachineReport(engine="", machines=[])
+        self._unlimited: tuple[str, ...] = ()
         self._is_walled = False
         self._walled_at = 0.0
         self._images: tuple[str, ...] | None = None
@@ -120,6 +132,7 @@ class MachineHost:
             raise
         self._meter.forget_told(self._report)
         self._kept_images = answer.saved
+        self._spares = SpareWish(answer.usual_image, 0, answer.disk_bytes, answer.scratch_bytes)
         self._keep_orders(list(answer.orders))
 
     def _keep_orders(self, orders: list[MachineOrder]) -> None:
@@ -158,7 +171,7 @@ class MachineHost:
                 "Dev machines need a node that runs as root: their network and their secrets are "
                 "set up by it."
             )
-        self._engine.check()
+        self._unlimited = self._engine.list_unlimited()
         if self._config.drive_dir is None:
             raise EngineFault("ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.")
         bind(self._config.drive_dir, self._folders.homes)
@@ -189,6 +202,7 @@ class MachineHost:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
         states = self._reconciler.pass_once(self._orders)
+        self._reconciler.tend_spares(replace(self._spares, number=self._count_spares()))
         states = self._readiness.look(self._orders, states)
         return states, self._reconciler.list_strays(self._orders)
 
@@ -197,6 +211,16 @@ class MachineHost:
         if self._kept_images is not None:
             self._saver.tidy(self._kept_images)
         return saved
+
+    def _count_spares(self) -> int:
+        """Return how many spares there is memory for beside what the machines may use."""
+        assert self._orders is not None
+        memory_bytes = read_memory_bytes()
+        wanted = self._config.spare_machines
+        if wanted is None:
+            wanted = 1 if memory_bytes >= _SPARE_FROM_BYTES else 0
+        used = sum(each.limits.memory_bytes for each in self._orders if each.is_running)
+        return min(wanted, max(0, memory_bytes - used) // SPARE_BYTES)
 
     def _list_studio_doors(self) -> list[tuple[str, int]]:
         url = self._config.studio_url
@@ -222,6 +246,7 @@ class MachineHost:
             relay_host=self._config.node_host,
             relay_port=self._relay_port,
             studio_url=door_url(self._config.studio_url),
+            unlimited=self._unlimited if version else (),
         )
 
     @staticmethod

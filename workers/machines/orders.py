@@ -66,6 +66,10 @@ class MachineLimits(BaseModel):
     shm_bytes: int = Field(default=64 * 2**20, ge=2**20, lt=2**50)
     """Of `/dev/shm`, within the memory."""
     pids: int = Field(default=2048, ge=16, le=65_536)
+    disk_bytes: int | None = Field(default=None, ge=2**20, lt=2**50)
+    """Of what is written beside /root and /scratch, where the engine's storage can limit it."""
+    scratch_bytes: int | None = Field(default=None, ge=16 * 2**20, lt=2**44)
+    """Of /scratch."""
     open_files: int | None = Field(default=None, ge=256, le=2**20)
     """Of one process; None leaves it to the engine. More than the engine may itself is refused."""
 
@@ -177,6 +181,8 @@ class MachineReport(BaseModel):
     """Ids and digests of the images that the engine has; None where it has not looked again."""
     strays: tuple[str, ...] = Field(default=(), max_length=10_000)
     """Machines that are here still and that it has no order for: it is ending them."""
+    unlimited: tuple[str, ...] = Field(default=(), max_length=10)
+    """What of its disk this node cannot limit: `layer`, `scratch`."""
     machines: list[MachineState] = Field(max_length=10_000)
     saved: tuple[SavedState, ...] = Field(default=(), max_length=10_000)
     """What has come of the orders to save a machine."""
@@ -190,3 +196,8 @@ class MachineAnswer(BaseModel):
     orders: tuple[MachineOrder, ...] = Field(default=(), max_length=10_000)
     saved: tuple[str, ...] | None = Field(default=None, max_length=100_000)
     """The saved images that the node shall keep; None says nothing of them."""
+    usual_image: str = Field(default="", max_length=255)
+    """What most machines are made of: of this a node keeps spares. Blank is none."""
+    disk_bytes: int | None = None
+    scratch_bytes: int | None = None
+    """What `MachineLimits` of each order says: a spare is made with it."""

@@ -32,6 +32,8 @@ class Container:
     address: str = ""
     pid: int = 0
     """Of its first process, as the node numbers it; 0 where it has none."""
+    slot: str = ""
+    """Where it was made before anybody wanted it, the folder it has on the node."""
 
     @property
     def is_up(self) -> bool:

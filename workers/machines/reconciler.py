@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from workers.machines.engine import MachineEngine
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachinePhase, MachineState
 from workers.machines.plan import Container, Deed, Done, Step, plan_next
+from workers.machines.spares import SpareEngine, SpareWish
 from workers.machines.walls import EngineFault
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class Reconciler:
 
     def __init__(
         self,
-        engine: MachineEngine,
+        engine: SpareEngine,
         memory: MachineMemory,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -50,6 +50,7 @@ class Reconciler:
         """As the last pass left them."""
         self._failures: dict[str, _Failure] = {}
         self._going: dict[str, Future[None]] = {}
+        self._tending: Future[None] | None = None
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="machine")
 
     @property
@@ -79,9 +80,22 @@ class Reconciler:
         done = self._memory.read_done()  # before: what is made in between is not gone
         containers = self.containers = self._engine.list_containers()
         self._forget(wanted, containers, done)
+        self._adopt(wanted, containers, done)
         for order in wanted.values():
             self._refresh(order, containers)
         return [self._tell(order, containers, done) for order in wanted.values()]
+
+    def tend_spares(self, wish: SpareWish) -> None:
+        """See to the spare machines, where there is nothing else to do; this waits for nothing."""
+        if self._going or (self._tending is not None and not self._tending.done()):
+            return
+        self._tending = self._pool.submit(self._tend, wish)
+
+    def _tend(self, wish: SpareWish) -> None:
+        try:
+            self._engine.tend_spares(wish)
+        except (EngineFault, OSError) as error:
+            log.warning("spares_failed", error=str(error))
 
     def _let_go(self) -> None:
         """Think no more of the deeds that are done."""
@@ -99,6 +113,22 @@ class Reconciler:
         """
         there = {container.machine for container in self._engine.list_containers()}
         return tuple(sorted(there - {order.machine for order in orders}))
+
+    def _adopt(
+        self,
+        orders: dict[str, MachineOrder],
+        containers: list[Container],
+        done: dict[str, Done],
+    ) -> None:
+        """Remember of a spare that became a machine what could not be written down any more."""
+        for container in containers:
+            order = orders.get(container.machine)
+            if order is None or container.machine in self._going or not container.is_up:
+                continue
+            known = done.get(order.machine, Done())
+            if container.life == order.life > known.life:
+                done[order.machine] = Done(order.life, order.start)
+                self._memory.write_done(order.machine, done[order.machine])
 
     def _refresh(self, order: MachineOrder, containers: list[Container]) -> None:
         """Bring what a running machine is told up to date; orders kept over a restart hold none."""

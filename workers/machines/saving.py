@@ -15,12 +15,13 @@ import structlog
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
+from workers.machines.engine import SLOT
 from workers.machines.orders import MachineOrder, SavedState
+from workers.machines.walls import NODE_LABEL
 
 log = structlog.get_logger()
 
 LABEL = "athanor.saved"
-_NODE = "athanor.node"
 REPOSITORY = "athanor-saved"
 _TIMEOUT_S = 3600
 """A commit copies all that a container has changed, and answers when it has."""
@@ -28,6 +29,10 @@ _TIDY_EVERY_S = 60.0
 _MOST_TOLD = 300
 # What a machine with a GPU was told of it is not to be believed in one without.
 _FORGET = "ENV ATHANOR_DEVICES= ATHANOR_DEVICE_PERCENT= PYTORCH_CUDA_ALLOC_CONF="
+
+
+# One that was made before anybody wanted it says so still; what is made of its image does not wait.
+_NO_SPARE = (f"LABEL {SLOT}=", "ENV ATHANOR_SPARE=")
 
 
 class Saver:
@@ -102,7 +107,7 @@ class Saver:
         return SavedState(key=key, image=found["Id"], size_bytes=found["Size"])
 
     def _commit(self, key: str, order: MachineOrder) -> None:
-        changes = [f"LABEL {LABEL}={key}", f"LABEL {_NODE}={self._node}"]
+        changes = [f"LABEL {LABEL}={key}", f"LABEL {NODE_LABEL}={self._node}", *_NO_SPARE]
         self._docker.api.commit(
             f"athanor-{order.machine}-{order.life}",
             repository=REPOSITORY,
@@ -117,7 +122,7 @@ class Saver:
         return min(found, key=lambda image: (image["Created"], image["Id"]), default=None)
 
     def _list(self) -> list[dict[str, Any]]:
-        wanted = {"label": [LABEL, f"{_NODE}={self._node}"]}
+        wanted = {"label": [LABEL, f"{NODE_LABEL}={self._node}"]}
         return list(self._docker.api.images(filters=wanted))
 
     def _remove(self, image: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from workers.errors import WorkerError
 from workers.machines import cgroups
-from workers.machines.engine import Disks, scratch_name
+from workers.machines.engine import Disks, scratch_name, slot_scratch
 from workers.machines.gpus import GpuMeter
 from workers.machines.kernels import is_kernel_busy
 from workers.machines.measures import (
@@ -207,9 +207,10 @@ class UsageMeter:
     def _read_disks(self, order: MachineOrder, container: Container) -> dict[str, int | None]:
         if self._disks is None:
             return {}
+        slot, own = container.slot, scratch_name(order.machine, order.life)
         return {
             "layer_bytes": self._disks.layers.get(container.id),
-            "scratch_bytes": self._disks.volumes.get(scratch_name(order.machine, order.life)),
+            "scratch_bytes": self._disks.scratch.get(slot_scratch(slot) if slot else own),
             "disk_free_bytes": self._disks.free_bytes,
         }
 

@@ -41,6 +41,8 @@ class DockerEngine:
         self._host = host
         self._client: docker.DockerClient | None = None
         self._root: int | None = None
+        self._info: dict[str, Any] = {}
+        """What it said of itself when its root was found."""
 
     def tell_version(self) -> str:
         """Return the engine's version.
@@ -68,7 +70,7 @@ class DockerEngine:
         """
         if self._root is not None:
             return self._root
-        told = self._docker.info()
+        told = self._info = self._docker.info()
         remapped = re.search(r"/(\d+)\.\d+$", told["DockerRootDir"])
         if remapped is None or not any("userns" in each for each in told["SecurityOptions"]):
             raise EngineFault(
@@ -78,10 +80,10 @@ class DockerEngine:
         self._root = int(remapped[1])
         return self._root
 
-    def _ensure_network(self, tenant: str) -> None:
+    def _ensure_network(self, tenant: str) -> str:
         name = network_name(tenant)
         if self._has_network(name):
-            return
+            return name
         try:
             self._docker.networks.create(
                 name,
@@ -93,6 +95,7 @@ class DockerEngine:
         except APIError:
             if not self._has_network(name):  # nobody else has made it in this moment
                 raise
+        return name
 
     def _has_network(self, name: str) -> bool:
         return bool(self._docker.networks.list(names=[f"^{name}$"]))

@@ -1,6 +1,7 @@
 """A node's bell, over a real Redis."""
 
 import asyncio
+import contextlib
 import subprocess
 import time
 
@@ -38,6 +39,12 @@ def ring(socket, node: str) -> int:
     return 0
 
 
+async def end(listening: asyncio.Task[None]) -> None:
+    listening.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await listening
+
+
 def test_it_is_heard_at_once_and_a_ring_before_the_wait_counts(socket):
     async def live() -> list[bool]:
         bell = Bell(f"redis+socket://{socket}", "n1")
@@ -51,7 +58,7 @@ def test_it_is_heard_at_once_and_a_ring_before_the_wait_counts(socket):
         with pytest.raises(TimeoutError):  # and it counts once
             async with asyncio.timeout(0.2):
                 await bell.wait(60)
-        listening.cancel()
+        await end(listening)
         return heard
 
     assert asyncio.run(live()) == [True, True]
@@ -63,6 +70,6 @@ def test_without_redis_the_wait_ends_by_itself(tmp_path):
         listening = asyncio.create_task(bell.listen())
         await bell.wait(0.1)
         assert not listening.done()
-        listening.cancel()
+        await end(listening)
 
     asyncio.run(live())

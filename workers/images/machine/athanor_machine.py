@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """What goes on in a dev machine: `athanor-machine` starts its tools and keeps them going.
 
+Where ATHANOR_SPARE is 1 it waits for /run/athanor/environment.json first: it is nobody's yet.
 The standard library alone, one file, so that it runs in any image with Python 3.11. Whoever opens a
 tool has been let in by the studio's proxy or its SSH gateway: the tools themselves ask nobody, and
 hear only what reaches the machine's own network.
@@ -32,6 +33,7 @@ _SETTLED_S = 60.0
 _TOOL_ENDS_S = 5.0
 _ALL_END_S = 7.0
 _LOOK_S = 20.0
+_OWNER_LOOK_S = 0.02
 _WARN_S = (600, 120)
 _VISITOR_S = 2.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -82,6 +84,9 @@ class Tool:
     is_lazy: bool = False
     """Started when somebody first comes to its port."""
     environment: Mapping[str, str] = field(default_factory=dict)
+    waiting: tuple[str, ...] = ()
+    """What stands before the command's arguments in a spare machine: it reads what is heavy, and
+    begins when it is told its environment on its standard input."""
 
     @property
     def is_installed(self) -> bool:
@@ -101,6 +106,7 @@ TOOLS = (
             # The home may be that of several machines; a socket there would be the last one's.
             *("--session-socket", "/run/code-server.sock", "/root"),
         ),
+        waiting=("/opt/code-server/lib/node", "/opt/athanor/spare/code_server.js"),
     ),
     Tool(
         "jupyter",
@@ -115,6 +121,7 @@ TOOLS = (
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ),
         environment={"JUPYTER_RUNTIME_DIR": "/run/jupyter"},  # by process id, so no other's
+        waiting=("/opt/jupyter/bin/python3", "/opt/athanor/spare/jupyter.py"),
     ),
     Tool(
         "tensorboard",
@@ -165,6 +172,18 @@ class Keeper(threading.Thread):
         super().__init__(name=tool.name, daemon=True)
         self._tool, self._log, self._stopping = tool, log, stopping
         self._environ = dict(environ) | dict(tool.environment)
+        self._waiting: subprocess.Popen[bytes] | None = None
+
+    def prepare(self) -> None:
+        """Start what waits for an owner, where the tool has such a thing; nothing depends on it."""
+        command = (*self._tool.waiting, *self._tool.command[1:])
+        if self._tool.waiting and all(map(os.path.exists, self._tool.waiting)):
+            with suppress(OSError):
+                self._waiting = self._spawn(command, "/", stdin=subprocess.PIPE)
+
+    def tell(self, environ: Mapping[str, str]) -> None:
+        """Say what the tool is to know, now that there is an owner; before `start`."""
+        self._environ = dict(environ) | dict(self._tool.environment)
 
     def run(self) -> None:
         """Start the tool, and again whenever it falls, with growing pauses."""
@@ -187,22 +206,40 @@ class Keeper(threading.Thread):
             self._stopping.wait(pause_s)
 
     def _run_once(self) -> str:
-        process = subprocess.Popen(
-            self._tool.command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=self._environ.get("HOME") or "/",
-            env=self._environ,
+        process = self._wake() or self._spawn(
+            self._tool.command, self._environ.get("HOME") or "/", stdin=subprocess.DEVNULL
         )
         self._log.say(f"{self._tool.name} started as {process.pid}")
-        # Not this thread's work: what a tool has started may hold the pipe when the tool is gone.
-        threading.Thread(target=self._copy_output, args=[process], daemon=True).start()
         while process.poll() is None and not self._stopping.wait(0.2):
             pass
         _end_group(process)
         return f"ended with {process.returncode}"
+
+    def _wake(self) -> "subprocess.Popen[bytes] | None":
+        """Tell what waits its environment, and return it; None where nothing does."""
+        process, self._waiting = self._waiting, None
+        if process is None or process.poll() is not None:
+            return None
+        assert process.stdin is not None
+        with suppress(BrokenPipeError), process.stdin as told:
+            told.write(json.dumps(self._environ).encode())
+        return process
+
+    def _spawn(
+        self, command: tuple[str, ...], folder: str, *, stdin: int
+    ) -> "subprocess.Popen[bytes]":
+        process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=folder,
+            env=self._environ,
+        )
+        # Not this thread's work: what a tool has started may hold the pipe when the tool is gone.
+        threading.Thread(target=self._copy_output, args=[process], daemon=True).start()
+        return process
 
     def _copy_output(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
@@ -237,7 +274,6 @@ class Machine:
     def run(self) -> None:
         """Start everything, and stay until `stop` is called and all has ended."""
         log = CappedLog(self._places.logs / "machine.log")
-        write_environment(self._places.environment, self._environ)
         if any(tool.name == "sshd" for tool in self._tools):
             make_host_key(self._places.ssh)
             self._places.sshd_run.mkdir(mode=0o755, exist_ok=True)
@@ -246,7 +282,12 @@ class Machine:
             Keeper(tool, CappedLog(self._places.logs / f"{tool.name}.log"), self._stopping, environ)
             for tool in self._tools
         ]
+        if self._environ.pop("ATHANOR_SPARE", "") == "1" and not self._await_owner(keepers):
+            return
+        write_environment(self._places.environment, self._environ)
+        environ = make_tool_environment(self._environ, self._places.run)
         for keeper in keepers:
+            keeper.tell(environ)
             keeper.start()
         log.say("started " + (", ".join(tool.name for tool in self._tools) or "nothing"))
         while not self._is_told_to_stop(_LOOK_S):
@@ -257,6 +298,22 @@ class Machine:
         self._end_everyone()
         for keeper in keepers:
             keeper.join(max(0.0, deadline - time.monotonic()))
+
+    def _await_owner(self, keepers: "list[Keeper]") -> bool:
+        """Wait, in a spare machine, until it is somebody's and told what they are to know.
+
+        Returns False where it was told to stop first.
+        """
+        told = self._places.run / "environment.json"
+        if not told.exists():
+            for keeper in keepers:
+                keeper.prepare()
+        while not self._is_told_to_stop(_OWNER_LOOK_S):
+            with suppress(OSError, ValueError):
+                news = json.loads(told.read_text(encoding="utf-8"))
+                self._environ |= {str(name): str(value) for name, value in news.items()}
+                return True
+        return False
 
     def _is_told_to_stop(self, patience_s: float) -> bool:
         try:
@@ -407,6 +464,7 @@ def _stay() -> int:
         print("athanor-machine is started with the machine, by its container.", file=sys.stderr)
         return 1
     os.umask(0o022)
+    os.chdir("/")  # a spare machine's /root is another one later
     machine = Machine(Places(), TOOLS, os.environ, end_everyone=_end_everyone)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: machine.stop())
