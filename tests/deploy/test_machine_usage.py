@@ -7,9 +7,9 @@ import pytest
 from clients.runs import _KEEPER
 from tests.live import wait_for
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(1500)]
 MIB = 2**20
-IDLE_S = 40
+IDLE_S = 60
 BURN = "held = b'x' * (300 * 2**20)\nwhile True: pass"  # zeros would take no memory
 TYPE = """
 import os, pty, time
@@ -46,11 +46,11 @@ def test_the_panel_tells_within_seconds_what_programs_use_of_what_is_theirs(hous
         live = look(house, box)["live"] or {"cores": 0, "memory_bytes": 0}
         seen.append(live)
         # How much of its core it gets is the test machine's affair, which may be busy itself.
-        is_busy = live["cores"] > max(0.05, 2 * quiet["cores"])
+        is_busy = live["cores"] > 0.01 + 2 * quiet["cores"]
         return live if is_busy and live["memory_bytes"] > 500 * MIB else None
 
     try:
-        live = wait_for("the burning to be told", is_told, timeout_s=60)
+        live = wait_for("the burning to be told", is_told, timeout_s=120)
     except AssertionError as error:
         raise AssertionError(f"{error}: {seen[-1]} after {quiet}") from error
     print(f"panel: told {time.monotonic() - begun:.1f} s after it began: {live}")
@@ -77,18 +77,17 @@ def test_what_nobody_uses_stops_with_the_reason_and_what_runs_goes_on(house):
         *("machine_image", "add", "quick", house.image, "--tool", "vscode=8080"),
         *("--idle-s", str(IDLE_S)),
     )
-    made = {
-        name: house.create("ada", name, image="quick") for name in ("unused", "running", "typing")
-    }
-    for each in made.values():
-        house.wait("ada", each["key"], "running")
+    # Each is used as soon as it runs: on a busy test machine the next may take a minute to come.
+    made = {"running": come_up(house, "running")}
     begin(
         *(house, made["running"], "/bin/sh", "-c", _KEEPER, "athanor-run", "/root/exit"),
         *("sleep", "600"),
     )
+    made["typing"] = come_up(house, "typing")
+    begin(house, made["typing"], "python3", "-c", TYPE)
+    made["unused"] = come_up(house, "unused")
     house.inside(made["running"], f"head -c {50 * MIB} /dev/zero > /scratch/zeros")
     house.inside(made["running"], f"head -c {20 * MIB} /dev/zero > /var/zeros")
-    begin(house, made["typing"], "python3", "-c", TYPE)
 
     def is_idle() -> dict | None:
         found = house.look("ada", made["unused"]["key"])
@@ -100,15 +99,26 @@ def test_what_nobody_uses_stops_with_the_reason_and_what_runs_goes_on(house):
     assert stopped["reason"] == "idle"
     assert stopped["message"].startswith("Nothing was connected since"), stopped
     assert not stopped["lease"]["is_open"] and stopped["lease"]["held_mpoints"] == 0
-    running = house.wait("ada", made["running"]["key"], "running")
-    assert (running["idle"]["state"], running["idle"]["sign"]) == ("active", "run")
-    typing = house.wait("ada", made["typing"]["key"], "running")
-    assert (typing["idle"]["state"], typing["idle"]["sign"]) == ("active", "terminal")
+    for name, sign in {"running": "run", "typing": "terminal"}.items():
+        wait_for(
+            f"{name} to go on by its {sign}", lambda n=name, s=sign: goes_by(house, made[n], s)
+        )
     usage = wait_for("a minute to be kept", lambda: has_disks(look(house, made["running"])))
     assert usage["live"]["scratch_bytes"] >= 50 * MIB
     assert 20 * MIB <= usage["live"]["layer_bytes"] < 45 * MIB
     for each in made.values():
         house.call("ada", "DELETE", f"/api/machines/{each['key']}/")
+
+
+def come_up(house, name: str) -> dict:
+    made = house.create("ada", name, image="quick")
+    return dict(house.wait("ada", made["key"], "running", timeout_s=180))
+
+
+def goes_by(house, box: dict, sign: str) -> bool:
+    found = house.look("ada", box["key"])
+    assert found["status"] == "running", found
+    return (found["idle"]["state"], found["idle"]["sign"]) == ("active", sign)
 
 
 def has_disks(usage: dict) -> dict | None:
