@@ -10,7 +10,6 @@ from tests.journeys.browser import NARROW, Visitor
 from tests.journeys.fake_node import FakeNode, run_node
 from tests.live import run_studio
 
-
 pytestmark = pytest.mark.timeout(600)  # a studio of its own comes up first
 
 
