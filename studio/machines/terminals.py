@@ -5,7 +5,6 @@ may go, and the shell stays. Who may is asked by `consumers`.
 """
 
 import re
-import shlex
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -26,6 +25,7 @@ _SHOWN_LINES = 3000
 """Of what scrolled by before a shell was come back to."""
 # One line `tmux` where there is one, then the names of its sessions.
 _LOOK = "command -v tmux >/dev/null || exit 0; echo tmux; tmux list-sessions -F '#S' 2>/dev/null; :"
+_KILL = "tmux kill-session -t ={name}"
 _KEPT = """\
 s={name}
 if [ "$(tmux display-message -p -t "=$s:" '#{{history_size}}' 2>/dev/null || echo 0)" -gt 0 ]; then
@@ -129,7 +129,7 @@ class Shell:
     async def kill(self) -> None:
         """End the shell itself, kept or not."""
         if self.is_kept:
-            await self._connection.run(f"tmux kill-session -t ={shlex.quote(self.name)}")
+            await self._connection.run(_KILL.format(name=self.name))
         self._process.close()
 
     def close(self) -> None:

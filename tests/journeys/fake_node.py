@@ -80,9 +80,12 @@ class FakeNode:
         state = {name: order[name] for name in ("machine", "life", "start")}
         (self.folder / "keys").write_text(order["secrets"]["gateway_key.pub"])
         if not order["is_running"]:
-            return state | {"phase": "stopped", "is_created": True}
-        if known is None or known["phase"] == "stopped" or self.is_holding:
-            return known or state | {"phase": "creating"}
+            done = known["start"] if known else order["start"]  # a start not done yet is not told
+            return state | {"phase": "stopped", "start": done, "is_created": True}
+        if known is None or known["phase"] == "stopped":
+            return state | {"phase": "creating"}
+        if self.is_holding:
+            return known
         if not known.get("is_created"):
             return state | {"phase": "creating", "is_created": True}
         up = state | {"phase": "running", "is_created": True, "address": ADDRESS}

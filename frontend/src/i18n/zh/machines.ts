@@ -53,7 +53,7 @@ export const machines: typeof English = {
     placed: "已找到节点",
     created: "容器已创建",
     started: "已启动",
-    ready: (tool) => `${tool}可用`,
+    ready: (tool) => `${tool} 可用`,
   },
   tool: {
     vscode: "VS Code 编辑器",
@@ -165,7 +165,7 @@ export const machines: typeof English = {
     open: "再次打开",
   },
   waiting: {
-    title: (tool) => `正在打开${tool}`,
+    title: (tool) => `正在打开 ${tool}`,
     text: "一旦可用，此标签页会自动进入。",
     stopped: "开发机未运行：启动后此标签页会继续。",
     back: "返回开发机页面",
