@@ -5,8 +5,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,16 +26,6 @@ for piece in said:
     out.buffer.flush()
 """
 COUNT = "i=0; while [ $i -lt {n} ]; do echo line $i; i=$((i+1)); sleep 0.1; done"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def heirs() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Engines that tests started in place of the module's own; they end after it."""
-    started: list[subprocess.Popen[bytes]] = []
-    yield started
-    for process in started:
-        process.terminate()
-        process.wait(60)
 
 
 def submit(house: MachineStudio, user: str, *command: str, **spec: Any) -> dict[str, Any]:
@@ -223,38 +211,3 @@ def test_a_script_is_walled_in_and_holds_no_secret(house):
     assert uid_map is not None and int(uid_map[1]) > 0, log
     house.call("bob", "POST", f"/api/jobs/{theirs['id']}/stop/")
     end(house, "bob", theirs)
-
-
-def test_a_hanging_engine_keeps_no_word_waiting(house):
-    engine = int((house.docker.folder / "pid").read_text())
-    job = submit(house, "ada", "sh", "-c", COUNT.format(n=150))
-    wait_for("it to begin", lambda: b"line 3\n" in read_log(house, "ada", job))
-    os.kill(engine, signal.SIGSTOP)
-    try:
-        known = len(read_log(house, "ada", job))
-        wait_for("more of its log", lambda: len(read_log(house, "ada", job)) > known + 100)
-    finally:
-        os.kill(engine, signal.SIGCONT)
-    job = end(house, "ada", job)
-    assert job["status"] == "succeeded"
-    assert read_log(house, "ada", job) == b"".join(b"line %d\n" % n for n in range(150))
-
-
-def test_an_engine_that_dies_takes_a_script_along_and_its_owner_is_told(house, heirs):
-    """Last: the engine that comes after it is another one."""
-    job = submit(house, "ada", "sh", "-c", COUNT.format(n=6000))
-    wait_for("it to begin", lambda: b"line 3\n" in read_log(house, "ada", job))
-    engine = int((house.docker.folder / "pid").read_text())
-    command = Path(f"/proc/{engine}/cmdline").read_bytes().decode().split("\0")[:-1]
-    os.kill(engine, signal.SIGKILL)
-    known = len(read_log(house, "ada", job))
-    wait_for("more of its log", lambda: len(read_log(house, "ada", job)) > known + 20)
-    (house.docker.folder / "pid").unlink(missing_ok=True)
-    with (house.docker.folder / "log").open("ab") as log:
-        heirs.append(subprocess.Popen(command, stdout=log, stderr=log))
-    job = end(house, "ada", job, timeout_s=90)
-    assert (job["status"], job["reason"]) == ("failed", "node_lost"), job["message"]
-    lines = read_log(house, "ada", job).splitlines()
-    assert lines == [b"line %d" % number for number in range(len(lines))]
-    assert job["run"]["log_complete"] is True and job["cost_mpoints"] == 0
-    wait_for("its container to go", lambda: not find_container(house, job))

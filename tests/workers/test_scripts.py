@@ -153,6 +153,21 @@ def test_how_it_ended_is_judged_from_what_the_engine_says(run_dir, answers, reas
     assert bool(outcome.message) == (reason is not Reason.NONE)
 
 
+def test_an_engine_that_hangs_keeps_no_word_waiting(run_dir, capfd):
+    class Hanging(FakeEngine):
+        def look(self, container):
+            with Box(run_dir).log.open("wb") as log:
+                log.write(b"said meanwhile")
+            heard = b""
+            while b"said meanwhile" not in heard:  # the carrier hands it on while this look hangs
+                heard += capfd.readouterr().out.encode()
+            return Ended(0, was_out_of_memory=False)
+
+    engine = Hanging(None)
+    Carrier(run_dir, engine, drives=None).carry()
+    assert Outcome.model_validate_json((run_dir / "outcome.json").read_bytes()).exit_code == 0
+
+
 def test_inputs_are_laid_out_to_read_and_go_when_it_is_over(run_dir, tmp_path):
     blob = tmp_path / "blob"
     blob.write_text("weights")
