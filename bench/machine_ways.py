@@ -44,7 +44,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 @contextmanager
 def run(*command: str, port: tuple[str, int] | None = None, **env: str) -> Iterator[psutil.Process]:
     """Run a program, wait until it listens, and end it with the block."""
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | env, stdout=quiet, stderr=quiet)
     try:
         deadline = time.monotonic() + 60
         while port is not None:
@@ -425,7 +426,8 @@ def main() -> None:
                 "nothing",
             )
         )
-        time.sleep(1)
+        while not (folder / "redis.sock").exists():
+            time.sleep(0.05)
         from tests.studio.machines.conftest import make_running
 
         owner, node = make_owner()
