@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from studio.machines.models import Machine, NodeEngine
 from studio.machines.orders import list_orders
-from studio.machines.web import access
+from studio.machines.web import access, passes
 from studio.machines.web.passes import enter_url
 from tests.journeys.browser import PATIENCE_MS, listen_for_complaints, open_browser
 from tests.live import ROOT, free_port, wait_for
@@ -88,10 +88,11 @@ by_both = pytest.mark.parametrize("way", ["names", "numbers"], indirect=True)
 
 
 @pytest.fixture
-def ports(way, machine, node, settings) -> Iterator[Ports]:
+def ports(way, machine, node, settings, monkeypatch) -> Iterator[Ports]:
     first = free_port()
     numbers = range(first, first + 1) if way == "numbers" else range(0)
     settings.MACHINES_PORTS = numbers
+    monkeypatch.setattr(passes, "PASS_LASTS_S", 600)  # a loaded machine starts browsers slowly
     with run_house(machine.key, node.token_hash, numbers=numbers) as ports:
         NodeEngine.objects.update(relay_port=ports.relay, relay_host="127.0.0.1")
         settings.PUBLIC_URL = f"http://localhost:{ports.studio}"
