@@ -1121,6 +1121,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machine-images/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Answer all of them, retired ones too. */
+        get: operations["machine_images_list"];
+        put?: never;
+        /** @description Offer an image, or say anew what one is. */
+        post: operations["machine_images_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machine-images/{name}/retire/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Retire it; machines that have it go on. */
+        post: operations["machine_images_retire_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/": {
         parameters: {
             query?: never;
@@ -1164,6 +1199,22 @@ export interface paths {
         put?: never;
         /** @description A view that does one thing to a machine. */
         post: operations["machines_change_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/machines/{key}/clone/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["machines_clone_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1285,6 +1336,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/machines/{key}/save/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description A view that does one thing to a machine. */
+        post: operations["machines_save_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/machines/{key}/start/": {
         parameters: {
             query?: never;
@@ -1383,6 +1451,38 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/node-join-tokens/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["node_join_tokens_list"];
+        put?: never;
+        post: operations["node_join_tokens_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/node-join-tokens/{token_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["node_join_tokens_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/node-share/": {
         parameters: {
             query?: never;
@@ -1425,6 +1525,70 @@ export interface paths {
         get: operations["nodes_list"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["nodes_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/cordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_cordon_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/drain/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_drain_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/nodes/{name}/uncordon/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["nodes_uncordon_create"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1699,6 +1863,38 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/saved-images/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["saved_images_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/saved-images/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["saved_images_destroy"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2451,6 +2647,23 @@ export interface components {
             page_size: number;
             results: components["schemas"]["HistoryLineOutput"][];
         };
+        ImageInputRequest: {
+            name: string;
+            reference: string;
+            /** @default  */
+            title: string;
+            /** @description Name of a tool to its port. */
+            tools?: {
+                [key: string]: number;
+            };
+            /** @description None is all. */
+            flavors?: string[];
+        };
+        ImageNodeOutput: {
+            name: string;
+            /** @description Null: it has not said. */
+            has_it: boolean | null;
+        };
         ImportInputRequest: {
             /** @description hf://owner/name@revision, modelscope://owner/name, drive:///folder, or a URL of a .gguf file. */
             source: string;
@@ -2557,9 +2770,9 @@ export interface components {
             spec: {
                 [key: string]: unknown;
             };
-            /** @description Its repos, pinned to commits. */
+            /** @description Its repos, pinned to commits; a script's inputs by their place. */
             resolved: {
-                [key: string]: string;
+                [key: string]: unknown;
             };
             flavor: string;
             status: components["schemas"]["RunStatusEnum"];
@@ -2607,6 +2820,27 @@ export interface components {
         JobRetryInputRequest: {
             /** @default false */
             resume: boolean;
+        };
+        JoinTokenInputRequest: {
+            /**
+             * @description The only name it is for.
+             * @default
+             */
+            name: string;
+            /**
+             * Format: int64
+             * @default 3600
+             */
+            lasts_s: number;
+        };
+        JoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
         };
         LabelAnswerInputRequest: {
             verdict: components["schemas"]["VerdictEnum"];
@@ -2912,6 +3146,14 @@ export interface components {
             flavor?: string;
             image?: string;
         };
+        MachineCloneInputRequest: {
+            name: string;
+            /**
+             * Format: int64
+             * @default 14400
+             */
+            duration_s: number;
+        };
         MachineDeviceUsageOutput: {
             uuid: string;
             /** @description A GPU in name only: nothing is measured. */
@@ -2920,6 +3162,23 @@ export interface components {
             busy_ratio: number | null;
             memory_bytes: number | null;
             memory_limit_bytes: number | null;
+        };
+        MachineDoorOutput: {
+            name: string;
+            port: number;
+            /**
+             * Format: date-time
+             * @description When its port first answered in this start.
+             */
+            ready_at: string | null;
+        };
+        MachineDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When the machine is told to stop.
+             */
+            at: string;
+            reason: string;
         };
         MachineEngineOutput: {
             is_available: boolean;
@@ -3001,6 +3260,8 @@ export interface components {
             };
             /** @description On which it may run; none is all. */
             flavors: string[];
+            /** @description Saved by the viewer, for the viewer alone. */
+            is_mine: boolean;
         };
         MachineImageOutput: {
             name: string;
@@ -3097,6 +3358,8 @@ export interface components {
             image: components["schemas"]["MachineImageOutput"];
             flavor: components["schemas"]["MachineFlavorOutput"];
             node: string | null;
+            /** @description Its node is being emptied. */
+            drain: components["schemas"]["MachineDrainOutput"] | null;
             tools: components["schemas"]["MachineToolOutput"][];
             ssh_command: string;
             lease: components["schemas"]["MachineLeaseOutput"] | null;
@@ -3104,6 +3367,12 @@ export interface components {
             idle: components["schemas"]["MachineIdleOutput"] | null;
             /** @description From 1. */
             queue_position: number | null;
+            /** @description How long it should wait at most; null where nobody can say. */
+            wait_s: number | null;
+            progress: components["schemas"]["MachineProgressOutput"];
+            /** @description The last, or the one that goes on. */
+            saving: components["schemas"]["MachineSavingOutput"] | null;
+            last_tabs: components["schemas"]["MachineTabOutput"][];
         };
         /**
          * @description * `stopped_by_owner` - stopped_by_owner
@@ -3115,10 +3384,12 @@ export interface components {
          *     * `out_of_memory` - out_of_memory
          *     * `container_gone` - container_gone
          *     * `node_lost` - node_lost
+         *     * `node_drained` - node_drained
+         *     * `node_removed` - node_removed
          *     * `start_failed` - start_failed
          * @enum {string}
          */
-        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "idle" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "start_failed";
+        MachineOutputReasonEnum: "stopped_by_owner" | "stopped_by_operator" | "time_up" | "idle" | "points_exhausted" | "ended_by_itself" | "out_of_memory" | "container_gone" | "node_lost" | "node_drained" | "node_removed" | "start_failed";
         MachinePortInputRequest: {
             audience: components["schemas"]["AudienceEnum"];
             /** Format: date-time */
@@ -3130,6 +3401,32 @@ export interface components {
             /** Format: date-time */
             until: string | null;
             url: string;
+        };
+        MachineProgressOutput: {
+            /** Format: date-time */
+            asked_at: string;
+            /** Format: date-time */
+            placed_at: string | null;
+            /** Format: date-time */
+            created_at: string | null;
+            /** Format: date-time */
+            started_at: string | null;
+            doors: components["schemas"]["MachineDoorOutput"][];
+            /** @description It runs, and its first tool answers. */
+            is_usable: boolean;
+        };
+        MachineSaveInputRequest: {
+            name: string;
+        };
+        MachineSavingOutput: {
+            image: string;
+            /** @description For a clone: it goes with it. */
+            is_copy: boolean;
+            /** Format: date-time */
+            begun_at: string;
+            /** Format: date-time */
+            ended_at: string | null;
+            problem: string;
         };
         MachineSshOutput: {
             host: string;
@@ -3156,6 +3453,11 @@ export interface components {
          * @enum {string}
          */
         MachineStatusEnum: "queued" | "starting" | "running" | "stopping" | "stopped" | "deleting" | "deleted";
+        MachineTabOutput: {
+            /** @description Of a tool, `terminal`, or a port's number. */
+            name: string;
+            port: number | null;
+        };
         MachineToolOutput: {
             name: string;
             port: number;
@@ -3233,14 +3535,88 @@ export interface components {
                 [key: string]: number;
             };
         };
-        NodeDevice: {
+        NewJoinTokenOutput: {
+            id: number;
+            name: string;
+            made_by: string | null;
+            /** Format: date-time */
+            made_at: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @description Shown this once. */
+            token: string;
+            /** @description To be typed on the machine that joins. */
+            command: string;
+        };
+        NodeDeviceOutput: {
             index: number;
             name: string;
             /** Format: int64 */
             memory_bytes: number;
             /** @default  */
             uuid: string;
+            /** @description It is not there: for trying out placement. */
+            is_mock: boolean;
         };
+        NodeDrainInputRequest: {
+            /**
+             * @description For those whose machines stop.
+             * @default
+             */
+            reason: string;
+            /**
+             * Format: int64
+             * @default 600
+             */
+            grace_s: number;
+            /** @default false */
+            stops_runs: boolean;
+        };
+        NodeDrainOutput: {
+            /**
+             * Format: date-time
+             * @description When machines are told to stop.
+             */
+            at: string;
+            reason: string;
+            stops_runs: boolean;
+            /** @description Nothing goes there any more. */
+            is_done: boolean;
+        };
+        NodeEngineOutput: {
+            /** @description Blank where none answers. */
+            version: string;
+            problem: string;
+            /** @description host:port. */
+            relay: string | null;
+            /** Format: date-time */
+            reported_at: string;
+            is_fresh: boolean;
+        };
+        NodeHoldingOutput: {
+            kind: components["schemas"]["NodeHoldingOutputKindEnum"];
+            /** @description A job's id or a machine's key. */
+            id: string;
+            name: string;
+            owner: string;
+            status: string;
+            /** @description It takes room; else only its files are there. */
+            is_going: boolean;
+            flavor: string;
+            cores: number;
+            memory_bytes: number;
+            device_percent: number;
+            device_indexes: number[];
+            /** @description Its cores and devices are its own. */
+            is_exclusive: boolean;
+        };
+        /**
+         * @description * `run` - run
+         *     * `server` - server
+         *     * `machine` - machine
+         * @enum {string}
+         */
+        NodeHoldingOutputKindEnum: "run" | "server" | "machine";
         NodeOutput: {
             name: string;
             is_online: boolean;
@@ -3249,7 +3625,9 @@ export interface components {
             cores: number;
             memory_bytes: number;
             disk_free_bytes: number;
-            devices: components["schemas"]["NodeDevice"][];
+            /** @description 0 until it has said so. */
+            disk_bytes: number;
+            devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
@@ -3260,6 +3638,12 @@ export interface components {
             is_cordoned: boolean;
             /** @description How far each repo of its /share is. */
             share: components["schemas"]["NodeShareState"][];
+            /** @description Silent for so long that it may be removed. */
+            is_lost: boolean;
+            drain: components["schemas"]["NodeDrainOutput"] | null;
+            /** @description Null until it has told of one. */
+            engine: components["schemas"]["NodeEngineOutput"] | null;
+            holdings: components["schemas"]["NodeHoldingOutput"][];
         };
         NodeShareState: {
             kind: components["schemas"]["RepoKindEnum"];
@@ -3421,6 +3805,25 @@ export interface components {
                 [key: string]: unknown;
             };
             mend: components["schemas"]["MendOutput"] | null;
+        };
+        RegisteredImageOutput: {
+            name: string;
+            title: string;
+            tools: {
+                [key: string]: number;
+            };
+            /** @description On which it may run; none is all. */
+            flavors: string[];
+            /** @description Saved by the viewer, for the viewer alone. */
+            is_mine: boolean;
+            /** @description A digest or an id: what no tag can change. */
+            reference: string;
+            /** @description New machines may have it. */
+            is_active: boolean;
+            /** Format: date-time */
+            created_at: string;
+            num_machines: number;
+            nodes: components["schemas"]["ImageNodeOutput"][];
         };
         RepoDetailOutput: {
             /** @description namespace/name */
@@ -3774,6 +4177,22 @@ export interface components {
             /** @default false */
             from_draft: boolean;
         };
+        SavedImageOutput: {
+            name: string;
+            status: components["schemas"]["SavedImageOutputStatusEnum"];
+            size_bytes: number | null;
+            node: string | null;
+            /** @description The one that it was saved from. */
+            machine: string;
+            /** Format: date-time */
+            created_at: string;
+        };
+        /**
+         * @description * `saving` - saving
+         *     * `ready` - ready
+         * @enum {string}
+         */
+        SavedImageOutputStatusEnum: "saving" | "ready";
         /**
          * @description * `read` - read
          *     * `write` - write
@@ -7128,6 +7547,96 @@ export interface operations {
             };
         };
     };
+    machine_images_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ImageInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machine_images_retire_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RegisteredImageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_list: {
         parameters: {
             query?: {
@@ -7300,6 +7809,40 @@ export interface operations {
         };
         responses: {
             200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    machines_clone_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineCloneInputRequest"];
+            };
+        };
+        responses: {
+            201: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7575,6 +8118,40 @@ export interface operations {
             };
         };
     };
+    machines_save_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MachineSaveInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MachineOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     machines_start_create: {
         parameters: {
             query?: never;
@@ -7791,6 +8368,95 @@ export interface operations {
             };
         };
     };
+    node_join_tokens_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JoinTokenOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["JoinTokenInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewJoinTokenOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    node_join_tokens_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                token_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     node_share_list: {
         parameters: {
             query?: never;
@@ -7897,6 +8563,132 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["NodeOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_destroy: {
+        parameters: {
+            query?: {
+                /** @description Also where it holds something still. */
+                force?: boolean;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_cordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_drain_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NodeDrainInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    nodes_uncordon_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeOutput"];
                 };
             };
             /** @description Refused. */
@@ -8629,6 +9421,63 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["RunSampleOutput"][];
                 };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    saved_images_list: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SavedImageOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    saved_images_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused. */
             "4XX": {
