@@ -3,7 +3,10 @@ import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const BUDGET_KB = 350;
-const FIRST_SCREENS = ["src/pages/home/HomePage.tsx", "src/pages/signin/SignInPage.tsx"];
+const FIRST_SCREENS = [
+  ["src/pages/shell/Shell.tsx", "src/pages/home/HomePage.tsx"],
+  ["src/pages/signin/SignInPage.tsx"],
+];
 const dist = new URL("../../studio/static/dashboard/", import.meta.url);
 const manifest = JSON.parse(readFileSync(new URL(".vite/manifest.json", dist), "utf8"));
 
@@ -17,12 +20,13 @@ function filesOf(key, seen = new Set()) {
 
 const size = (file) => gzipSync(readFileSync(new URL(file, dist))).length;
 let worst = 0;
-for (const page of FIRST_SCREENS) {
+for (const pages of FIRST_SCREENS) {
   // One language is fetched with it; Chinese is the larger.
-  const files = filesOf(page, filesOf("src/i18n/zh/index.ts", filesOf("index.html")));
+  const files = filesOf("src/i18n/zh/index.ts", filesOf("index.html"));
+  for (const page of pages) filesOf(page, files);
   const kb = [...files].reduce((sum, file) => sum + size(file), 0) / 1000;
   worst = Math.max(worst, kb);
-  console.log(`${page}: ${kb.toFixed(0)} kB gzip in ${files.size} files`);
+  console.log(`${pages.join(" with ")}: ${kb.toFixed(0)} kB gzip in ${files.size} files`);
 }
 if (worst > BUDGET_KB) {
   console.error(`first screen: ${worst.toFixed(0)} kB gzip, over the budget of ${BUDGET_KB} kB`);

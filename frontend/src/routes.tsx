@@ -4,7 +4,6 @@ import { createBrowserRouter, type RouteObject } from "react-router";
 import { PageFault } from "./pages/shell/PageFault";
 import { NotFoundPage } from "./pages/shell/NotFoundPage";
 import { PageSkeleton } from "./widgets/PageSkeleton";
-import { Shell } from "./pages/shell/Shell";
 
 const pages: RouteObject[] = [
   {
@@ -163,7 +162,8 @@ export const router = createBrowserRouter([
   },
   {
     path: "/",
-    Component: Shell,
+    // Who signs in first needs none of it.
+    lazy: async () => ({ Component: (await import("./pages/shell/Shell")).Shell }),
     ErrorBoundary: PageFault,
     HydrateFallback: PageSkeleton,
     children: [{ ErrorBoundary: PageFault, children: pages }],

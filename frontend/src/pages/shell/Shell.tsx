@@ -3,19 +3,21 @@
 import { MenuFoldOutlined, MenuOutlined, MenuUnfoldOutlined } from "../../widgets/icons";
 import { Button, Drawer, Grid, Layout } from "antd";
 import { useQuery } from "@tanstack/react-query";
-import { useState } from "react";
+import { lazy, Suspense, useState } from "react";
 import { Link, Navigate, Outlet, useLocation, useNavigation } from "react-router";
 import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
-import { UploadPanel } from "../drive/UploadPanel";
-import { IdleWarnings } from "../machines/IdleLine";
-import { LeaseWarnings } from "../machines/LeaseWarnings";
 import { CommandPalette } from "./CommandPalette";
 import { SideMenu } from "./SideMenu";
 import { TopBar } from "./TopBar";
 import { useNews } from "./useNews";
+
+const MachineWarnings = lazy(async () => ({
+  default: (await import("./Asides")).MachineWarnings,
+}));
+const Uploads = lazy(async () => ({ default: (await import("./Asides")).Uploads }));
 
 function Brand({ isFolded = false }: { isFolded?: boolean }) {
   return (
@@ -107,13 +109,16 @@ export function Shell() {
           }
         />
         <Layout.Content id="content" tabIndex={-1} aria-busy={navigation.state === "loading"}>
-          <LeaseWarnings />
-          <IdleWarnings />
+          <Suspense fallback={null}>
+            <MachineWarnings />
+          </Suspense>
           <Outlet />
         </Layout.Content>
       </Layout>
       <CommandPalette me={me} />
-      <UploadPanel />
+      <Suspense fallback={null}>
+        <Uploads />
+      </Suspense>
     </Layout>
   );
 }
