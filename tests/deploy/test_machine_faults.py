@@ -19,12 +19,12 @@ import pytest
 from tests.deploy.attacks import ATTEMPTS
 from tests.deploy.faulty_engine import HOW, STEPS, FaultyEngine, run_faulty_engine
 from tests.deploy.machines import MachineStudio
+from tests.deploy.nodes import Node
 from tests.deploy.test_machine_studio import make_key
-from tests.deploy.test_machines import Node
 from tests.live import wait_for
-from workers.machines.engine import MachineEngine
 from workers.machines.orders import MachinePhase
 from workers.machines.reconciler import Reconciler
+from workers.machines.spares import SpareEngine
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 TRUTH_S = 15
@@ -255,7 +255,7 @@ def faulty(house, tmp_path) -> Iterator[tuple[Node, FaultyEngine]]:
     path = Path(house.docker.folder) / f"f{time.monotonic_ns()}"
     with run_faulty_engine(house.docker.socket, path) as engine:
         ticks = iter(range(0, 1_000_000, 60))  # each look is a minute later: nothing is put off
-        own = MachineEngine("n1", node.folders, host=f"unix://{path}")
+        own = SpareEngine("n1", node.folders, host=f"unix://{path}")
         node.reconciler.close()
         node.reconciler = Reconciler(own, node.memory, clock=lambda: next(ticks))
         house.docker.run("docker", "tag", house.image, "athanor-test-machine")

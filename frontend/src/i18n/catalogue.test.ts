@@ -8,7 +8,7 @@ import { zh } from "./zh";
 
 // Left to the reader's language on purpose: names, units and examples that are the same in both.
 const SAME =
-  /^(app|launch\.asYaml|shell\.language\..*|playground\.(topP|tries.*)|.*\.hash|jobs\.col\..*|fields.*|units.*)$/;
+  /^(app|launch\.asYaml|shell\.language\..*|playground\.(topP|tries.*)|.*\.hash|jobs\.col\..*|fields.*|units.*|nodes\.gpu)$/;
 
 type Leaf = [path: string, value: unknown];
 
