@@ -141,7 +141,11 @@ CHANNEL_LAYERS = {
     }
 }
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {"socket_timeout": 2.0},
+    }
 }
 # Celery names a Redis on a Unix socket in its own way.
 BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1)

@@ -117,6 +117,8 @@ def join_node(*, raw: str, name: str, default_name: str = "", is_trial: bool = F
         return Welcome(name, "", settings.NODE_BROKER_URL)
     _spend(token)
     node = Node.objects.select_for_update().filter(name__iexact=name).first()
+    if node is not None and node.removed_at is None:
+        _check_name(name)  # somebody has joined under it meanwhile: refused, the token unspent
     if node is None:
         node = Node(name=name)
     node_token = PREFIX + secrets.token_urlsafe(32)

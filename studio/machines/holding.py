@@ -10,8 +10,9 @@ from studio.compute.holdings import Holding
 from studio.compute.models import Node
 from studio.core import audit
 from studio.jobs.wakes import wake_user
-from studio.machines.models import GOES, Machine, NodeEngine, Reason, Status
+from studio.machines.models import GOES, HOLDS_NODE, Machine, NodeEngine, Reason, Status
 from studio.machines.moves import Move, move_machine
+from studio.machines.saving import lose_images
 
 _STARTED = [Status.STARTING, Status.RUNNING]
 
@@ -33,7 +34,7 @@ class MachineHolder:
                 status=machine.status,
                 is_going=machine.status != Status.STOPPED,
                 flavor=machine.flavor,
-                device_indexes=machine.device_indexes,
+                device_indexes=machine.device_indexes if machine.status in HOLDS_NODE else (),
             )
 
     def warn(self, node: Node) -> None:
@@ -52,6 +53,7 @@ class MachineHolder:
     @transaction.atomic
     def let_go(self, node: Node) -> None:
         """End what goes, and have every machine begin anew on another node at its next start."""
+        lose_images(node)
         for machine in _locked().filter(node=node).exclude(status=Status.DELETED).order_by("pk"):
             _let_go(machine, node)
         NodeEngine.objects.filter(node=node).delete()
@@ -67,7 +69,7 @@ def say_drained(node: Node) -> str:
 
 
 def _locked() -> QuerySet[Machine]:
-    return Machine.objects.select_for_update(of=("self",)).select_related("owner", "lease")
+    return Machine.objects.select_for_update(of=("self",)).select_related("owner", "lease", "image")
 
 
 @transaction.atomic
@@ -90,6 +92,8 @@ def _drain(machine_id: UUID, node: Node) -> None:
 
 def _let_go(machine: Machine, node: Node) -> None:
     message = f"Its node {node} was removed. Your home is kept: it begins anew from its image."
+    if machine.image.node_id == node.pk:
+        message = f"Its node {node} was removed, and its image with it: give it another image."
     if machine.status == Status.DELETING:
         move_machine(machine, Move(Status.DELETED))
     elif machine.status == Status.QUEUED:
@@ -98,7 +102,7 @@ def _let_go(machine: Machine, node: Node) -> None:
         move_machine(machine, Move(Status.STOPPED, Reason.NODE_REMOVED, message))
     else:
         machine.reason, machine.message = Reason.NODE_REMOVED, message
-    machine.node = None
+    machine.node, machine.device_indexes = None, []
     machine.life += 1
     machine.save()
     wake_user(machine.owner_id, "machines")

@@ -27,6 +27,7 @@ class ImageListApi(APIView):
     def post(self, request: Request) -> Response:
         """Offer an image, or say anew what one is."""
         given = read_input(shapes.ImageInput, request.data)
+        given.setdefault("idle_s", images.get_idle_s(given["name"]))
         image = images.register_image(by=viewer_of(request), **given)
         return _answer(image.name, 201)
 

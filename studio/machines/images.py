@@ -79,6 +79,11 @@ def retire_image(*, by: User | None, name: str) -> None:
     audit.record("image.retired", actor=by, subject=name)
 
 
+def get_idle_s(name: str) -> int | None:
+    """Return the idle rule of an image that is offered already; None where it has none."""
+    return Image.objects.filter(name=name, owner=None).values_list("idle_s", flat=True).first()
+
+
 def list_registered() -> list[dict[str, Any]]:
     """Return every image, retired ones too, by name, with what uses it and which nodes have it."""
     uses = Count("machines", filter=~Q(machines__status=Status.DELETED))
@@ -93,9 +98,10 @@ def _describe(image: Any, engines: list[NodeEngine]) -> dict[str, Any]:
         "name": image.name,
         "title": image.title,
         "reference": image.reference,
-        "tools": image.tools,
+        "tools": image.doors,
         "flavors": [flavor.name for flavor in image.flavors.all()],
         "is_active": image.is_active,
+        "idle_s": image.idle_s,
         "created_at": image.created_at,
         "num_machines": image.num_machines,
         "nodes": [

@@ -12,6 +12,7 @@ from django.db.models import Q
 
 from studio.compute.models import Flavor, Node
 
+_USUAL_TOOLS = ("vscode", "lab", "tensorboard")
 _LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # none that is read as another
 
 
@@ -105,6 +106,13 @@ class Image(models.Model):
                 name="saved_image_name_once",
             ),
         ]
+
+    @property
+    def doors(self) -> dict[str, int]:
+        """The tools by how usual they are: a database may keep the keys of JSON in any order."""
+        given = self.tools or {}
+        usual = [name for name in _USUAL_TOOLS if name in given]
+        return {name: int(given[name]) for name in [*usual, *sorted(set(given) - set(usual))]}
 
     def __str__(self) -> str:
         """Return the name."""

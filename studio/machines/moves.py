@@ -63,7 +63,6 @@ def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -
     machine.status, machine.status_since = move.status, now
     machine.reason, machine.message = move.reason, move.message[:500]
     if old in GOES and move.status in _ENDS:
-        machine.device_indexes = []
         machine.restarts = False
         machine.shutdown_reason = Reason.NONE
         close_lease(machine)

@@ -96,10 +96,12 @@ def find_first(nodes: Sequence[Node]) -> Waiting | None:
     able = list_able_nodes()
     usable = [node for node in nodes if node.pk in able and not node.is_cordoned]
     for machine in list_queue():
+        if not machine.image.reference:
+            continue
         could = [
             node.pk
             for node in usable
-            if can_ever_hold(node, machine.flavor) and machine.node_id in {None, node.pk}
+            if can_ever_hold(node, machine.flavor) and machine.tied_node_id in {None, node.pk}
         ]
         if could:
             return Waiting(machine.status_since, could)
@@ -114,8 +116,19 @@ def _choose(machine: Machine, rooms: dict[int, Room], blocked: set[int]) -> Room
         and pk not in blocked
         and not room.node.is_cordoned
         and machine.tied_node_id in {None, pk}
+        and _find_devices(machine, room) is not None
     ]
     return min(fitting, key=lambda room: (room.cores, room.node.pk), default=None)
+
+
+def _find_devices(machine: Machine, room: Room) -> list[int] | None:
+    """Return the devices to give; a container keeps those that it was made with, and waits for
+    them where somebody else has them now."""
+    held, flavor = machine.device_indexes, machine.flavor
+    if machine.node_id is None or len(held) != flavor.num_devices:
+        return room.choose_devices(flavor)
+    is_free = all(room.devices.get(index, 0) >= flavor.device_percent for index in held)
+    return list(held) if is_free else None
 
 
 def _place(waiting: Machine, room: Room) -> None:
@@ -123,8 +136,8 @@ def _place(waiting: Machine, room: Room) -> None:
     machine = locked.select_related("flavor", "owner", "lease").get(pk=waiting.pk)
     if machine.status != Status.QUEUED:
         return
+    machine.device_indexes = _find_devices(machine, room) or []
     machine.node = room.node
-    machine.device_indexes = room.choose_devices(machine.flavor)
     room.take(machine.flavor, machine.device_indexes)
     move_machine(machine, Move(Status.STARTING))
     audit.record("machine.placed", actor=None, subject=machine.key, node=room.node.name)
@@ -132,14 +145,15 @@ def _place(waiting: Machine, room: Room) -> None:
 
 def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
     """Keep a sentence on the waiting machine that says what it waits for."""
-    if machine.node is not None and machine.node.is_cordoned:
+    tied = machine.node or machine.image.node
+    if tied is not None and tied.is_cordoned:
+        mend = "Stop and reset it" if machine.image.node is None else "Stop it and change its image"
         message = (
-            f"Its node {machine.node} is set aside by an administrator: the machine starts when it "
-            "is used again. Stop and reset it to begin on another; your home is kept."
+            f"Its node {tied} is set aside by an administrator: the machine starts when it is used "
+            f"again. {mend} to begin on another; your home is kept."
         )
     elif machine.tied_node_id is not None and machine.tied_node_id not in usable:
-        node = machine.node or machine.image.node
-        message = f"Its node {node} does not answer: the machine starts when it is back."
+        message = f"Its node {tied} does not answer: the machine starts when it is back."
     elif usable and all(node.is_cordoned for node in usable.values()):
         message = "Every node is set aside by an administrator: the machine waits for one."
     elif not usable:

@@ -98,6 +98,7 @@ def begin_saving(machine: Machine, *, name: str, is_kept: bool) -> Image:
                 node=machine.node,
                 title=name,
                 tools=was.tools,
+                idle_s=was.idle_s,
                 is_active=False,
                 is_kept=is_kept,
             )
@@ -127,6 +128,18 @@ def fail_saving(machine: Machine, problem: str) -> None:
     """Give up what goes on of saving a machine; what its node still makes, it removes."""
     for saving in machine.savings.filter(ended_at=None).select_related("image"):
         _fail(saving, problem)
+
+
+def lose_images(node: Node) -> None:
+    """Have the saved images of a node that is removed no more; what waits for one stops."""
+    for saving in Saving.objects.filter(image__node=node, ended_at=None).select_related("image"):
+        _fail(saving, f"Its node {node} was removed.")
+    message = f"Its image lay on the node {node}, which was removed: give it another image."
+    locked = Machine.objects.select_for_update(of=("self",)).select_related("owner", "lease")
+    for machine in locked.filter(image__node=node, status=Status.QUEUED):
+        move_machine(machine, Move(Status.STOPPED, Reason.NODE_REMOVED, message))
+    # Without a reference a start is refused, with what to do.
+    Image.objects.filter(node=node).update(reference="", is_kept=False, is_active=False)
 
 
 def fail_overdue_savings() -> None:

@@ -194,7 +194,12 @@ class ImageNodeOutput(serializers.Serializer):
     has_it = serializers.BooleanField(allow_null=True, help_text="Null: it has not said.")
 
 
-class RegisteredImageOutput(MachineImageChoiceOutput):
+class RegisteredImageOutput(MachineImageOutput):
+    tools = serializers.DictField(child=serializers.IntegerField())
+    flavors = serializers.ListField(
+        child=serializers.CharField(), help_text="On which it may run; none is all."
+    )
+    idle_s = serializers.IntegerField(allow_null=True, help_text="Null: what the studio has set.")
     reference = serializers.CharField(help_text="A digest or an id: what no tag can change.")
     is_active = serializers.BooleanField(help_text="New machines may have it.")
     created_at = serializers.DateTimeField()
@@ -203,6 +208,13 @@ class RegisteredImageOutput(MachineImageChoiceOutput):
 
 
 class ImageInput(serializers.Serializer):
+    idle_s = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=7 * 24 * 3600,
+        help_text="After how much idleness its machines stop; left out, it stays as it is.",
+    )
     name = serializers.CharField(max_length=_NAME_MOST)
     reference = serializers.CharField(max_length=1000)
     title = serializers.CharField(max_length=1000, allow_blank=True, default="")

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from studio.accounts.models import Role, User
@@ -105,7 +106,7 @@ def start_machine(*, by: User, machine: Machine, duration_s: int = USUAL_S) -> M
     machine.start += 1
     if machine.reason == Reason.CONTAINER_GONE:  # what it was is lost: begin from the image
         machine.life += 1
-        machine.node = None
+        machine.node, machine.device_indexes = None, []
     move_machine(machine, Move(Status.QUEUED))
     open_lease(machine, check_duration(duration_s))
     machine.save(update_fields=["lease"])
@@ -308,12 +309,8 @@ def end_unpaid(machine_ids: list[UUID]) -> None:
 
 def end_due() -> None:
     """Stop the machines whose time is used up."""
-    due = [
-        machine
-        for machine in Machine.objects.filter(status=Status.RUNNING).select_related("lease")
-        if machine.lease is not None and machine.lease.used_s >= machine.lease.granted_s
-    ]
-    for machine in due:
+    running = Machine.objects.filter(status=Status.RUNNING)
+    for machine in list(running.filter(lease__used_s__gte=F("lease__granted_s"))):
         stop_machine(by=None, machine=machine, reason=Reason.TIME_UP)
 
 
@@ -360,7 +357,7 @@ def _expect_unsaved(machine: Machine) -> None:
 
 def _renew(machine: Machine) -> None:
     machine.life += 1
-    machine.node = None
+    machine.node, machine.device_indexes = None, []
     machine.reason, machine.message = Reason.NONE, ""
     machine.save()
     wake_user(machine.owner_id, "machines")

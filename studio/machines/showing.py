@@ -1,6 +1,7 @@
 """What the API says of a machine."""
 
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -14,7 +15,7 @@ from studio.machines.tabs import list_last_tabs
 from studio.machines.waits import estimate_waits
 from studio.machines.web.numbers import get_number
 from studio.machines.web.origins import public_url
-from studio.points.selectors import get_run_hold
+from studio.points.selectors import get_run_holds
 
 
 def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
@@ -23,9 +24,11 @@ def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
     waits = estimate_waits() if is_any_waiting else {}
     places = {pk: place for place, pk in enumerate(waits, start=1)}
     savings = _find_last_savings(machines)
+    holds = get_run_holds([machine.lease_id for machine in machines if machine.lease_id])
     return [
         {
             **_show(machine, places.get(machine.pk)),
+            "lease": _show_lease(machine.lease, holds) if machine.lease else None,
             "wait_s": waits.get(machine.pk),
             "saving": savings.get(machine.pk),
         }
@@ -49,7 +52,7 @@ def show_port(machine: Machine, port: PublishedPort) -> dict[str, Any]:
 
 
 def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
-    tools = machine.image.tools or {}
+    tools = machine.image.doors
     return {
         "key": machine.key,
         "name": machine.name,
@@ -68,7 +71,6 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
             for name, port in tools.items()
         ],
         "ssh_command": f"ssh {machine.name}@{settings.SSH_HOST} -p {settings.SSH_PORT}",
-        "lease": _show_lease(machine.lease) if machine.lease else None,
         "idle": show_idle(machine),
         "queue_position": queue_position,
         "progress": show_progress(machine),
@@ -107,7 +109,7 @@ def _show_drain(node: Node) -> dict[str, Any] | None:
     return {"at": node.drain_at, "reason": node.drain_reason} if node.drain_at else None
 
 
-def _show_lease(lease: Lease) -> dict[str, Any]:
+def _show_lease(lease: Lease, holds: dict[UUID, int]) -> dict[str, Any]:
     is_open = lease.ended_at is None
     return {
         "started_at": lease.started_at,
@@ -116,6 +118,6 @@ def _show_lease(lease: Lease) -> dict[str, Any]:
         "used_s": round(lease.used_s, 1),
         "rate_mpoints_per_hour": lease.rate_mpoints_per_hour,
         "cost_mpoints": get_cost_mpoints(lease),
-        "held_mpoints": get_run_hold(lease.pk) if is_open else 0,
+        "held_mpoints": holds.get(lease.pk, 0) if is_open else 0,
         "is_open": is_open,
     }

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from studio.compute.models import Node
 from studio.compute.rooms import Room, measure_rooms
-from studio.compute.selectors import is_online
+from studio.compute.selectors import can_ever_hold, is_online
 from studio.machines.charging import get_ends_at
 from studio.machines.models import HOLDS_NODE, Lease, Machine, Status
 from studio.machines.placing import list_able_nodes, list_queue
@@ -40,13 +40,18 @@ def estimate_waits() -> dict[object, int | None]:
     start_s = _get_usual_start_s()
     at = now
     waits: dict[object, int | None] = {}
+    is_unknown = False
     for machine in list_queue():
-        if waits and None in waits.values() and machine.node_id is None:
+        tied = machine.tied_node_id
+        if is_unknown or not any(
+            tied in {None, pk} and can_ever_hold(room.node, machine.flavor)
+            for pk, room in rooms.items()
+        ):
             waits[machine.pk] = None  # it stays behind one of which nothing is known
             continue
         found = _find_room(machine, rooms, ends, at)
         if found is None:
-            waits[machine.pk] = None
+            is_unknown, waits[machine.pk] = True, None
             continue
         room, at = found
         _take(machine, room, ends, at)

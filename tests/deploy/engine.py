@@ -32,9 +32,16 @@ class DockerEngine:
 
     def start(self, *options: str) -> None:
         """Start the daemon and wait until it answers."""
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen([*self.command, *options], stdout=log, stderr=log)
-        _await(self.process, self)
+        for is_last in (False, True):  # it gives its containerd ten seconds, however busy we are
+            with (self.folder / "log").open("ab") as log:
+                self.process = subprocess.Popen([*self.command, *options], stdout=log, stderr=log)
+            try:
+                _await(self.process, self)
+                return
+            except AssertionError:
+                self.end()
+                if is_last:
+                    raise
 
     def end(self, how: int = signal.SIGTERM) -> None:
         """End the daemon; what becomes of its containers depends on how it was started."""

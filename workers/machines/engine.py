@@ -21,6 +21,7 @@ from workers.machines.plan import Container
 from workers.machines.scratch import ScratchDisks
 from workers.machines.walls import (
     NODE_LABEL,
+    RUN_LABEL,
     TENANT_LABEL,
     DockerEngine,
     EngineFault,
@@ -99,7 +100,12 @@ class MachineEngine(DockerEngine):
         with self._telling():
             wanted = {"label": f"{NODE_LABEL}={self._node}"}
             listed = self._docker.api.containers(all=True, filters=wanted)
-        return [each for each in listed if {LABEL, SLOT} & set(each["Labels"])]
+        # A run's has the labels of its image, which may be a saved machine's.
+        return [
+            each
+            for each in listed
+            if {LABEL, SLOT} & set(each["Labels"]) and RUN_LABEL not in each["Labels"]
+        ]
 
     def create(self, order: MachineOrder) -> str | None:
         """Make a machine's container, with its network, and return its id.
@@ -249,6 +255,7 @@ class MachineEngine(DockerEngine):
         return self._scratch.show(name, limits.scratch_bytes, owner=self.find_root())
 
     def _limit_layer(self, image: str, limits: MachineLimits) -> dict[str, str]:
+        self.find_root()  # it has asked the engine what it is
         if limits.disk_bytes is None or not can_limit_layers(self._info):
             return {}
         image_bytes = int(self._docker.api.inspect_image(image)["Size"])

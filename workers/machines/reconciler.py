@@ -19,7 +19,7 @@ from workers.machines.walls import EngineFault
 
 log = structlog.get_logger()
 
-_AT_ONCE = 4
+_AT_ONCE = 16
 _PATIENCE_S = 1.0
 """For how long a pass waits for the first of its deeds to be done."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
@@ -51,6 +51,7 @@ class Reconciler:
         self._failures: dict[str, _Failure] = {}
         self._going: dict[str, Future[None]] = {}
         self._tending: Future[None] | None = None
+        self._tend_at = 0.0
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="machine")
 
     @property
@@ -87,7 +88,8 @@ class Reconciler:
 
     def tend_spares(self, wish: SpareWish) -> None:
         """See to the spare machines, where there is nothing else to do; this waits for nothing."""
-        if self._going or (self._tending is not None and not self._tending.done()):
+        is_tending = self._tending is not None and not self._tending.done()
+        if self._going or is_tending or self._clock() < self._tend_at:
             return
         self._tending = self._pool.submit(self._tend, wish)
 
@@ -95,6 +97,7 @@ class Reconciler:
         try:
             self._engine.tend_spares(wish)
         except (EngineFault, OSError) as error:
+            self._tend_at = self._clock() + _LONGEST_PAUSE_S
             log.warning("spares_failed", error=str(error))
 
     def _let_go(self) -> None:
@@ -106,12 +109,8 @@ class Reconciler:
                     log.error("machine_deed_broke", machine=machine, exc_info=error)
 
     def list_strays(self, orders: Iterable[MachineOrder]) -> tuple[str, ...]:
-        """Return the machines that are still here and that nobody wants.
-
-        Raises:
-            EngineFault: the engine cannot say what is there.
-        """
-        there = {container.machine for container in self._engine.list_containers()}
+        """Return the machines that the last pass left here and that nobody wants."""
+        there = {container.machine for container in self.containers}
         return tuple(sorted(there - {order.machine for order in orders}))
 
     def _adopt(
@@ -138,7 +137,8 @@ class Reconciler:
         ):
             try:
                 self._engine.refresh_secrets(order)
-            except (EngineFault, OSError) as error:
+            # ValueError: of a file that its owner has filled with what is no text.
+            except (EngineFault, OSError, ValueError) as error:
                 log.warning("machine_secrets_failed", machine=order.machine, error=str(error))
 
     def _is_due(self, deed: Deed) -> bool:

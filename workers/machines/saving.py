@@ -15,7 +15,7 @@ import structlog
 from docker.errors import APIError, DockerException, NotFound
 from requests.exceptions import RequestException
 
-from workers.machines.engine import SLOT
+from workers.machines.engine import SLOT, container_name
 from workers.machines.orders import MachineOrder, SavedState
 from workers.machines.walls import NODE_LABEL
 
@@ -109,7 +109,7 @@ class Saver:
     def _commit(self, key: str, order: MachineOrder) -> None:
         changes = [f"LABEL {LABEL}={key}", f"LABEL {NODE_LABEL}={self._node}", *_NO_SPARE]
         self._docker.api.commit(
-            f"athanor-{order.machine}-{order.life}",
+            container_name(order),
             repository=REPOSITORY,
             tag=key,
             pause=True,

@@ -11,6 +11,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ _WAITS = "athanor.spare"
 _KIND = "athanor.kind"
 _NAME = "athanor-spare-"
 _LIMITS = MachineLimits(cpus=1, memory_bytes=SPARE_BYTES, pids=256)
-_PERIOD_US = 100_000  # of the processor quota: Linux's own default
+_MOST_HOSTS_BYTES = 64 * 1024
+_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class SpareEngine(MachineEngine):
         self._slots = Slots(folders.slots)
         self._taking: set[str] = set()
         self._lock = threading.Lock()
+        self._make_at = 0.0
         self._taken: dict[tuple[str, int], Container] = {}
         self._dressed: set[tuple[str, float | None]] = set()
 
@@ -110,7 +113,9 @@ class SpareEngine(MachineEngine):
         if not slot:
             super().start(container, order)
             return
-        self._slots.show_home(slot, self._find_home(order), owner=self.find_root())
+        root = self.find_root()
+        self._slots.show_home(slot, self._find_home(order), owner=root)
+        write_secrets(self._slots.run_of(slot), {}, owner=root)  # it waits for those of this start
         self._show_scratch(slot_scratch(slot), order.limits)
         with self._telling():
             self._docker.api.start(container)
@@ -140,9 +145,10 @@ class SpareEngine(MachineEngine):
         fitting = [each for each in spares if each.kind == wish.kind]
         for spare in spares:
             if spare not in fitting[: wish.number]:
-                self._remove_spare(spare)
+                self._give_up(spare)
         self._clear_slots()
-        if len(fitting) < wish.number and wish.image and self._can_wait(wish.image):
+        is_wanted = len(fitting) < wish.number and bool(wish.image)
+        if is_wanted and time.monotonic() >= self._make_at and self._can_wait(wish.image):
             self._make(wish)
 
     def _choose(self, order: MachineOrder) -> _Spare | None:
@@ -153,7 +159,9 @@ class SpareEngine(MachineEngine):
         kind = _tell_kind(order.image, limits.disk_bytes, limits.scratch_bytes)
         with self._lock:
             for spare in self._list_spares():
-                if spare.is_up and spare.kind == kind and spare.slot not in self._taking:
+                is_free = spare.slot not in self._taking and not self._slots.is_taken(spare.slot)
+                # The list may be older than its new name: what is taken says so for good.
+                if spare.is_up and spare.kind == kind and is_free:
                     self._taking.add(spare.slot)
                     return spare
         return None
@@ -172,7 +180,7 @@ class SpareEngine(MachineEngine):
         return spare.id
 
     def _limit(self, container: str, limits: MachineLimits) -> None:
-        """Give a container that runs other limits; docker-py knows neither of these two."""
+        """Give a container that runs other limits; docker-py knows not all of these."""
         body = {
             "Memory": limits.memory_bytes,
             "MemorySwap": limits.memory_bytes,
@@ -229,10 +237,25 @@ class SpareEngine(MachineEngine):
     def _remove_spoiled(self) -> None:
         """Remove what ended, or was being given to somebody when that was cut off."""
         with self._lock:
+            # Before the list: what gets its name meanwhile is somebody's.
+            taking = set(self._taking)
             for spare in self._list_spares():
                 is_spoiled = not spare.is_up or self._slots.is_taken(spare.slot)
-                if is_spoiled and spare.slot not in self._taking:
+                if is_spoiled and spare.slot not in taking | self._taking:
+                    if not spare.is_up:  # its image may be none that lives: not again at once
+                        self._make_at = time.monotonic() + _PAUSE_S
                     self._remove_spare(spare)
+
+    def _give_up(self, spare: _Spare) -> None:
+        """Remove one that nobody wants, unless somebody has taken it since it was listed."""
+        with self._lock:
+            if spare.slot in self._taking or self._slots.is_taken(spare.slot):
+                return
+            self._taking.add(spare.slot)
+        try:
+            self._remove_spare(spare)
+        finally:
+            self._taking.discard(spare.slot)
 
     def _remove_spare(self, spare: _Spare) -> None:
         with self._telling():
@@ -290,12 +313,17 @@ class SpareEngine(MachineEngine):
 
 def _rename_in_hosts(path: Path, old: str, new: str) -> None:
     """Have a container's own address under its new name; each start adds one under the old."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    with path.open("rb") as file:
+        data = file.read(_MOST_HOSTS_BYTES + 1)
+    if len(data) > _MOST_HOSTS_BYTES:  # its owner has made something else of it
+        return
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
     if not any(line.endswith(f"\t{old}") for line in lines):
         return
     kept = [line for line in lines if not line.endswith(f"\t{new}")]
     renamed = [line.removesuffix(old) + new if line.endswith(f"\t{old}") else line for line in kept]
-    path.write_text("\n".join([*renamed, ""]), encoding="utf-8")  # in place: it is mounted
+    text = "\n".join([*renamed, ""])
+    path.write_text(text, encoding="utf-8", errors="surrogateescape")  # in place: it is mounted
 
 
 def _tell_kind(image: str, disk_bytes: int | None, scratch_bytes: int | None) -> str:

@@ -105,6 +105,9 @@ class UsageMeter:
         containers: Iterable[Container],
     ) -> list[MachineState]:
         """Return the states with what was measured since they were last told."""
+        orders = list(orders)
+        wanted = {order.machine for order in orders}
+        self._tracks = {name: track for name, track in self._tracks.items() if name in wanted}
         if self._clock() >= self._due["look"]:
             self._due["look"] = self._clock() + LOOK_EVERY_S - 0.2  # a pass is a second or so
             pairs = _pair(orders, containers)

@@ -18,7 +18,7 @@ from requests.exceptions import RequestException
 from workers.errors import WorkerError
 from workers.machines.orders import MOCK_DEVICE, MachineLimits
 
-NODE_LABEL, TENANT_LABEL = "athanor.node", "athanor.tenant"
+NODE_LABEL, TENANT_LABEL, RUN_LABEL = "athanor.node", "athanor.tenant", "athanor.run"
 BRIDGE_PREFIX = "ath-"
 """Of the interfaces of tenants' networks: what the firewall knows them by."""
 _TIMEOUT_S = 60

@@ -5,6 +5,7 @@ studio with them. The Docker engine may be away for as long as it likes; where i
 the container, its node has lost the run.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -206,7 +207,8 @@ class Carrier:
     def _clean(self) -> None:
         """Remove the container; where the engine is away, the supervisor does it later."""
         self._try(lambda: self._engine.remove(self._order.run_id))
-        self._box.clear()
+        with contextlib.suppress(OSError):  # the supervisor clears again
+            self._box.clear()
 
 
 def _say_limit(spec: object) -> Outcome:

@@ -2648,6 +2648,8 @@ export interface components {
             results: components["schemas"]["HistoryLineOutput"][];
         };
         ImageInputRequest: {
+            /** @description After how much idleness its machines stop; left out, it stays as it is. */
+            idle_s?: number | null;
             name: string;
             reference: string;
             /** @default  */
@@ -3814,8 +3816,8 @@ export interface components {
             };
             /** @description On which it may run; none is all. */
             flavors: string[];
-            /** @description Saved by the viewer, for the viewer alone. */
-            is_mine: boolean;
+            /** @description Null: what the studio has set. */
+            idle_s: number | null;
             /** @description A digest or an id: what no tag can change. */
             reference: string;
             /** @description New machines may have it. */

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from channels.db import database_sync_to_async
+from django.db import DatabaseError, InterfaceError
 from django.utils.crypto import constant_time_compare
 
 from studio.accounts.models import User
@@ -64,7 +65,12 @@ async def look(origin: Origin, scope: dict[str, Any]) -> Look:
     if known and known[0] > time.monotonic():
         found = known[1]
     else:
-        found = await database_sync_to_async(partial(_look, origin, cookie))()
+        try:
+            found = await database_sync_to_async(partial(_look, origin, cookie))()
+        except (DatabaseError, InterfaceError):
+            if known is None:
+                raise
+            found = known[1]  # away for a moment: who is here stays
         if len(_kept) >= _MOST_KEPT:
             _kept.clear()
         _kept[origin, cookie] = (time.monotonic() + LOOKS_AGAIN_S, found)

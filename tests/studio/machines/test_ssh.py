@@ -6,6 +6,7 @@ import hashlib
 import os
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -344,8 +345,15 @@ def test_an_idle_connection_is_let_go(laptop, settings):
 
 
 def test_many_sessions_share_one_connection(laptop):
-    path = laptop.folder / "control"
-    shared = ("-o", "ControlMaster=auto", "-o", f"ControlPath={path}", "-o", "ControlPersist=20")
+    folder = tempfile.mkdtemp(dir="/tmp")  # a socket's path has 108 letters at most
+    shared = (
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        f"ControlPath={folder}/c",
+        "-o",
+        "ControlPersist=20",
+    )
     assert laptop.ssh("box@127.0.0.1", "true", options=shared).returncode == 0
     running = [
         subprocess.Popen(

@@ -15,7 +15,7 @@ interface Props {
 export function ImageField({ id, value, onChange, hasError }: Props) {
   const { text } = useWords();
   const { data } = useQuery(machineQueries.options());
-  const images = data?.images ?? [];
+  const images = (data?.images ?? []).filter((image) => !image.is_mine); // those lie on one node
   return (
     <Select
       id={id}

@@ -55,11 +55,16 @@ function suggestName(taken: string[]): string {
   return `dev-${number}`;
 }
 
+/** The flavor to choose with an image: the one that is chosen where the image allows it. */
+function pickFlavor(options: MachineOptions, image: string, chosen = ""): string {
+  const flavors = flavorsFor(options, image);
+  const kept = flavors.find((one) => one.name === chosen);
+  return (kept ?? flavors.find((one) => one.is_available) ?? flavors[0])?.name ?? "";
+}
+
 function firstWish(options: MachineOptions, taken: string[]): Wish {
   const image = options.images[0]?.name ?? "";
-  const flavors = flavorsFor(options, image);
-  const flavor = flavors.find((one) => one.is_available) ?? flavors[0];
-  return { name: suggestName(taken), image, flavor: flavor?.name ?? "", hours: 4 };
+  return { name: suggestName(taken), image, flavor: pickFlavor(options, image), hours: 4 };
 }
 
 function MachineForm({ options, taken }: { options: MachineOptions; taken: string[] }) {
@@ -127,7 +132,7 @@ function MachineForm({ options, taken }: { options: MachineOptions; taken: strin
               value: one.name,
               label: one.is_mine ? words.mine(one.title) : one.title,
             }))}
-            onChange={(image) => change({ image })}
+            onChange={(image) => change({ image, flavor: pickFlavor(options, image, wish.flavor) })}
           />
         )}
       </Form.Item>

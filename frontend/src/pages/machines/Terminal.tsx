@@ -20,6 +20,7 @@ const THEME = {
   brightBlack: "#8a8078",
 };
 const SCROLLED_LINES = 5000;
+const AGAIN_MS = 2000;
 const ALTERNATE_SCREEN = 1049;
 
 interface Props {
@@ -123,7 +124,10 @@ export function Terminal({ machine, shell, isShown = true, onKept, onEnd, onKill
     if (isShown && state === "open") parts.current?.screen.focus();
   }, [isShown, state]);
   useEffect(() => {
-    if (state === "stopped" && isRunning) parts.current?.link.open(); // started again meanwhile
+    if (state !== "stopped" || !isRunning) return;
+    // Started again meanwhile, or not heard yet that it stopped: asked now and then.
+    const timer = setTimeout(() => parts.current?.link.open(), AGAIN_MS);
+    return () => clearTimeout(timer);
   }, [state, isRunning]);
 
   const reopen = () => parts.current?.link.open();

@@ -83,7 +83,10 @@ function Shells({ machine }: { machine: Machine }) {
               machine={machine}
               shell={shell}
               isShown={shell === asked}
-              onKept={add}
+              onKept={(names) => {
+                setEnded((old) => old.filter((one) => one !== shell)); // it goes again
+                add(names);
+              }}
               onKiller={(kill) => killers.current.set(shell, kill)}
               onEnd={() => setEnded((old) => [...old, shell])}
             />
