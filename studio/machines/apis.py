@@ -229,7 +229,7 @@ def _show_image(image: Any) -> dict[str, Any]:
     return {
         "name": image.name,
         "title": image.title,
-        "tools": image.doors,
+        "tools": image.ordered_tools,
         "flavors": [flavor.name for flavor in image.flavors.all()],
         "is_mine": image.owner_id is not None,
     }

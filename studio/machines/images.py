@@ -98,7 +98,7 @@ def _describe(image: Any, engines: list[NodeEngine]) -> dict[str, Any]:
         "name": image.name,
         "title": image.title,
         "reference": image.reference,
-        "tools": image.doors,
+        "tools": image.ordered_tools,
         "flavors": [flavor.name for flavor in image.flavors.all()],
         "is_active": image.is_active,
         "idle_s": image.idle_s,

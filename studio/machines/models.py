@@ -108,7 +108,7 @@ class Image(models.Model):
         ]
 
     @property
-    def doors(self) -> dict[str, int]:
+    def ordered_tools(self) -> dict[str, int]:
         """The tools by how usual they are: a database may keep the keys of JSON in any order."""
         given = self.tools or {}
         usual = [name for name in _USUAL_TOOLS if name in given]

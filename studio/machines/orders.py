@@ -82,7 +82,7 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
         device_percent=flavor.device_percent,
         ports=tuple(list_ports(machine)),
         environment=_make_environment(machine, studio_url),
-        lab_port=machine.image.doors.get("lab", 8888),
+        lab_port=machine.image.ordered_tools.get("lab", 8888),
         secrets={
             "token": make_machine_token(machine),
             "gateway_key.pub": read_gateway_key().export_public_key().decode(),

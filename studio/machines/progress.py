@@ -17,7 +17,7 @@ _MOST_PORTS = 30
 
 def list_ports(machine: Machine) -> list[int]:
     """Return the ports whose answer says that a machine can be used: its tools', and sshd's."""
-    tools = machine.image.doors
+    tools = machine.image.ordered_tools
     return sorted({*tools.values(), SSH_PORT})[:_MOST_PORTS]
 
 
@@ -63,7 +63,7 @@ def show_progress(machine: Machine) -> dict[str, Any]:
     """Return the start as the API shows it: times that have not come are None."""
     progress = machine.progress or {}
     ready = progress.get("ready", {})
-    doors = {**machine.image.doors, TERMINAL: SSH_PORT}
+    doors = {**machine.image.ordered_tools, TERMINAL: SSH_PORT}
     steps = ("placed_at", "created_at", "started_at")
     return {
         "asked_at": progress.get("asked_at") or machine.created_at,
@@ -78,5 +78,5 @@ def show_progress(machine: Machine) -> dict[str, Any]:
 
 def _is_usable(machine: Machine, ready: dict[str, str]) -> bool:
     """Say whether its first tool answers; of an image without any, its sshd."""
-    tools = list(machine.image.doors.values())
+    tools = list(machine.image.ordered_tools.values())
     return str(tools[0] if tools else SSH_PORT) in ready

@@ -52,7 +52,7 @@ def show_port(machine: Machine, port: PublishedPort) -> dict[str, Any]:
 
 
 def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
-    tools = machine.image.doors
+    tools = machine.image.ordered_tools
     return {
         "key": machine.key,
         "name": machine.name,

@@ -31,7 +31,7 @@ def note_tab(user: User, key: str, name: str) -> None:
 
 def name_port(machine: Machine, port: int) -> str:
     """Return the name of the tool at a port, or the number itself."""
-    tools = machine.image.doors
+    tools = machine.image.ordered_tools
     return next((name for name, number in tools.items() if number == port), str(port))
 
 
@@ -40,7 +40,7 @@ def list_last_tabs(machine: Machine) -> list[dict[str, Any]]:
 
     Of a stopped machine that is what was open in its last start.
     """
-    tabs, tools = machine.tabs or {}, machine.image.doors
+    tabs, tools = machine.tabs or {}, machine.image.ordered_tools
     names = tabs.get("opened", [])
     if tabs.get("start") == machine.start and machine.status not in {"stopped", "stopping"}:
         names = [name for name in tabs.get("before", []) if name not in names]

@@ -83,7 +83,7 @@ class SpareEngine(MachineEngine):
         self._slots = Slots(folders.slots)
         self._taking: set[str] = set()
         self._lock = threading.Lock()
-        self._make_at = 0.0
+        self._num_fallen, self._make_at = 0, 0.0
         self._taken: dict[tuple[str, int], Container] = {}
         self._dressed: set[tuple[str, float | None]] = set()
 
@@ -176,6 +176,7 @@ class SpareEngine(MachineEngine):
         self._dress(spare.id, order)
         with self._telling():
             self._docker.api.rename(spare.id, container_name(order))
+        self._num_fallen = 0
         log.info("spare_taken", machine=order.machine, slot=spare.slot)
         return spare.id
 
@@ -242,9 +243,15 @@ class SpareEngine(MachineEngine):
             for spare in self._list_spares():
                 is_spoiled = not spare.is_up or self._slots.is_taken(spare.slot)
                 if is_spoiled and spare.slot not in taking | self._taking:
-                    if not spare.is_up:  # its image may be none that lives: not again at once
-                        self._make_at = time.monotonic() + _PAUSE_S
+                    if not spare.is_up:
+                        self._note_fall()
                     self._remove_spare(spare)
+
+    def _note_fall(self) -> None:
+        """Wait before the next after a second that ended: its image may be none that lives."""
+        self._num_fallen += 1
+        if self._num_fallen > 1:
+            self._make_at = time.monotonic() + _PAUSE_S
 
     def _give_up(self, spare: _Spare) -> None:
         """Remove one that nobody wants, unless somebody has taken it since it was listed."""

@@ -57,5 +57,5 @@ class Command(BaseCommand):
     def _list(self, options):
         for image in Image.objects.filter(owner=None).order_by("name"):
             state = "" if image.is_active else "  (retired)"
-            tools = ", ".join(f"{name}={port}" for name, port in image.doors.items())
+            tools = ", ".join(f"{name}={port}" for name, port in image.ordered_tools.items())
             self.stdout.write(f"{image.name}  {image.reference}  {tools}{state}")
