@@ -89,12 +89,14 @@ class DataFacts(BaseModel):
 class Machine(BaseModel):
     """What a flavor gives a run."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
     num_cores: int
     memory_bytes: int
     num_devices: int = 0
     device_memory_bytes: int = 0
+    has_bf16: bool = False
+    """Its processors compute bfloat16; where that is not known, the larger need is predicted."""
 
 
 class TrainEstimate(BaseModel):
@@ -143,7 +145,8 @@ def estimate_train(
     """Predict peak memory, duration and steps of a finetune."""
     adapter = count_adapter_params(spec, shape)
     # A processor without bfloat16 instructions holds a bf16 base in float32 (engine.models.load).
-    base_bytes = 2 if spec.precision == "bf16" and machine.num_devices else 4
+    is_bf16 = spec.precision == "bf16" and (machine.num_devices > 0 or machine.has_bf16)
+    base_bytes = 2 if is_bf16 else 4
     held_tokens = min(spec.micro_batch_tokens, data.num_tokens)
     per_token = _HIDDEN_COPIES * shape.hidden_size + _INNER_COPIES * shape.intermediate_size
     share = min(1.0, data.num_supervised_tokens / max(1, data.num_tokens))

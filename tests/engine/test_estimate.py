@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.data.plan import Budget, plan_epoch
+from engine.models.load import has_fast_bf16
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.tiny import make_model
 from engine.specs import LoraOptions, ServeSpec, TrainSpec
@@ -133,5 +135,6 @@ def test_predicted_memory_is_what_the_real_model_takes(tmp_path, smollm2):
         longest_tokens=200,
     )
     shape = ModelShape.from_config(json.loads((smollm2 / "config.json").read_text()))
-    predicted = estimate_train(spec, shape, facts, MACHINE).peak_memory_bytes
+    here = MACHINE.model_copy(update={"has_bf16": has_fast_bf16(torch.device("cpu"))})
+    predicted = estimate_train(spec, shape, facts, here).peak_memory_bytes
     assert predicted == pytest.approx(measured, rel=0.2)
