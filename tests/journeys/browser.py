@@ -25,6 +25,11 @@ NARROW = {"width": 360, "height": 740}
 PATIENCE_MS = 60_000
 LOCALES = {"en": "en-US", "zh": "zh-CN"}
 
+# Resolves when whatever moves has come to rest; what moves without end does not count.
+_REST = """() => Promise.all(document.getAnimations()
+    .filter((each) => each.effect?.getComputedTiming().iterations !== Infinity)
+    .map((each) => each.finished.catch(() => null)))"""
+
 
 @contextmanager
 def open_browser(*arguments: str) -> Iterator[Browser]:
@@ -93,6 +98,7 @@ class Visitor:
 
     def expect_accessible(self) -> None:
         """Fail for what axe-core calls serious or critical."""
+        self.page.evaluate(_REST)  # a colour on its way to another has no contrast of its own
         found = Axe().run(self.page).response["violations"]
         grave = [
             f"{fault['id']}: {fault['help']}: {[node['html'][:200] for node in fault['nodes'][:3]]}"

@@ -62,22 +62,26 @@ function Shells({ machine }: { machine: Machine }) {
   };
   return (
     <div className="terminals">
+      {/* Beside the tabs, not in them: a list of tabs may hold nothing but tabs (ARIA). */}
+      <div className="machine-tools terminal-deeds">
+        <Button size="small" disabled={shells.length >= MOST} onClick={open}>
+          {words.add}
+        </Button>
+        {shells.length > 1 && (
+          <Button size="small" onClick={() => ask(asked)}>
+            {words.kill}
+          </Button>
+        )}
+      </div>
       <Tabs
-        type="editable-card"
+        type="card"
         size="small"
         activeKey={asked}
         onChange={show}
-        onEdit={(shell, action) => {
-          if (action === "add") open();
-          else if (typeof shell === "string") ask(shell);
-        }}
-        hideAdd={shells.length >= MOST}
-        locale={{ addAriaLabel: words.add, removeAriaLabel: words.kill }}
         items={shells.map((shell) => ({
           key: shell,
           label: words.tab(Number(shell.slice(4))),
           forceRender: true,
-          closable: shells.length > 1,
           children: (
             <Terminal
               machine={machine}
