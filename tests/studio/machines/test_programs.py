@@ -164,7 +164,8 @@ def test_streamlit_answers_over_its_socket_and_takes_a_file(python, open_program
     options = ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
     options += ["--server.port", str(port), "--server.address", "127.0.0.1"]
     page = open_program([str(python), "-m", "streamlit", "run", "app.py", *options], port)
-    expect(page.get_by_role("heading", name="A real program")).to_be_visible()
+    heading = page.get_by_role("heading", name="A real program")
+    expect(heading).to_be_visible(timeout=3 * PATIENCE_MS)  # megabytes of scripts before it
     page.get_by_label("Name").fill("Ada")
     page.get_by_label("Name").press("Enter")
     expect(page.get_by_text("Hello Ada")).to_be_visible()
