@@ -30,6 +30,7 @@ export const LIGHT: ThemeConfig = {
   token: {
     ...SHARED,
     colorPrimary: "#b8430f",
+    colorPrimaryHover: "#a03a0c",
     colorLink: "#a83c0c",
     colorLinkHover: "#872f08",
     colorLinkActive: "#6b2506",
