@@ -1,7 +1,6 @@
 // The uploads, in a corner of every page: rate, progress, pause, and what a closed tab left behind.
 
 import { Button, Progress } from "antd";
-import { useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
 import { useWords } from "../../i18n";
 import { sayError } from "../../i18n/said";
@@ -17,19 +16,6 @@ import {
 import "./drive.css";
 
 const SHOWN = 100;
-
-function useFreshLists() {
-  const cache = useQueryClient();
-  useEffect(() => {
-    let timer: number | undefined;
-    const stop = uploadStore.onDone(() => {
-      // A folder of thousands of files must not ask for the list thousands of times.
-      window.clearTimeout(timer);
-      timer = window.setTimeout(() => void cache.invalidateQueries({ queryKey: ["drive"] }), 400);
-    });
-    return () => void stop();
-  }, [cache]);
-}
 
 function useLeaveWarning(isBusy: boolean) {
   useEffect(() => {
@@ -105,7 +91,6 @@ export function UploadPanel() {
   const words = text.drive.uploads;
   const { items, numLiving } = useStore(uploadStore);
   const [isFolded, setIsFolded] = useState(() => window.innerWidth < 600); // it would cover the page
-  useFreshLists();
   useLeaveWarning(numLiving > 0);
   if (items.length === 0) return null;
   // What goes on first, then what failed, then what is done.

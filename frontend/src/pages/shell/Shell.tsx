@@ -9,6 +9,7 @@ import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
 import { Fault } from "../../widgets/Fault";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
+import { useFreshLists } from "../drive/useFreshLists";
 import { CommandPalette } from "./CommandPalette";
 import { SideMenu } from "./SideMenu";
 import { TopBar } from "./TopBar";
@@ -30,6 +31,7 @@ function Brand({ isFolded = false }: { isFolded?: boolean }) {
 
 export function Shell() {
   const { text } = useWords();
+  useFreshLists();
   const { data: me, error, refetch } = useQuery(queries.me());
   const screens = Grid.useBreakpoint();
   const location = useLocation();
