@@ -145,6 +145,7 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
         """Take the guest's channel."""
         self._guest, self._touch = guest, touch
         self._end: Callable[[], None] = lambda: guest.exit(_FAILED)  # it was cut off
+        self._is_silent = self._has_ended = False
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Pass on what the machine says, errors as errors."""
@@ -153,10 +154,18 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
             self._guest.write(data, datatype)
 
     def eof_received(self) -> bool:
-        """Pass on that the machine says no more."""
-        if not self._guest.is_closing():
-            self._guest.write_eof()
+        """Note that the machine says no more.
+
+        The guest hears it together with the status, never alone: a client that has heard the end
+        of both directions closes the channel, and a status that comes then is lost to it.
+        """
+        self._is_silent = True
+        self._end_if_whole()
         return True
+
+    def _end_if_whole(self) -> None:
+        if self._is_silent and self._has_ended:
+            self._end()
 
     def pause_writing(self) -> None:
         """Have the guest wait: the machine is slow."""
@@ -167,12 +176,16 @@ class MachineSession(asyncssh.SSHClientSession[bytes]):
         self._guest.resume_reading()
 
     def exit_status_received(self, status: int) -> None:
-        """Keep how it ended until the channel closes: its last bytes may come after this."""
+        """Keep how it ended until its end of file: its last bytes may come after this."""
         self._end = lambda: self._guest.exit(status)
+        self._has_ended = True
+        self._end_if_whole()
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        """Keep which signal ended it, until the channel closes."""
+        """Keep which signal ended it, as a status is kept."""
         self._end = lambda: self._guest.exit_with_signal(signal, core_dumped, msg, lang)
+        self._has_ended = True
+        self._end_if_whole()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the guest's side the way the machine's ended; one that is closed already stays so.

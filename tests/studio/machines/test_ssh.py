@@ -168,6 +168,18 @@ def test_what_comes_after_the_exit_status_comes_over(laptop):
         assert session.wait(20) == 3
 
 
+def test_a_status_that_comes_after_the_end_of_the_output_comes_over(laptop):
+    """The client has ended its side too: hearing the end alone, it would close and not listen."""
+    with share_connection() as shared:
+        for options in ((), shared):
+            done = laptop.ssh(
+                "box@127.0.0.1", "echo said; exec >&- 2>&-; sleep 1; exit 3",
+                options=options, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+            assert (done.returncode, done.stdout) == (3, b"said\n")
+        laptop.ssh("-O", "exit", "box@127.0.0.1", options=shared)
+
+
 def test_a_terminal_is_one_of_the_right_size_and_environment(laptop):
     done = laptop.ssh(
         "box@127.0.0.1", "test -t 0 && echo tty; echo $TERM $MY_NAME",
@@ -344,28 +356,29 @@ def test_an_idle_connection_is_let_go(laptop, settings):
     assert b"Nothing has moved" in done.stderr
 
 
+@contextlib.contextmanager
+def share_connection() -> Iterator[tuple[str, ...]]:
+    """Make room for a client's master socket, whose path has 108 letters at most."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield (
+            "-o", "ControlMaster=auto", "-o", f"ControlPath={folder}/c", "-o", "ControlPersist=20",
+        )  # fmt: skip
+
+
 def test_many_sessions_share_one_connection(laptop):
-    folder = tempfile.mkdtemp(dir="/tmp")  # a socket's path has 108 letters at most
-    shared = (
-        "-o",
-        "ControlMaster=auto",
-        "-o",
-        f"ControlPath={folder}/c",
-        "-o",
-        "ControlPersist=20",
-    )
-    assert laptop.ssh("box@127.0.0.1", "true", options=shared).returncode == 0
-    running = [
-        subprocess.Popen(
-            laptop.command("box@127.0.0.1", f"sleep 0.5; echo {n}", options=shared),
-            stdout=subprocess.PIPE,
-        )
-        for n in range(8)
-    ]
-    assert [each.communicate(timeout=60)[0] for each in running] == [
-        f"{n}\n".encode() for n in range(8)
-    ]
-    laptop.ssh("-O", "exit", "box@127.0.0.1", options=shared)
+    with share_connection() as shared:
+        assert laptop.ssh("box@127.0.0.1", "true", options=shared).returncode == 0
+        running = [
+            subprocess.Popen(
+                laptop.command("box@127.0.0.1", f"sleep 0.5; echo {n}", options=shared),
+                stdout=subprocess.PIPE,
+            )
+            for n in range(8)
+        ]
+        assert [each.communicate(timeout=60)[0] for each in running] == [
+            f"{n}\n".encode() for n in range(8)
+        ]
+        laptop.ssh("-O", "exit", "box@127.0.0.1", options=shared)
 
 
 def test_no_key_or_name_leads_into_anothers_machine(laptop, rich, bob, olga, machine, tmp_path):
