@@ -39,6 +39,10 @@ PAGES = {
     "job-failed": "/jobs/{failed}",
     "launch": "/launch?model={base}&dataset={dataset}",
     "launch-script": "/launch?kind=script",
+    "machines": "/machines",
+    "machine-new": "/machines/new",
+    "machine": "/machines/{machine}",
+    "machine-terminal": "/machines/{machine}/terminal",
     "models": "/models",
     "model": "/models/{base}",
     "model-files": "/models/{base}?tab=files",
@@ -77,6 +81,7 @@ THINGS = {
     "job": "/api/jobs/?page_size=1",
     "ended": "/api/jobs/?status=succeeded&page_size=1",
     "failed": "/api/jobs/?status=failed&page_size=1",
+    "machine": "/api/machines/",
     "base": "/api/hub/repos/?kind=model&role=base",
     "adapter": "/api/hub/repos/?kind=model&role=adapter",
     "dataset": "/api/hub/repos/?kind=dataset",
@@ -92,7 +97,7 @@ def find_pages(context: BrowserContext, url: str) -> dict[str, str]:
     def first(path: str) -> str | None:
         answer = context.request.get(url + path).json()
         rows = answer.get("results", []) if isinstance(answer, dict) else answer
-        return (rows[0].get("id") or rows[0]["name"]) if rows else None
+        return (rows[0].get("id") or rows[0].get("key") or rows[0]["name"]) if rows else None
 
     has = {thing: found for thing, path in THINGS.items() if (found := first(path))}
     wanted = {name: re.findall(r"{(\w+)}", path) for name, path in PAGES.items()}

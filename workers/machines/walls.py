@@ -28,6 +28,14 @@ _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", 
 _CAPABILITIES += ["NET_BIND_SERVICE", "SYS_CHROOT"]
 
 
+_NOBODY_LISTENS = ("FileNotFoundError", "ConnectionRefusedError")
+"""What the engine's client wraps, and only names, where nothing listens at the engine's address."""
+_NO_ENGINE = (
+    "No Docker engine answers on the node: install one with `sudo apt install docker.io`, or start "
+    "it with `sudo systemctl start docker`."
+)
+
+
 class EngineFault(WorkerError):
     """The Docker engine does not answer, or refuses; the message is a sentence for people."""
 
@@ -118,6 +126,8 @@ class DockerEngine:
             if not isinstance(error, APIError):  # a new connection next time
                 self._client = self._root = None
             told = error.explanation if isinstance(error, APIError) else str(error)
+            if any(name in str(told) for name in _NOBODY_LISTENS):
+                raise EngineFault(_NO_ENGINE) from error
             sentence = " ".join(str(told).split())[:300]
             raise EngineFault(f"The Docker engine says: {sentence}") from error
 

@@ -6,7 +6,7 @@ import { machineQueries } from "../../api/machineQueries";
 import { useWords } from "../../i18n";
 import { CodeBlock } from "../../widgets/CodeBlock";
 
-const INSTALL = "sudo apt install docker.io";
+const INSTALL = "sudo apt install docker.io && sudo systemctl start docker";
 
 export function EngineBanner({ title }: { title?: string }) {
   const { text } = useWords();

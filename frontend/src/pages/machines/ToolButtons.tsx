@@ -32,7 +32,7 @@ export function ToolButtons({ machine, isSmall = false }: { machine: Machine; is
   const toolName = useToolName();
   const { open, isBusy } = useOpenPort(machine);
   return (
-    <div className="machine-tools">
+    <div className={isSmall ? "machine-tools in-row" : "machine-tools"}>
       {machine.tools.map((tool, index) => (
         <Button
           key={tool.name}
