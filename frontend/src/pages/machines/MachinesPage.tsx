@@ -42,7 +42,7 @@ function RowActions({ machine }: { machine: Machine }) {
   const deeds = useMachineDeeds(machine);
   const isStopped = machine.status === "stopped";
   return (
-    <div className="machine-tools">
+    <div className="machine-tools stacked">
       {machine.status === "running" && <ExtendButton machine={machine} size="small" />}
       {isStopped ? (
         <Button
@@ -85,7 +85,16 @@ function useColumns(): TableColumnsType<Machine> {
     {
       title: col.status,
       key: "status",
-      render: (_, machine) => <MachineState machine={machine} />,
+      render: (_, machine) => (
+        <>
+          <MachineState machine={machine} />
+          {machine.status === "running" && (
+            <div className="small">
+              <TimeLeft machine={machine} />
+            </div>
+          )}
+        </>
+      ),
     },
     {
       title: col.flavor,
@@ -100,7 +109,6 @@ function useColumns(): TableColumnsType<Machine> {
         </>
       ),
     },
-    { title: col.left, key: "left", render: (_, machine) => <TimeLeft machine={machine} /> },
     {
       title: col.tools,
       key: "tools",
