@@ -18,6 +18,11 @@ class StopGate:
         self._is_wanted = False
         self._depth = 0
 
+    @property
+    def is_asked(self) -> bool:
+        """Say whether a stop waits for the end of a shielded part."""
+        return self._is_wanted
+
     def listen(self) -> None:
         """Take SIGTERM and SIGINT from now on."""
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -5,10 +5,11 @@ T tokens of the row, N samples of a bucket, L tokens of its longest.
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
 from engine.data.render import IGNORED, Rendered
 
@@ -29,6 +30,8 @@ class Layout:
     copy of what is shared."""
     inverse_T: Tensor
     """For each position of the row, its place in the kept ones of all buckets, laid end to end."""
+    group: ProcessGroup | None = None
+    """The processes that hold a part of the row each; None where the row is whole."""
 
     @property
     def num_gathered(self) -> int:
@@ -126,6 +129,12 @@ def collate(
         layout=make_layout(spans, device),
         rows=tuple(sample.row for sample in samples),
     )
+
+
+def silence(batch: Batch) -> Batch:
+    """Return a batch that teaches nothing: for a process that others wait for."""
+    none = batch.target_S[:0]
+    return replace(batch, source_S=none, target_S=none)
 
 
 @dataclass(frozen=True)

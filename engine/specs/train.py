@@ -1,10 +1,11 @@
-"""TrainSpec: a LoRA finetune on conversations. A field here is one of form and command line."""
+"""TrainSpec: a training of any stage and method. Its fields are those of form and command line."""
 
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from engine.specs.base import RepoRef, Spec
+from engine.specs.parallel import ParallelOptions
 
 
 class LoraOptions(Spec):
@@ -27,12 +28,29 @@ class LoraOptions(Spec):
         json_schema_extra={"advanced": True},
     )
     """Names of the linear layers that get an adapter."""
+    variant: Literal["plain", "rslora", "dora"] = Field(
+        default="plain", title="Variant", json_schema_extra={"advanced": True}
+    )
+    """rsLoRA scales by alpha / sqrt(rank) (arXiv 2312.03732); DoRA learns the size of each output
+    apart (arXiv 2402.09353)."""
+    rate_ratio: float = Field(
+        default=1.0, ge=1, le=64, title="Rate of B", json_schema_extra={"advanced": True}
+    )
+    """How many times the learning rate the adapter's second matrix gets (LoRA+, 2402.12354)."""
 
 
 class TrainSpec(Spec):
-    """Teach a base model from conversations, as an adapter."""
+    """Teach a base model from a dataset: as an adapter, or all of its weights."""
 
     kind: Literal["train"] = "train"
+    stage: Literal["sft", "pretrain"] = Field(
+        default="sft", title="Stage", json_schema_extra={"part": "what"}
+    )
+    """What is learnt: the answers of conversations, or every token of plain text."""
+    method: Literal["lora", "full"] = Field(
+        default="lora", title="Method", json_schema_extra={"part": "how"}
+    )
+    """An adapter beside the frozen model, or all weights of a model of its own."""
     model: RepoRef = Field(
         title="Base model", json_schema_extra={"part": "what", "widget": "model"}
     )
@@ -96,10 +114,36 @@ class TrainSpec(Spec):
         default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"}
     )
     """The adapter's shape."""
-    schedule: Literal["cosine", "linear", "constant"] = Field(
+    optimizer: Literal["adamw", "muon"] = Field(
+        default="adamw", title="Optimizer", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """AdamW, or Muon for the matrices inside the layers and AdamW for the rest."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(
         default="cosine", title="Schedule", json_schema_extra={"part": "how", "advanced": True}
     )
-    """How the learning rate falls after warm-up."""
+    """How the learning rate falls after warm-up; `wsd` holds it, then falls to 0 at the end."""
+    decay_ratio: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        title="Decay",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Share of the steps in which a `wsd` schedule falls."""
+    activation_checkpointing: Literal["none", "selective", "full"] = Field(
+        default="none",
+        title="Recompute activations",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Keep less for the backward pass and compute it again: of every second layer, or of all."""
+    compile: bool = Field(
+        default=False, title="Compile", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """Compile each layer before the first step: slower to start, faster to go."""
+    parallel: ParallelOptions = Field(
+        default=ParallelOptions(), title="Processes", json_schema_extra={"part": "how"}
+    )
+    """How the training is spread over GPUs."""
     warmup_ratio: float = Field(
         default=0.05,
         ge=0,
@@ -146,12 +190,20 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "unit": "steps", "advanced": True},
     )
     """Steps between two checkpoints. A stopped run keeps its last one."""
-    precision: Literal["bf16", "fp32"] = Field(
-        default="bf16",
-        title="Precision of the base",
+    keep_checkpoints: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        title="Checkpoints kept",
         json_schema_extra={"part": "how", "advanced": True},
     )
-    """Number format of the frozen base model; the adapter is always fp32."""
+    """How many of the last checkpoints stay."""
+    precision: Literal["bf16", "fp32"] = Field(
+        default="bf16",
+        title="Precision",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Number format that is computed in; what is trained is always kept in fp32."""
     seed: int = Field(
         default=17,
         ge=0,

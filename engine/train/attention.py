@@ -8,6 +8,7 @@ import functools
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -16,6 +17,7 @@ from transformers import AttentionInterface
 from engine.data.batch import Layout
 from engine.errors import EngineError
 from engine.status import Reason
+from engine.train.sequence import gather_rows, scatter_rows
 
 PACKED = "athanor_packed"
 # Gathered positions for one of the row. Behind a long shared beginning there are many times more,
@@ -64,7 +66,7 @@ def attend_packed(
             query_BHTD, key_BKTD, value_BKTD, is_causal=is_causal, scale=scaling, enable_gqa=True
         )
         return out.transpose(1, 2), None
-    query, key, value = (x[0].transpose(0, 1) for x in (query_BHTD, key_BKTD, value_BKTD))
+    query, key, value = _gather(layout, query_BHTD[0], key_BKTD[0], value_BKTD[0])
     attend = functools.partial(_attend_bucket, dropout=dropout, scaling=scaling)
     if layout.num_gathered > _MOST_COPIES_KEPT * query.shape[0]:
         attend = functools.partial(
@@ -74,7 +76,24 @@ def attend_packed(
         attend(query, key, value, bucket_NL, places)
         for bucket_NL, places in zip(layout.buckets, layout.kept, strict=True)
     ]
-    return torch.cat(outs).index_select(0, layout.inverse_T)[None], None
+    out_THD = torch.cat(outs).index_select(0, layout.inverse_T)
+    if layout.group is not None:
+        out_THD = scatter_rows(out_THD.transpose(0, 1), layout.group).transpose(0, 1)
+    return out_THD[None], None
+
+
+def _gather(
+    layout: Layout, query_HTD: Tensor, key_KTD: Tensor, value_KTD: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return T x heads x D of the whole row: all heads, or this process's share of them."""
+    parts = (query_HTD, key_KTD, value_KTD)
+    if layout.group is not None:
+        size = dist.get_world_size(layout.group)
+        repeats = query_HTD.shape[0] // key_KTD.shape[0] if key_KTD.shape[0] % size else 1
+        parts = (query_HTD, *(x.repeat_interleave(repeats, 0) for x in (key_KTD, value_KTD)))
+        parts = tuple(gather_rows(x, layout.group) for x in parts)
+    query, key, value = (x.transpose(0, 1) for x in parts)
+    return query, key, value
 
 
 def _attend_bucket(

@@ -1,25 +1,35 @@
-"""Checkpoints: the adapter as peft reads it, and what an exact resume needs beside it.
+"""Checkpoints: what is trained in a format others read, and what an exact resume needs beside it.
 
 A checkpoint appears under its name only when it is whole and on disk; a kill at any moment leaves
-the earlier one usable.
+the earlier one usable. It holds whole tensors by name, so that a run may go on with other numbers
+of processes. Each step draws its randomness from seed and step: none of it is kept.
 """
 
+import copy
 import json
 import os
 import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.emitter import measure_folder
 from engine.errors import EngineError
 from engine.status import Reason
+from engine.train.optim import Optimizers
+from engine.train.trainee import Trainee
 
-_KEPT = 2
-_ADAPTER = "adapter_model.safetensors"
+ADAPTER_FILE = "adapter_model.safetensors"
+MODEL_FILE = "model.safetensors"
+_STATE_FILE = "trainer.pt"
 
 
 @dataclass(frozen=True)
@@ -32,41 +42,99 @@ class Progressed:
     """Of samples and settings; a resume under others is refused."""
 
 
-def save_checkpoint(
-    run_dir: Path, model: PeftModel, optimizer: torch.optim.Optimizer, at: Progressed
-) -> Path:
-    """Write `checkpoints/step-N`, drop all but the last two, and return its folder."""
-    folder = run_dir / "checkpoints" / f"step-{at.step}"
-    draft = folder.with_name(f".{folder.name}.draft")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save_adapter(model, draft)
-    kept = {"optimizer": optimizer.state_dict(), "rng": torch.get_rng_state()}
-    if model.device.type == "cuda":  # dropout there draws from the device's own generator
-        kept["device_rng"] = torch.cuda.get_rng_state(model.device)
-    torch.save(kept, draft / "trainer.pt")
-    (draft / "progress.json").write_text(json.dumps(asdict(at)))
-    for path in draft.iterdir():
-        _sync(path)
-    shutil.rmtree(folder, ignore_errors=True)
-    draft.rename(folder)
-    _sync(folder.parent)
-    for old in list_checkpoints(run_dir)[:-_KEPT]:
-        shutil.rmtree(old)
-    return folder
+@dataclass(frozen=True)
+class Snapshot:
+    """Whole copies on the CPU of all that a checkpoint holds, taken between two steps."""
+
+    weights: dict[str, Tensor]
+    """What is trained, by its name in the trainee."""
+    stored: dict[str, Tensor]
+    """What the weights' file holds: an adapter by peft's names, or a whole model by its own."""
+    moments: list[dict[str, dict[str, Any]]]
+    """For each optimizer its state by parameter."""
+    at: Progressed
 
 
-def save_adapter(model: PeftModel, folder: Path) -> int:
-    """Write the adapter in peft's format; return its size in bytes."""
+def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed) -> Snapshot:
+    """Copy what is trained, and what its optimizers remember. Every process of a mesh calls it."""
+    named = dict(list_trained(trainee))
+    names = {id(parameter): name for name, parameter in named.items()}
+    moments = []
+    for part in optimizers.parts:
+        kept = {}
+        for parameter, state in part.state.items():
+            kept[names[id(parameter)]] = {key: _copy_whole(value) for key, value in state.items()}
+        moments.append(kept)
+    weights = {name: _copy_whole(parameter) for name, parameter in named.items()}
+    return Snapshot(weights, _name_for_file(trainee, weights), moments, at)
+
+
+def list_trained(trainee: Trainee) -> list[tuple[str, torch.nn.Parameter]]:
+    """Return the parameters that training changes, with their names, in the model's own order."""
+    return [pair for pair in trainee.named_parameters() if pair[1].requires_grad]
+
+
+class Keeper:
+    """Writes one process's checkpoints behind the training's back, one at a time."""
+
+    def __init__(self, run_dir: Path, trainee: Trainee, *, num_kept: int) -> None:
+        """Keep the last `num_kept` below `run_dir`."""
+        self._run_dir = run_dir
+        self._trainee = trainee
+        self._num_kept = num_kept
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
+        self._going: Future[Path] | None = None
+
+    def begin(self, snapshot: Snapshot) -> Path | None:
+        """Have a snapshot written; return the folder of the one before, once that is on disk.
+
+        Raises:
+            OSError: that one could not be written.
+        """
+        before = self.finish()
+        self._going = self._thread.submit(self._write, snapshot)
+        return before
+
+    def finish(self, *, only_if_done: bool = False) -> Path | None:
+        """Wait for what is being written and return its folder; None where nothing is.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        going = self._going
+        if going is None or (only_if_done and not going.done()):
+            return None
+        self._going = None
+        return going.result()
+
+    def _write(self, snapshot: Snapshot) -> Path:
+        def fill(draft: Path) -> None:
+            write_weights(self._trainee, snapshot, draft)
+            state = {"moments": snapshot.moments}
+            if self._trainee.is_adapted:  # whose file has peft's names and not ours
+                state["weights"] = snapshot.weights
+            torch.save(state, draft / _STATE_FILE)
+            (draft / "progress.json").write_text(json.dumps(asdict(snapshot.at)))
+
+        folder = _write_whole(self._run_dir / "checkpoints" / f"step-{snapshot.at.step}", fill)
+        for old in list_checkpoints(self._run_dir)[: -self._num_kept]:
+            shutil.rmtree(old)
+        return folder
+
+
+def write_weights(trainee: Trainee, snapshot: Snapshot, folder: Path) -> int:
+    """Write an adapter in peft's format, or a model in Hugging Face's; return the size in bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {
-        name: value.contiguous().cpu() for name, value in get_peft_model_state_dict(model).items()
-    }
-    save_file(state, folder / _ADAPTER, metadata={"format": "pt"})
-    config = model.peft_config["default"]
-    config.inference_mode = True
-    config.save_pretrained(str(folder))
-    config.inference_mode = False
+    name = ADAPTER_FILE if trainee.is_adapted else MODEL_FILE
+    save_file(snapshot.stored, folder / name, metadata={"format": "pt"})
+    if trainee.is_adapted:
+        config = copy.copy(trainee.model.peft_config["default"])
+        config.inference_mode = True
+        config.save_pretrained(str(folder))
+    else:
+        trainee.model.config.save_pretrained(folder)
+        if trainee.model.generation_config is not None:
+            trainee.model.generation_config.save_pretrained(folder)
     return measure_folder(folder)
 
 
@@ -77,9 +145,9 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, model: PeftModel, optimizer: torch.optim.Optimizer, *, plan_digest: str
+    folder: Path, trainee: Trainee, optimizers: Optimizers, *, plan_digest: str
 ) -> Progressed:
-    """Put model, optimizer and random state back as they were.
+    """Put weights and optimizers back as they were; each process takes its own part.
 
     Raises:
         EngineError: bad_spec, when the checkpoint is of other data or another spec, not whole, or
@@ -90,18 +158,72 @@ def load_checkpoint(
         raise EngineError(Reason.BAD_SPEC, message)
     try:
         at = Progressed(**json.loads((folder / "progress.json").read_text()))
-        state = load_file(folder / _ADAPTER)
-        saved = torch.load(folder / "trainer.pt", weights_only=True)
+        state = torch.load(folder / _STATE_FILE, weights_only=True)
+        weights = state.get("weights") or _name_as_here(load_file(folder / MODEL_FILE))
     except (OSError, ValueError, TypeError) as error:
         raise _refuse(folder, "is not whole") from error
     if at.plan_digest != plan_digest:
         raise _refuse(folder, "was made with another dataset or another spec")
-    set_peft_model_state_dict(model, state)
-    optimizer.load_state_dict(saved["optimizer"])
-    torch.set_rng_state(saved["rng"])
-    if model.device.type == "cuda" and "device_rng" in saved:  # none where a CPU wrote it
-        torch.cuda.set_rng_state(saved["device_rng"], model.device)
+    named = dict(list_trained(trainee))
+    with torch.no_grad():
+        for name, parameter in named.items():
+            parameter.copy_(_take_own(weights[name], parameter))
+    for part, kept in zip(optimizers.parts, state["moments"], strict=True):
+        for name, state in kept.items():
+            part.state[named[name]] = {
+                key: _take_own(value, named[name]) for key, value in state.items()
+            }
     return at
+
+
+def _name_for_file(trainee: Trainee, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Name what is trained as files do, and add what a whole model has beside it.
+
+    The model is asked for nothing but its names: a state dict of it would gather its weights.
+    """
+    named = {name.removeprefix("model."): value for name, value in weights.items()}
+    if trainee.is_adapted:
+        adapter = get_peft_model_state_dict(
+            trainee.model, state_dict=named, save_embedding_layers=False
+        )
+        return {name: value.contiguous() for name, value in adapter.items()}
+    frozen = {name: p for name, p in trainee.model.named_parameters() if not p.requires_grad}
+    return named | {name: _copy_whole(parameter) for name, parameter in frozen.items()}
+
+
+def _name_as_here(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"model.{name}": value for name, value in stored.items()}
+
+
+def _copy_whole(value: Any) -> Any:
+    if isinstance(value, DTensor):
+        value = value.full_tensor()
+    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+
+
+def _take_own(value: Any, parameter: Tensor) -> Any:
+    """Return a process's part of a whole tensor that goes with a parameter."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape:
+        return value  # a count of steps, which stays where the optimizer keeps it
+    value = value.to(parameter.device)
+    if not isinstance(parameter, DTensor):
+        return value
+    return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+
+def _write_whole(folder: Path, fill: Callable[[Path], None]) -> Path:
+    """Have a folder filled beside its place, and put it there once it is on disk."""
+    draft = folder.with_name(f".{folder.name}.draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    fill(draft)
+    for path in draft.iterdir():
+        _sync(path)
+    _sync(draft)
+    shutil.rmtree(folder, ignore_errors=True)
+    draft.rename(folder)
+    _sync(folder.parent)
+    return folder
 
 
 def _refuse(folder: Path, what: str) -> EngineError:

@@ -6,26 +6,33 @@ import math
 import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from peft import PeftModel
-from peft.helpers import disable_input_dtype_casting
 
-from engine.data.batch import Batch, collate, count_own, count_room, find_shared
+from engine.data.batch import Batch, collate, count_own, count_room, find_shared, silence
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
 from engine.data.render import Rendered
 from engine.emitter import Emitter, measure_folder
-from engine.errors import EngineError
-from engine.models.lora import list_trainable
+from engine.errors import EngineError, StopRequested
 from engine.specs import TrainSpec
 from engine.status import Reason
 from engine.stopping import StopGate
-from engine.train.checkpoint import Progressed, load_checkpoint, save_checkpoint
-from engine.train.losses import sft_loss_sum
-from engine.train.optim import get_learning_rate, make_optimizer, set_learning_rate
+from engine.train.checkpoint import (
+    Keeper,
+    Progressed,
+    list_trained,
+    load_checkpoint,
+    take_snapshot,
+)
+from engine.train.mesh import Mesh
+from engine.train.optim import get_learning_rate, make_optimizers
+from engine.train.sequence import take_part
+from engine.train.shares import share_out
+from engine.train.spread import sum_squares
+from engine.train.trainee import Trainee
 
 _ROWS_TOLD = 8
 
@@ -35,36 +42,44 @@ class Training:
     """All that a run of the loop works with."""
 
     spec: TrainSpec
-    model: PeftModel
+    trainee: Trainee
     samples: Sequence[Rendered]
-    device: torch.device
+    mesh: Mesh
     run_dir: Path
     emitter: Emitter
     gate: StopGate
     resume_from: Path | None = None
     on_evaluated: Callable[[int], None] = lambda step: None
-    """Called with the step after each evaluation, the model in eval mode."""
+    """Called with the step after each evaluation, the model in eval mode, by every process."""
     final_metrics: dict[str, float] = field(default_factory=dict)
     at: Progressed = field(init=False)
+    kept_step: int = -1
+    """The last step that was kept, or is being."""
 
     def __post_init__(self) -> None:
-        """Split, plan, and make the optimizer."""
-        trained, held = split_held_out(
-            len(self.samples), self.spec.eval_fraction, seed=self.spec.seed
-        )
+        """Split, plan, and make the optimizers."""
+        spec = self.spec
+        trained, held = split_held_out(len(self.samples), spec.eval_fraction, seed=spec.seed)
         self.shared = find_shared(self.samples)
         self.trained = [self.samples[index] for index in trained]
         self.held = [self.samples[index] for index in held]
         self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
-            step_tokens=self.spec.tokens_per_step,
-            micro_tokens=count_room(self.spec.micro_batch_tokens, self.shared),
+            step_tokens=spec.tokens_per_step,
+            micro_tokens=count_room(spec.micro_batch_tokens, self.shared),
         )
         per_epoch = len(self.plan(0))
-        wanted = math.ceil(self.spec.num_epochs * per_epoch)
-        self.num_steps = min(wanted, self.spec.max_steps or wanted)
-        self.parameters = list_trainable(self.model)
-        self.optimizer = make_optimizer(self.parameters, weight_decay=self.spec.weight_decay)
+        wanted = math.ceil(spec.num_epochs * per_epoch)
+        self.num_steps = min(wanted, spec.max_steps or wanted)
+        named = list_trained(self.trainee)
+        self.parameters = [parameter for _, parameter in named]
+        self.optimizers = make_optimizers(
+            named,
+            name=spec.optimizer,
+            weight_decay=spec.weight_decay,
+            rate_ratio=spec.lora.rate_ratio,
+        )
+        self.keeper = Keeper(self.run_dir, self.trainee, num_kept=spec.keep_checkpoints)
 
     def plan(self, epoch: int) -> list[Step]:
         """Return the steps of an epoch."""
@@ -85,17 +100,31 @@ class Training:
                 yield epoch + index / len(plan), step
 
     def digest(self) -> str:
-        """Name data and settings: a checkpoint goes on only under the same."""
+        """Name data and settings: a checkpoint goes on only under the same.
+
+        How the work is spread, and what is recomputed, is no part of it.
+        """
         digest = hashlib.sha256()
-        skipped = {"dataset", "output", "sample_prompts", "save_every_steps"}
-        digest.update(self.spec.model_dump_json(exclude=skipped).encode())
+        digest.update(self.spec.model_dump_json(exclude=_NOT_LEARNT_FROM).encode())
         for sample in self.samples:
             digest.update(repr((sample.ids, sample.labels)).encode())
         return digest.hexdigest()
 
 
+_NOT_LEARNT_FROM = {
+    "dataset",
+    "output",
+    "sample_prompts",
+    "save_every_steps",
+    "keep_checkpoints",
+    "parallel",
+    "compile",
+    "activation_checkpointing",
+}
+
+
 def train_loop(training: Training) -> dict[str, float]:
-    """Train to the last step and return the final metrics.
+    """Train to the last step and return the final metrics. Every process of a mesh calls it.
 
     Raises:
         EngineError: non_finite_loss, before the step that would have spoilt the weights.
@@ -104,14 +133,22 @@ def train_loop(training: Training) -> dict[str, float]:
     training.at = _begin(training)
     meter = _Meter(training, training.at.step)
     try:
-        for number, epochs, step in training.steps_from(training.at.step):
-            meter.report(epochs, _step(training, number, step))
-            _measure_and_keep(training, meter)
-    finally:
-        # A stop, and a fault as well, keeps what was learnt: a retry can go on from there.
-        if 0 < training.at.step < training.num_steps:
+        with _stop_together(training):
+            for number, epochs, step in training.steps_from(training.at.step):
+                meter.report(epochs, _step(training, number, step))
+                _measure_and_keep(training, meter)
+                _heed_stop(training)
+    except BaseException as error:
+        # A stop, and a fault as well, keeps what was learnt: a retry can go on from there. A fault
+        # of one process alone does not: the others are not here to give their parts.
+        is_shared = isinstance(error, StopRequested | EngineError)
+        if 0 < training.at.step < training.num_steps and (training.mesh.is_alone or is_shared):
             with training.gate.shield():
                 _keep(training)
+        raise
+    finally:
+        with training.gate.shield():
+            _announce(training, training.keeper.finish())
     return training.final_metrics
 
 
@@ -119,14 +156,15 @@ def evaluate(training: Training) -> float:
     """Return the mean loss of the held-out samples, in nats per supervised token."""
     lengths = [count_own(sample, training.shared) for sample in training.held]
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
-    training.model.eval()
+    training.trainee.eval()
     total, count = 0.0, 0
     with torch.no_grad():
         for step in plan_epoch(lengths, budget, seed=0, epoch=0):
-            batch = _collate(training, training.held, step[0])
-            total += float(_loss_sum(training.model, batch))
-            count += batch.num_supervised
-    return total / count
+            for batch in _read(training, training.held, lengths, step):
+                total += float(training.trainee(batch))
+                count += batch.num_supervised
+    total, count_all = training.mesh.sum_over_rows([total, float(count)])
+    return total / count_all
 
 
 def _begin(training: Training) -> Progressed:
@@ -134,72 +172,99 @@ def _begin(training: Training) -> Progressed:
     if training.resume_from is None:
         return Progressed(step=0, plan_digest=digest)
     at = load_checkpoint(
-        training.resume_from, training.model, training.optimizer, plan_digest=digest
+        training.resume_from, training.trainee, training.optimizers, plan_digest=digest
     )
-    print(f"Going on from step {at.step}.", flush=True)
+    if training.mesh.is_first:
+        print(f"Going on from step {at.step}.", flush=True)
     return at
+
+
+def _stop_together(training: Training) -> AbstractContextManager[None]:
+    """Hold a stop back where others wait for this process: all leave after the same step."""
+    return nullcontext() if training.mesh.is_alone else training.gate.shield()
+
+
+def _heed_stop(training: Training) -> None:
+    mesh = training.mesh
+    if not mesh.is_alone and mesh.agree(training.gate.is_asked):
+        raise StopRequested
 
 
 def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     """Take one optimizer step; return loss, rate, gradient norm and token counts."""
-    spec, model = training.spec, training.model
-    model.train()
-    batches = [_collate(training, training.trained, micro) for micro in step]
-    num_supervised = sum(batch.num_supervised for batch in batches)
-    training.optimizer.zero_grad(set_to_none=True)
+    spec, trainee = training.spec, training.trainee
+    trainee.train()
+    torch.manual_seed(_mix(spec.seed, number, training.mesh.reader))
+    num_supervised = sum(
+        training.trained[index].num_supervised for micro in step for index in micro
+    )
+    training.optimizers.zero_grad()
     loss = 0.0
-    for batch in batches:
-        part = _loss_sum(model, batch) / num_supervised
+    for batch in _read(training, training.trained, training.lengths, step):
+        part = trainee(batch) / num_supervised
         part.backward()
         loss += float(part.detach())
-    norm = float(torch.nn.utils.clip_grad_norm_(training.parameters, spec.max_grad_norm))
+    (loss,) = training.mesh.sum_over_rows([loss])
+    norm = math.sqrt(sum_squares(training.parameters))
     if not (math.isfinite(loss) and math.isfinite(norm)):
-        raise _not_finite(number + 1, batches)
+        raise _not_finite(training, number + 1, step)
+    _clip(training.parameters, norm, spec.max_grad_norm)
     rate = get_learning_rate(
         number,
         training.num_steps,
         peak=spec.learning_rate,
         warmup_ratio=spec.warmup_ratio,
         schedule=spec.schedule,
+        decay_ratio=spec.decay_ratio,
     )
-    set_learning_rate(training.optimizer, rate)
+    training.optimizers.set_rate(rate)
     with training.gate.shield():  # weights and count change together, or not at all
-        training.optimizer.step()
+        training.optimizers.step()
         training.at = replace(training.at, step=number + 1)
     return {
         "loss": loss,
         "learning_rate": rate,
         "grad_norm": norm,
-        "num_tokens": float(sum(batch.num_tokens for batch in batches)),
+        "num_tokens": float(sum(training.lengths[index] for micro in step for index in micro)),
         "num_supervised": float(num_supervised),
     }
 
 
-def _collate(training: Training, samples: Sequence[Rendered], indexes: Sequence[int]) -> Batch:
-    chosen = [samples[index] for index in indexes]
-    return collate(chosen, training.device, shared=training.shared)
+def _read(
+    training: Training, samples: Sequence[Rendered], lengths: Sequence[int], step: Step
+) -> Iterator[Batch]:
+    """Yield this process's micro-batches of a step, or its part of each.
+
+    One that is left without samples reads some that teach it nothing: the others wait for it.
+    """
+    mesh = training.mesh
+    micros = share_out(step, lengths, num_readers=mesh.num_readers, reader=mesh.reader)
+    for micro in micros:
+        chosen = [samples[index] for index in micro or step[0][:1]]
+        batch = collate(chosen, mesh.device, shared=training.shared)
+        if not micro:
+            batch = silence(batch)
+        if mesh.sequence_group is not None:
+            batch = take_part(
+                batch,
+                part=mesh.sequence_part,
+                num_parts=mesh.options.sequence,
+                group=mesh.sequence_group,
+            )
+        yield batch
 
 
-def _loss_sum(model: PeftModel, batch: Batch) -> torch.Tensor:
-    base = model.get_base_model()
-    head_VE = base.get_output_embeddings().weight
-    with _mixed_precision(model, head_VE):
-        hidden_1TE = base.get_decoder()(
-            input_ids=batch.ids_1T,
-            position_ids=batch.positions_1T,
-            use_cache=False,
-            layout=batch.layout,
-        ).last_hidden_state
-    return sft_loss_sum(hidden_1TE[0, batch.source_S], head_VE, batch.target_S)
+def _mix(seed: int, step: int, reader: int) -> int:
+    """Name the randomness of one step of one reader, so that a resume needs no state."""
+    digest = hashlib.sha256(f"{seed}/{step}/{reader}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
-def _mixed_precision(model: PeftModel, head_VE: torch.Tensor) -> AbstractContextManager[object]:
-    """Compute in the base's precision: on a bf16 base, a float32 adapter is cast in its use."""
-    stack = ExitStack()
-    if head_VE.dtype == torch.bfloat16:
-        stack.enter_context(disable_input_dtype_casting(model))
-        stack.enter_context(torch.autocast(head_VE.device.type, dtype=torch.bfloat16))
-    return stack
+def _clip(parameters: Sequence[torch.nn.Parameter], norm: float, most: float) -> None:
+    """Scale gradients of a larger norm down to `most`."""
+    if norm > most:
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        torch._foreach_mul_(grads, most / (norm + 1e-6))
 
 
 def _measure_and_keep(training: Training, meter: "_Meter") -> None:
@@ -211,24 +276,34 @@ def _measure_and_keep(training: Training, meter: "_Meter") -> None:
     if step % spec.save_every_steps == 0 and not is_last:
         with training.gate.shield():
             _keep(training)
+    _announce(training, training.keeper.finish(only_if_done=True))
 
 
 def _keep(training: Training) -> None:
+    """Take a snapshot of this step and begin to write it, where that was not done before."""
     step = training.at.step
-    if (training.run_dir / "checkpoints" / f"step-{step}").exists():
+    if training.kept_step == step:
         return
-    folder = save_checkpoint(training.run_dir, training.model, training.optimizer, training.at)
+    training.kept_step = step
+    snapshot = take_snapshot(training.trainee, training.optimizers, training.at)
+    if training.mesh.is_first:
+        _announce(training, training.keeper.begin(snapshot))
+
+
+def _announce(training: Training, folder: Path | None) -> None:
+    if folder is None:
+        return
     training.emitter.artifact(
         folder.name,
         "checkpoint",
         path=str(folder.relative_to(training.run_dir)),
         size_bytes=measure_folder(folder),
-        step=step,
+        step=int(folder.name.removeprefix("step-")),
     )
 
 
-def _not_finite(step: int, batches: Sequence[Batch]) -> EngineError:
-    rows = [row + 1 for batch in batches for row in batch.rows]
+def _not_finite(training: Training, step: int, micros: Step) -> EngineError:
+    rows = [training.trained[index].row + 1 for micro in micros for index in micro]
     told = ", ".join(map(str, rows[:_ROWS_TOLD])) + (" ..." if len(rows) > _ROWS_TOLD else "")
     return EngineError(
         Reason.NON_FINITE_LOSS,
@@ -256,7 +331,7 @@ class _Meter:
             "supervised_tokens_per_s": values.pop("num_supervised") / elapsed,
             "tokens_per_s": speed,
             **values,
-            "memory_bytes": float(_read_peak_bytes(self._training.device)),
+            "memory_bytes": float(_read_peak_bytes(self._training.mesh.device)),
             "epoch": epochs,
         }
         self._training.final_metrics |= metrics
@@ -264,6 +339,8 @@ class _Meter:
         total = self._training.num_steps
         eta_s = (now - self._begun) / (step - self._first) * (total - step)
         self._training.emitter.progress("train", step, total, unit="step", eta_s=eta_s)
+        if not self._training.mesh.is_first:
+            return
         print(
             f"step {step}/{total}  loss {values['loss']:.4f}  "
             f"learning rate {values['learning_rate']:.2e}  {speed:.0f} tokens/s",
@@ -276,7 +353,8 @@ class _Meter:
         self._last = time.monotonic()  # the next step's speed is its own
         self._training.final_metrics["eval_loss"] = loss
         self._training.emitter.metric(step, {"eval_loss": loss})
-        print(f"step {step}  evaluation loss {loss:.4f}", flush=True)
+        if self._training.mesh.is_first:
+            print(f"step {step}  evaluation loss {loss:.4f}", flush=True)
 
 
 def _read_peak_bytes(device: torch.device) -> int:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import PeftModel
 
 from engine.card import Provenance, write_card
 from engine.data.conversations import find_file, read_conversations
 from engine.data.render import Rendered, Renderer
-from engine.emitter import Emitter
+from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import fetch_repo, push_folder
-from engine.models.load import load_base, load_tokenizer, pick_device
-from engine.models.lora import add_adapter
+from engine.models.load import load_tokenizer, pick_device
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.status import Reason
 from engine.stopping import StopGate
-from engine.train.attention import PACKED
-from engine.train.checkpoint import save_adapter
-from engine.train.likeness import check_likeness
+from engine.train.checkpoint import Progressed, take_snapshot, write_weights
 from engine.train.loop import Training, train_loop
+from engine.train.mesh import open_mesh
+from engine.train.optim import Optimizers
+from engine.train.prepare import prepare_trainee
 from engine.train.sample import answer_greedily
+from engine.train.trainee import Trainee
 
 _TELL_EVERY_S = 0.5
 _SAMPLE_TOKENS = 64
@@ -44,28 +44,28 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         StopRequested: when asked to stop; a checkpoint of the last step is kept.
     """
     assert isinstance(spec, TrainSpec)
-    device = pick_device(placement.devices)
+    mesh = open_mesh(spec.parallel, pick_device(placement.devices))
+    device = mesh.device
+    if not mesh.is_first:  # the first speaks for all
+        emitter = Emitter()
     _seed(spec.seed, placement.num_threads)
     base_at = fetch_repo(spec.model, "model", placement, emitter)
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
     renderer = Renderer(load_tokenizer(base_at.path), max_length=spec.max_length)
     data = _prepare(data_at.path, renderer, emitter)
     print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
-    base = load_base(base_at.path, precision=spec.precision, device=device, attention=PACKED)
-    check_likeness(base, data.samples, device)
-    model = add_adapter(base, spec.lora, seed=spec.seed)
-    model.print_trainable_parameters()
+    trainee = prepare_trainee(base_at.path, spec, mesh, data.samples)
 
     def show_samples(step: int) -> None:
         for prompt in spec.sample_prompts:
-            text = answer_greedily(model, renderer, prompt, max_tokens=_SAMPLE_TOKENS)
+            text = answer_greedily(trainee, renderer, prompt, max_tokens=_SAMPLE_TOKENS)
             emitter.sample(step, prompt, text)
 
     training = Training(
         spec=spec,
-        model=model,
+        trainee=trainee,
         samples=data.samples,
-        device=device,
+        mesh=mesh,
         run_dir=placement.run_dir,
         emitter=emitter,
         gate=gate,
@@ -82,7 +82,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         counts=data.counts,
         names=placement.provenance,
     )
-    _deliver(model, made, placement, emitter)
+    _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
 
 
 def _seed(seed: int, num_threads: int) -> None:
@@ -120,14 +120,21 @@ def _prepare(path: Path, renderer: Renderer, emitter: Emitter) -> _Data:
     return _Data(samples=kept, counts=counts)
 
 
-def _deliver(model: PeftModel, made: Provenance, placement: Placement, emitter: Emitter) -> None:
+def _deliver(
+    trainee: Trainee, made: Provenance, placement: Placement, emitter: Emitter, *, is_first: bool
+) -> None:
+    """Write what was learnt, and push it. Every process gives its part; the first writes."""
+    snapshot = take_snapshot(trainee, Optimizers([]), Progressed(step=0, plan_digest=""))
+    if not is_first:
+        return
     folder = placement.run_dir / "out"
+    role: ArtifactRole = "adapter" if trainee.is_adapted else "model"
     emitter.progress("save", 0, 1)
-    size_bytes = save_adapter(model, folder)
+    size_bytes = write_weights(trainee, snapshot, folder)
     write_card(folder, made)
     emitter.progress("save", 1, 1)
-    emitter.artifact("out", "adapter", path="out", size_bytes=size_bytes)
-    push_folder(folder, "adapter", placement, emitter)
+    emitter.artifact("out", role, path="out", size_bytes=size_bytes)
+    push_folder(folder, role, placement, emitter)
 
 
 def _name_device(device: torch.device) -> str:

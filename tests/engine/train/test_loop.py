@@ -18,7 +18,9 @@ from engine.stopping import StopGate
 from engine.train.attention import PACKED
 from engine.train.checkpoint import list_checkpoints
 from engine.train.loop import Training, train_loop
+from engine.train.mesh import open_mesh
 from engine.train.optim import get_learning_rate
+from engine.train.prepare import make_trainee, ready
 from engine.train.run import train
 
 
@@ -52,11 +54,12 @@ def make_training(run_dir, spec=None, *, events=None, gate=None, resume_from=Non
     base = make_model(seed=3, initializer_range=0.3)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
+    mesh = open_mesh(spec.parallel, torch.device(device))
     return Training(
         spec=spec,
-        model=add_adapter(base.to(device), spec.lora, seed=spec.seed),
+        trainee=ready(make_trainee(base.to(device), spec), spec, mesh),
         samples=[renderer.render(talk, row=row) for row, talk in enumerate(talks)],
-        device=torch.device(device),
+        mesh=mesh,
         run_dir=run_dir,
         emitter=Emitter(events.append if events is not None else None),
         gate=gate or StopGate(),
@@ -101,7 +104,7 @@ def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, device):
     expected = {step: loss for step, loss in get_losses(whole_events).items() if step > first}
     assert expected
     assert get_losses(rest_events) == expected
-    for got, want in zip(list_trainable(rest.model), list_trainable(whole.model), strict=True):
+    for got, want in zip(list_trainable(rest.trainee), list_trainable(whole.trainee), strict=True):
         assert torch.equal(got, want)
 
 
@@ -148,14 +151,14 @@ def test_a_stop_keeps_a_checkpoint_of_the_last_step(tmp_path):
 def test_a_stop_in_the_optimizer_step_counts_that_step(tmp_path):
     gate = StopGate()
     training = make_training(tmp_path, make_spec(save_every_steps=100), gate=gate)
-    real_step = training.optimizer.step
+    real_step = training.optimizers.step
 
     def step_and_ask():
         real_step()
         if training.at.step == 2:
             gate.ask()
 
-    training.optimizer.step = step_and_ask
+    training.optimizers.step = step_and_ask
     with pytest.raises(StopRequested):
         train_loop(training)
     kept = list_checkpoints(tmp_path)[-1]
@@ -165,7 +168,7 @@ def test_a_stop_in_the_optimizer_step_counts_that_step(tmp_path):
 def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tmp_path):
     training = make_training(tmp_path)
     before = [parameter.detach().clone() for parameter in training.parameters]
-    training.model.get_base_model().get_input_embeddings().weight.data[5:].fill_(math.inf)
+    training.trainee.base.get_input_embeddings().weight.data[5:].fill_(math.inf)
     with pytest.raises(EngineError, match="rows .* lower learning_rate") as caught:
         train_loop(training)
     assert caught.value.reason is Reason.NON_FINITE_LOSS

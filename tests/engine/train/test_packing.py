@@ -26,10 +26,16 @@ from engine.specs import LoraOptions
 from engine.status import Reason
 from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
-from engine.train.loop import _loss_sum
-from engine.train.losses import sft_loss_sum
+from engine.train.losses import head_loss_sum
+from engine.train.trainee import Trainee
 
 CPU = torch.device("cpu")
+
+
+def _loss_sum(model, batch):
+    return Trainee(model, torch.float32)(batch)
+
+
 TALKS = [
     [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
     for q, a in [("Hi", "Hello."), ("Who are you?", "A furnace."), ("x" * 70, "y" * 40), ("?", "!")]
@@ -182,7 +188,7 @@ def test_the_blockwise_loss_is_cross_entropy(num_positions):
     target = torch.randint(0, 50, (num_positions,))
     expected = F.cross_entropy(hidden @ head.T, target, reduction="sum")
     (want,) = torch.autograd.grad(expected * 3, hidden)
-    loss = sft_loss_sum(hidden, head, target)
+    loss = head_loss_sum(hidden, head, target)
     (got,) = torch.autograd.grad(loss * 3, hidden)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,125 @@
+"""The processes of one training, and who of them shares what.
+
+Dimensions, outermost first: `replica` and `shard` see different samples, `sequence` different parts
+of a packed row, `tensor` different parts of each matrix.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from engine.errors import EngineError
+from engine.specs.parallel import ParallelOptions
+from engine.status import Reason
+
+DIMENSIONS = ("replica", "shard", "sequence", "tensor")
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """This process's place among all of a training."""
+
+    options: ParallelOptions
+    device: torch.device
+    devices: DeviceMesh | None = None
+    """None where the training is one process."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Say whether this process is the whole training."""
+        return self.devices is None
+
+    @property
+    def rank(self) -> int:
+        """Return this process's number among all, from 0."""
+        return 0 if self.devices is None else dist.get_rank()
+
+    @property
+    def is_first(self) -> bool:
+        """Say whether this process speaks for all: it writes, emits and answers."""
+        return self.rank == 0
+
+    @property
+    def num_readers(self) -> int:
+        """Return how many groups see samples of their own."""
+        return self.options.replicas * self.options.shards
+
+    @property
+    def reader(self) -> int:
+        """Return the number of this process's group among those."""
+        place = self._place
+        return place["replica"] * self.options.shards + place["shard"]
+
+    @property
+    def sequence_part(self) -> int:
+        """Return which part of each row is this process's."""
+        return self._place["sequence"]
+
+    @property
+    def sequence_group(self) -> dist.ProcessGroup | None:
+        """Return the processes that share a row; None where rows are whole."""
+        if self.devices is None or self.options.sequence == 1:
+            return None
+        return self.devices["sequence"].get_group()
+
+    @property
+    def tensor_mesh(self) -> DeviceMesh | None:
+        """Return the processes that share matrices; None where these are whole."""
+        return self.devices["tensor"] if self.devices and self.options.tensor > 1 else None
+
+    @cached_property
+    def weight_mesh(self) -> DeviceMesh | None:
+        """Return replicas x (shards x sequence parts): over these, gradients are summed."""
+        if self.devices is None:
+            return None
+        self.devices["shard", "sequence"]._flatten("weights")
+        return self.devices["replica", "weights"]
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        if self.devices is None:
+            return dict.fromkeys(DIMENSIONS, 0)
+        return dict(zip(DIMENSIONS, self.devices.get_coordinate() or (), strict=True))
+
+    def sum_over_rows(self, values: list[float]) -> list[float]:
+        """Sum numbers that differ by sample or by part of a row, over all that see these."""
+        if self.devices is None:
+            return values
+        total = torch.tensor(values, dtype=torch.float64, device=self.device)
+        for name in ("replica", "shard", "sequence"):
+            dist.all_reduce(total, group=self.devices[name].get_group())
+        return [float(value) for value in total]
+
+    def agree(self, flag: bool) -> bool:
+        """Say whether any process says so; all get one answer at the same step."""
+        if self.devices is None:
+            return flag
+        told = torch.tensor(int(flag), device=self.device)
+        dist.all_reduce(told, op=dist.ReduceOp.MAX)
+        return bool(told)
+
+
+def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
+    """Join the other processes of a training, as torchrun's environment names them.
+
+    Raises:
+        EngineError: bad_spec, when there are other processes than the spec asks for.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world != options.num_processes:
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"parallel: it asks for {options.num_processes} processes and there are {world}: "
+            "change parallel, or start it with as many.",
+        )
+    if world == 1:
+        return Mesh(options, device)
+    if not dist.is_initialized():
+        backend = "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend)
+    sizes = (options.replicas, options.shards, options.sequence, options.tensor)
+    return Mesh(options, device, init_device_mesh(device.type, sizes, mesh_dim_names=DIMENSIONS))

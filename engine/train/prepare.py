@@ -1,0 +1,75 @@
+"""Makes a model ready to be trained: loaded, adapted or unfrozen, checked, spread, compiled."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.data.render import Rendered
+from engine.models.load import has_fast_bf16, load_base
+from engine.models.lora import add_adapter
+from engine.specs import TrainSpec
+from engine.train.attention import PACKED
+from engine.train.likeness import check_likeness
+from engine.train.mesh import Mesh
+from engine.train.spread import spread
+from engine.train.trainee import Trainee
+
+
+def prepare_trainee(
+    folder: Path, spec: TrainSpec, mesh: Mesh, samples: Sequence[Rendered]
+) -> Trainee:
+    """Open the base model in a folder and make of it what a spec trains.
+
+    Raises:
+        EngineError: bad_model or bad_spec, where the model is not one this trainer can train so.
+    """
+    is_full = spec.method == "full"
+    precision = "fp32" if is_full else spec.precision  # what is trained is kept in fp32
+    base = load_base(folder, precision=precision, device=mesh.device, attention=PACKED)
+    check_likeness(base, samples, mesh.device)
+    trainee = make_trainee(base, spec)
+    if mesh.is_first:
+        _tell_size(trainee)
+    return ready(trainee, spec, mesh)
+
+
+def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
+    """Make of a loaded base what a spec trains: its adapter, or all of it. Changes it in place."""
+    model = base
+    if spec.method == "full":
+        base.requires_grad_(True)
+    else:
+        model = add_adapter(base, spec.lora, seed=spec.seed)
+    head_VE = base.get_output_embeddings().weight
+    is_bf16 = head_VE.dtype == torch.bfloat16
+    if spec.method == "full":
+        is_bf16 = spec.precision == "bf16" and has_fast_bf16(head_VE.device)
+    return Trainee(model, torch.bfloat16 if is_bf16 else torch.float32)
+
+
+def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
+    """Have layers recompute, compile and spread as a spec says, in place."""
+    _recompute(trainee, spec.activation_checkpointing)
+    if spec.compile:
+        for layer in trainee.layers:
+            layer.compile(dynamic=True)
+    return spread(trainee, mesh)
+
+
+def _recompute(trainee: Trainee, which: str) -> None:
+    """Have layers keep their input alone for the backward pass: every second, or all."""
+    if which == "none":
+        return
+    options = {"use_reentrant": False}
+    trainee.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
+    for number, layer in enumerate(trainee.layers):
+        layer.gradient_checkpointing = which == "full" or number % 2 == 0
+
+
+def _tell_size(trainee: Trainee) -> None:
+    num_trained = sum(p.numel() for p in trainee.parameters() if p.requires_grad)
+    num_all = sum(p.numel() for p in trainee.parameters())
+    share = num_trained / num_all
+    print(f"Training {num_trained:,} of {num_all:,} parameters ({share:.2%})", flush=True)

@@ -1,0 +1,78 @@
+"""The model in training: from a batch to the sum of its losses, on one process or on many.
+
+One row of T tokens; E hidden width, V vocabulary, S supervised positions.
+"""
+
+from contextlib import AbstractContextManager, ExitStack
+from typing import Any
+
+import torch
+from peft import PeftModel
+from peft.helpers import disable_input_dtype_casting
+from torch import Tensor, nn
+
+from engine.data.batch import Batch
+from engine.train.losses import head_loss_sum
+
+
+class Trainee(nn.Module):
+    """A model, and the precision that it computes in.
+
+    One module around model and loss, so that whoever spreads weights over processes has them whole
+    for as long as the loss needs the output head.
+    """
+
+    def __init__(self, model: Any, compute_dtype: torch.dtype) -> None:
+        """Take a transformers model, or a peft model around one."""
+        super().__init__()
+        self.model = model
+        self.compute_dtype = compute_dtype
+
+    @property
+    def base(self) -> Any:
+        """Return the transformers model itself."""
+        return self.model.get_base_model() if self.is_adapted else self.model
+
+    @property
+    def is_adapted(self) -> bool:
+        """Say whether an adapter is what learns."""
+        return isinstance(self.model, PeftModel)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """Return the decoder's layers, in order."""
+        decoder = self.base.get_decoder()
+        found = [child for child in decoder.modules() if isinstance(child, nn.ModuleList)]
+        return list(found[0])
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Return the sum of the losses of a batch, in nats and float32."""
+        base = self.base
+        head_VE = base.get_output_embeddings().weight
+        with self._mixed_precision(head_VE):
+            hidden_1TE = base.get_decoder()(
+                input_ids=batch.ids_1T,
+                position_ids=batch.positions_1T,
+                use_cache=False,
+                layout=batch.layout,
+            ).last_hidden_state
+            return head_loss_sum(hidden_1TE[0, batch.source_S], head_VE, batch.target_S)
+
+    def generate(self, **options: Any) -> Tensor:
+        """Have the model write, as transformers' `generate` does with these options."""
+        with torch.autocast(
+            self.model.device.type,
+            dtype=torch.bfloat16,
+            enabled=self.compute_dtype == torch.bfloat16,
+        ):
+            written: Tensor = self.model.generate(**options)
+        return written
+
+    def _mixed_precision(self, head_VE: Tensor) -> AbstractContextManager[object]:
+        """Compute in bfloat16 where that is asked for: float32 weights are cast in their use."""
+        stack = ExitStack()
+        if self.compute_dtype == torch.bfloat16:
+            if self.is_adapted:
+                stack.enter_context(disable_input_dtype_casting(self.model))
+            stack.enter_context(torch.autocast(head_VE.device.type, dtype=torch.bfloat16))
+        return stack

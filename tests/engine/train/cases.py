@@ -1,0 +1,135 @@
+"""One small training in many guises, on one process or several: what equivalence tests compare.
+
+As a program, `python -m tests.engine.train.cases CASES.json OUT.json`, it is one rank of several.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.data.render import Rendered, Renderer
+from engine.emitter import Emitter
+from engine.models.tiny import make_model, make_tokenizer
+from engine.specs import TrainSpec
+from engine.stopping import StopGate
+from engine.train.attention import PACKED
+from engine.train.checkpoint import take_snapshot
+from engine.train.loop import Training, train_loop
+from engine.train.mesh import open_mesh
+from engine.train.prepare import make_trainee, ready
+
+PLAIN: dict[str, Any] = {
+    "model": "./m",
+    "dataset": "./d",
+    "num_epochs": 3,
+    "max_steps": 5,
+    "learning_rate": 1e-2,
+    "tokens_per_step": 256,
+    "micro_batch_tokens": 256,
+    "max_length": 64,
+    "eval_fraction": 0.1,
+    "eval_every_steps": 5,
+    "save_every_steps": 2,
+    "keep_checkpoints": 9,
+    "precision": "fp32",
+    "lora": {"rank": 4, "alpha": 8},
+}
+
+
+def make_samples(stage: str) -> list[Rendered]:
+    """Twenty samples of uneven length; in pretraining every token is learnt."""
+    renderer = Renderer(make_tokenizer(), max_length=64)
+    talks = [
+        [
+            {"role": "user", "content": f"{n}" * (1 + n % 5)},
+            {"role": "assistant", "content": "No. " * (1 + n % 4)},
+        ]
+        for n in range(20)
+    ]
+    samples = [renderer.render(talk, row=row) for row, talk in enumerate(talks)]
+    if stage == "pretrain":
+        samples = [Rendered(ids=s.ids, labels=s.ids, row=s.row) for s in samples]
+    return samples
+
+
+def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
+    """Train and return losses, gradient norms, evaluation losses and a digest of the weights."""
+    changes = dict(changes)
+    resume = changes.pop("resume_from", None)
+    spec = TrainSpec.model_validate(PLAIN | changes)
+    torch.manual_seed(0)
+    # Wide weights: a random model's logits are too flat for an adapter to move.
+    base = make_model(seed=3, initializer_range=0.3)
+    base.set_attn_implementation(PACKED)
+    base.requires_grad_(False)
+    mesh = open_mesh(spec.parallel, torch.device("cpu"))
+    seen: list[Any] = []
+    training = Training(
+        spec=spec,
+        trainee=ready(make_trainee(base, spec), spec, mesh),
+        samples=make_samples(spec.stage),
+        mesh=mesh,
+        run_dir=run_dir,
+        emitter=Emitter(seen.append),
+        gate=StopGate(),
+        resume_from=Path(resume) if resume else None,
+    )
+    train_loop(training)
+    weights = take_snapshot(training.trainee, training.optimizers, training.at).weights
+    told = [event.values for event in seen if event.type == "metric"]
+    return {
+        "losses": [values["loss"] for values in told if "loss" in values],
+        "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
+        "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
+        "weights": {name: float(value.double().norm()) for name, value in weights.items()},
+    }
+
+
+def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) -> dict[str, Any]:
+    """Run cases, one after another, on processes of their own; return what the first found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "cases.json").write_text(json.dumps(cases))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    common |= {"WORLD_SIZE": str(num_ranks), "OMP_NUM_THREADS": "1"}
+    logs = [tempfile.TemporaryFile() for _ in range(num_ranks)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.train.cases", str(folder)],
+            env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        for rank, log in enumerate(logs)
+    ]
+    try:
+        ends = [process.wait(240) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    for log, end in zip(logs, ends, strict=True):
+        log.seek(0)
+        assert end == 0, log.read().decode()[-6000:]
+    return json.loads((folder / "found.json").read_text())
+
+
+def main(folder: Path) -> None:
+    """Be one rank: run the cases of a folder."""
+    torch.set_num_threads(1)
+    cases = json.loads((folder / "cases.json").read_text())
+    found = {name: run_case(case, folder / name) for name, case in cases.items()}
+    if os.environ["RANK"] == "0":
+        (folder / "found.json").write_text(json.dumps(found))
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
