@@ -8,7 +8,6 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +99,12 @@ def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) ->
         port = server.getsockname()[1]
     common = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     common |= {"WORLD_SIZE": str(num_ranks), "OMP_NUM_THREADS": "1"}
-    logs = [tempfile.TemporaryFile() for _ in range(num_ranks)]
+    logs = [folder / f"rank-{rank}.log" for rank in range(num_ranks)]
     running = [
         subprocess.Popen(
             [sys.executable, "-m", "tests.engine.train.cases", str(folder)],
             env=common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=log,
+            stdout=log.open("wb"),
             stderr=subprocess.STDOUT,
         )
         for rank, log in enumerate(logs)
@@ -116,8 +115,7 @@ def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) ->
         for process in running:
             process.kill()
     for log, end in zip(logs, ends, strict=True):
-        log.seek(0)
-        assert end == 0, log.read().decode()[-6000:]
+        assert end == 0, log.read_text()[-6000:]
     return json.loads((folder / "found.json").read_text())
 
 

@@ -1,0 +1,122 @@
+"""The same training in every guise gives the same losses, gradients and weights."""
+
+import pytest
+
+from engine.train.checkpoint import list_checkpoints
+from tests.engine.train.cases import run_case, run_ranks
+
+# All weights of a model with wide ones: at a high rate, rounding grows tenfold with each step.
+RATES = {"lora": 1e-2, "full": 1e-3}
+KINDS = [
+    {"stage": stage, "method": method, "learning_rate": RATES[method]}
+    for stage in ("sft", "pretrain")
+    for method in RATES
+]
+ALONE = {
+    "accumulation": {"micro_batch_tokens": 64},
+    "recompute-some": {"activation_checkpointing": "selective"},
+    "recompute-all": {"activation_checkpointing": "full"},
+}
+ON_TWO = {
+    "replicas": {"parallel": {"replicas": 2}},
+    "shards": {"parallel": {"shards": 2}},
+    "sequence": {"parallel": {"sequence": 2}},
+    "tensor": {"parallel": {"tensor": 2}},
+}
+RESUMED = ("shards", "tensor")
+ON_FOUR = {
+    "hybrid": {"parallel": {"replicas": 2, "shards": 2}},
+    "shards-tensor": {"parallel": {"shards": 2, "tensor": 2}},
+    "sequence-tensor": {"parallel": {"sequence": 2, "tensor": 2}},
+    "shards-sequence-recompute": {
+        "parallel": {"shards": 2, "sequence": 2},
+        "activation_checkpointing": "full",
+    },
+}
+
+
+def name(kind):
+    return f"{kind['stage']}-{kind['method']}"
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What one process finds that does nothing special, by kind; its checkpoints stay."""
+    folder = tmp_path_factory.mktemp("plain")
+    found = {name(kind): run_case(kind, folder / name(kind)) for kind in KINDS}
+    return folder, found
+
+
+def assert_same(found, wanted, *, tolerance=5e-5):
+    for what in ("losses", "norms", "eval"):
+        assert found[what] == pytest.approx(wanted[what], rel=tolerance), what
+    assert found["weights"] == pytest.approx(wanted["weights"], rel=tolerance)
+    # Rounding goes both ways; a term that is lost or counted twice goes one way.
+    drifts = [got - want for got, want in zip(found["losses"], wanted["losses"], strict=True)]
+    assert abs(sum(drifts)) <= tolerance * sum(wanted["losses"])
+
+
+@pytest.mark.parametrize("guise", ALONE)
+@pytest.mark.parametrize("kind", KINDS, ids=name)
+def test_one_process_in_another_guise(plain, tmp_path, kind, guise):
+    assert_same(run_case(kind | ALONE[guise], tmp_path), plain[1][name(kind)])
+
+
+@pytest.mark.slow
+def test_compiled_layers(plain, tmp_path):
+    kind = KINDS[0]
+    assert_same(run_case(kind | {"compile": True}, tmp_path), plain[1][name(kind)], tolerance=5e-4)
+
+
+@pytest.fixture(scope="module")
+def on_two(plain, tmp_path_factory):
+    """What two processes find, each guise of each kind, and from another world's checkpoint."""
+    cases = {f"{name(kind)}/{guise}": kind | ON_TWO[guise] for kind in KINDS for guise in ON_TWO}
+    for kind in KINDS:
+        begun = list_checkpoints(plain[0] / name(kind))[0]
+        for guise in RESUMED:
+            cases[f"{name(kind)}/{guise}-resumed"] = (
+                kind | ON_TWO[guise] | {"resume_from": str(begun)}
+            )
+    folder = tmp_path_factory.mktemp("two")
+    return folder, run_ranks(cases, 2, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guise", ON_TWO)
+@pytest.mark.parametrize("kind", KINDS, ids=name)
+def test_two_processes(plain, on_two, kind, guise):
+    assert_same(on_two[1][f"{name(kind)}/{guise}"], plain[1][name(kind)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guise", RESUMED)
+@pytest.mark.parametrize("kind", KINDS, ids=name)
+def test_a_resume_onto_more_processes(plain, on_two, kind, guise):
+    rest = on_two[1][f"{name(kind)}/{guise}-resumed"]
+    assert_same(rest, drop_steps(plain[1][name(kind)], 2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guise", RESUMED)
+@pytest.mark.parametrize("kind", KINDS, ids=name)
+def test_a_resume_onto_fewer_processes(plain, on_two, tmp_path, kind, guise):
+    begun = list_checkpoints(on_two[0] / name(kind) / guise)[0]
+    rest = run_case(kind | {"resume_from": str(begun)}, tmp_path)
+    assert_same(rest, drop_steps(plain[1][name(kind)], 2))
+
+
+def drop_steps(found, number):
+    """What a run finds that begins behind so many steps."""
+    rest = {what: found[what][number:] for what in ("losses", "norms")}
+    return found | rest
+
+
+@pytest.mark.slow
+def test_four_processes_of_two_dimensions(plain, tmp_path):
+    kinds = [KINDS[0], KINDS[3]]
+    cases = {f"{name(kind)}/{guise}": kind | ON_FOUR[guise] for kind in kinds for guise in ON_FOUR}
+    found = run_ranks(cases, 4, tmp_path)
+    for kind in kinds:
+        for guise in ON_FOUR:
+            assert_same(found[f"{name(kind)}/{guise}"], plain[1][name(kind)])
