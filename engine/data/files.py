@@ -9,6 +9,7 @@ import gzip
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,13 @@ _READ_BYTES = 2**20
 _PARQUET_ROWS = 128
 # Columns that CSV, and often Parquet, can only hold as JSON.
 _PACKED = ("messages", "conversations", "history", "tools", "chat", "prompt", "chosen", "rejected")
+
+
+@dataclass
+class Position:
+    """How far into its file a reader has come."""
+
+    num_bytes: int = 0
 
 
 def find_files(root: Path, *, split: str = "", patterns: tuple[str, ...] = ()) -> list[Path]:
@@ -70,34 +78,38 @@ def get_suffix(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def iter_rows(path: Path) -> Iterator[RawRow]:
-    """Yield the rows of one file, blank lines left out.
+def iter_rows(path: Path, position: Position | None = None) -> Iterator[RawRow]:
+    """Yield the rows of one file, blank lines left out; `position` moves as they are read.
 
     Raises:
         EngineError: bad_data, when the file breaks off or is not what its name says, so that what
             follows cannot be read.
     """
     suffix = get_suffix(path)
+    at = position or Position()
     try:
         if suffix == ".parquet":
-            yield from _iter_parquet(path)
+            yield from _iter_parquet(path, at)
         elif suffix in (".csv", ".tsv"):
-            yield from _iter_csv(path, "\t" if suffix == ".tsv" else ",")
+            yield from _iter_csv(path, "\t" if suffix == ".tsv" else ",", at)
         elif is_array(path):
             with _open(path) as file:
-                yield from iter_array(_chunks(file), path.name)
+                yield from iter_array(_chunks(file, at), path.name)
         else:
-            for number, line in iter_raw_lines(path):
+            for number, line in iter_raw_lines(path, at):
                 row, problems = parse_object(line, number)
                 yield number, row, problems
     except (EOFError, gzip.BadGzipFile, OSError) as error:
         raise _bad(f"{path.name} cannot be read to its end ({error}): save it again.") from error
 
 
-def iter_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def iter_raw_lines(
+    path: Path, position: Position | None = None
+) -> Iterator[tuple[int, bytes]]:
     """Yield number and bytes of each line of a JSONL file that is not blank."""
     with _open(path) as file:
-        for number, line in enumerate(iter_lines(_chunks(file)), start=1):
+        chunks = _chunks(file, position or Position())
+        for number, line in enumerate(iter_lines(chunks), start=1):
             if line.strip():
                 yield number, line
 
@@ -107,7 +119,7 @@ def is_array(path: Path) -> bool:
     if get_suffix(path) != ".json":
         return False
     with _open(path) as file:
-        for chunk in _chunks(file):
+        for chunk in _chunks(file, Position()):
             if begin := chunk.removeprefix(b"\xef\xbb\xbf").lstrip():
                 return begin[:1] == b"["
     return False
@@ -159,16 +171,19 @@ def _open(path: Path) -> IO[bytes]:
     return path.open("rb")
 
 
-def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+def _chunks(file: IO[bytes], position: Position) -> Iterator[bytes]:
     while chunk := file.read(_READ_BYTES):
+        position.num_bytes += len(chunk)
         yield chunk
 
 
-def _iter_parquet(path: Path) -> Iterator[RawRow]:
-    number = 0
+def _iter_parquet(path: Path, position: Position) -> Iterator[RawRow]:
+    number, num_bytes = 0, path.stat().st_size
     try:
         with pyarrow.parquet.ParquetFile(path, pre_buffer=False, buffer_size=2**20) as file:
+            total = max(1, file.metadata.num_rows)
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS):
+                position.num_bytes = num_bytes * (number + batch.num_rows) // total
                 for row, problems in _list_batch(batch, number):
                     number += 1
                     yield number, row, problems
@@ -229,7 +244,7 @@ def _is_talk(value: Any) -> bool:
     )
 
 
-def _iter_csv(path: Path, delimiter: str) -> Iterator[RawRow]:
+def _iter_csv(path: Path, delimiter: str, position: Position) -> Iterator[RawRow]:
     csv.field_size_limit(MAX_LINE_BYTES)
     with (
         _open(path) as file,
@@ -243,6 +258,7 @@ def _iter_csv(path: Path, delimiter: str) -> Iterator[RawRow]:
         if problems or len(set(names)) < len(names) or any(map(_has_escapes, names)):
             raise _bad(f"the first line of {path.name} has no clear column names: write them.")
         for number, cells, found in _iter_cells(reader):
+            position.num_bytes = file.tell()
             row = None if found else dict(zip(names, cells, strict=False))
             problems = found or list(_check_cells(names, cells, number))
             yield number, None if row is None else _tidy(row), problems
