@@ -142,10 +142,11 @@ def collate(
     is_shared = any(shares(side, shared) for sample in samples for side in get_sides(sample))
     row = _RowBuilder(shared if is_shared else ())
     for sample in samples:
-        first, *rest = get_sides(sample)
-        row.add(first)
-        for side in rest:
-            row.add(side, lent=_count_lent(sample, shared))
+        if isinstance(sample, RenderedPair):
+            row.add(sample.chosen)
+            row.add(sample.rejected, lent=_count_lent(sample, shared))
+        else:
+            row.add(sample)
     return row.build(samples, device)
 
 

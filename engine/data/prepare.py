@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,11 @@ from engine.data.contract import check_contract, format_table, write_contract
 from engine.data.files import find_files
 from engine.data.mixture import draw_epoch
 from engine.data.render import Renderer
-from engine.data.samples import Sample
+from engine.data.samples import Rendered, Sample
 from engine.data.store import Store
 from engine.emitter import Emitter
 from engine.errors import EngineError
-from engine.specs.contract import DataContract, SourceContract
+from engine.specs.contract import DataContract, FileContract, SourceContract
 from engine.specs.sources import Source
 from engine.status import Reason
 
@@ -116,6 +116,46 @@ class Samples(Sequence[Sample]):
         sources = self.source_of()[np.asarray(among, dtype=np.int64)].tolist()
         return draw_epoch(sources, self.weights, seed=seed, epoch=epoch)
 
+    def iter_first(self, count: int) -> Iterator[tuple[str, Sample]]:
+        """Yield the first samples of each file with its name."""
+        names = [file.name for source in self.contract.sources for file in source.files]
+        for name, (source, store) in zip(names, self._stores, strict=True):
+            for index in range(min(count, len(store))):
+                yield name, store.get(index, source=source)
+
+    def check_use(self) -> None:
+        """Refuse what cannot be trained on.
+
+        Raises:
+            EngineError: bad_data, for pairs among others, or fewer than two samples.
+        """
+        if len({store.is_pairs for _, store in self._stores if len(store)}) > 1:
+            raise EngineError(
+                Reason.BAD_DATA,
+                "dataset: some files hold preference pairs and others do not: train on them in "
+                "two runs.",
+            )
+        if len(self) < _FEWEST_SAMPLES:
+            raise EngineError(
+                Reason.BAD_DATA,
+                f"dataset: {len(self)} rows have an answer within max_length and two are the "
+                "least: raise max_length or add rows.",
+            )
+
+    def to_singles(self) -> Sequence[Rendered]:
+        """Return itself, as what a loss of single samples takes.
+
+        Raises:
+            EngineError: bad_data, when it holds preference pairs.
+        """
+        if self.is_pairs:
+            raise EngineError(
+                Reason.BAD_DATA,
+                "dataset: it holds preference pairs, which this training cannot learn from: choose "
+                "one that does, or bring conversations.",
+            )
+        return cast(Sequence[Rendered], self)
+
     def digest(self) -> str:
         """Name the samples and their shares: a checkpoint goes on only under the same."""
         names = [f"{source}/{store.folder.name}" for source, store in self._stores]
@@ -133,6 +173,23 @@ def prepare_samples(
     Raises:
         EngineError: bad_data, when there are no rows, too many bad ones, or fewer than two good.
     """
+    samples = read_samples(sources, renderer, how, emitter)
+    print(format_table(samples.contract), flush=True)
+    if how.run_dir is not None:
+        write_contract(samples.contract, how.run_dir, emitter)
+    check_contract(samples.contract)
+    samples.check_use()
+    return samples
+
+
+def read_samples(
+    sources: Sequence[Located], renderer: Renderer, how: Preparation, emitter: Emitter
+) -> Samples:
+    """Read and render all rows, however bad they are.
+
+    Raises:
+        EngineError: bad_data, when a file cannot be found, or not read to its end.
+    """
     files = [
         (number, found)
         for number, one in enumerate(sources)
@@ -142,29 +199,19 @@ def prepare_samples(
     stores = [
         (number, _prepare_file(path, sources[number], renderer, how, bar)) for number, path in files
     ]
+    contracts: list[list[FileContract]] = [[] for _ in sources]
+    for (number, path), (_, store) in zip(files, stores, strict=True):
+        name = _name(path, sources[number].path)
+        contracts[number].append(store.contract.model_copy(update={"name": name}))
     contract = DataContract(
         sources=[
-            SourceContract(
-                name=one.source.repo,
-                weight=one.source.weight,
-                files=[
-                    store.contract.model_copy(update={"name": _name(path, one.path)})
-                    for (at, path), (_, store) in zip(files, stores, strict=True)
-                    if at == number
-                ],
-            )
-            for number, one in enumerate(sources)
+            SourceContract(name=one.source.repo, weight=one.source.weight, files=found)
+            for one, found in zip(sources, contracts, strict=True)
         ],
         max_length=renderer.max_length,
         max_bad_fraction=how.max_bad_fraction,
     )
-    print(format_table(contract), flush=True)
-    if how.run_dir is not None:
-        write_contract(contract, how.run_dir, emitter)
-    check_contract(contract)
-    samples = Samples(stores, contract)
-    _check_use(samples, [store for _, store in stores if len(store)])
-    return samples
+    return Samples(stores, contract)
 
 
 def _prepare_file(
@@ -180,20 +227,6 @@ def _prepare_file(
     store = get_store(how.cache_dir, key, make)
     bar.finish(path)
     return store
-
-
-def _check_use(samples: Samples, stores: Sequence[Store]) -> None:
-    if len({store.is_pairs for store in stores}) > 1:
-        raise EngineError(
-            Reason.BAD_DATA,
-            "dataset: some files hold preference pairs and others do not: train on them in two runs.",
-        )
-    if len(samples) < _FEWEST_SAMPLES:
-        raise EngineError(
-            Reason.BAD_DATA,
-            f"dataset: {len(samples)} rows have an answer within max_length and two are the least: "
-            "raise max_length or add rows.",
-        )
 
 
 def _name(path: Path, root: Path) -> str:

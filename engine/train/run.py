@@ -1,6 +1,5 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
-
 import torch
 from peft import PeftModel
 
@@ -40,7 +39,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     samples = _prepare(data_at, renderer, placement, emitter)
     print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
     base = load_base(base_at.path, precision=spec.precision, device=device, attention=PACKED)
-    check_likeness(base, samples, device)
+    check_likeness(base, samples.to_singles(), device)
     model = add_adapter(base, spec.lora, seed=spec.seed)
     model.print_trainable_parameters()
 
@@ -52,7 +51,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     training = Training(
         spec=spec,
         model=model,
-        samples=samples,
+        samples=samples.to_singles(),
         device=device,
         run_dir=placement.run_dir,
         emitter=emitter,
