@@ -95,9 +95,15 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
         required=True, metavar="VERB"
     )
     inspect = data.add_parser("inspect", help="check a file and show what is learnt from it")
-    inspect.add_argument("file", type=Path)
+    what = inspect.add_mutually_exclusive_group(required=True)
+    what.add_argument("path", nargs="?", help="file, folder, or namespace/name of a dataset")
+    what.add_argument("--sources", type=Path, metavar="YAML", help="file that lists a mixture")
     inspect.add_argument("--model", required=True, help="model whose chat template renders it")
-    inspect.add_argument("--rows", type=int, default=3, help="how many rows to show")
+    inspect.add_argument("--format", default="auto", help="format of the rows (default: look)")
+    inspect.add_argument("--split", default="", help="split whose files are read")
+    inspect.add_argument("--max-length", type=int, metavar="TOKENS", help="cut longer samples")
+    inspect.add_argument("--rows", type=int, default=3, help="samples to show of each file")
+    inspect.add_argument("--json", action="store_true", help="print one JSON object")
     inspect.set_defaults(verb=_inspect)
 
 
@@ -160,9 +166,9 @@ def _import_gguf(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    from engine.data.inspect import inspect_file
+    from engine.data.inspect import inspect_options
 
-    return inspect_file(options.file, options.model, options.rows)
+    return inspect_options(options)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -1,86 +1,255 @@
-"""Shows a person what a dataset teaches: bad rows with their mends, and the loss mask in colour."""
+"""Shows a person what datasets teach: bad rows with their mends, and the loss mask in colour.
 
+The launch page gets the same as JSON.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from typing import Any
 
+import numpy as np
+import yaml
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from transformers import PreTrainedTokenizerBase
 
-from engine.data.conversations import find_file, read_conversations
-from engine.data.render import IGNORED, Rendered, Renderer
+from engine.data.contract import format_table
+from engine.data.prepare import Located, Preparation, Samples, read_samples
+from engine.data.render import Renderer
+from engine.data.samples import IGNORED, Rendered, RenderedPair
 from engine.emitter import Emitter
+from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.models.load import load_tokenizer
+from engine.spec_file import explain_problems
 from engine.specs import Placement
-from engine.specs.messages import DatasetReport, check_lines, iter_lines
+from engine.specs.contract import DataContract
+from engine.specs.sources import Source
+from engine.status import Reason
 
-_LONGEST = 2**31  # show what is there, not what a spec would cut
+_LONGEST = 2**30  # show what is there, not what a spec would cut
 _MOST_PROBLEMS = 20
 
 
-def inspect_file(file: Path, model: str, num_rows: int) -> int:
-    """Print a report of a file and its first rows; return 0 where every row is good, else 1.
+@dataclass(frozen=True)
+class Inspection:
+    """What a person wants to see."""
+
+    sources: tuple[Source, ...]
+    model: str
+    """Whose chat template renders the rows."""
+    num_rows: int = 3
+    """Samples to show of each file."""
+    max_length: int = _LONGEST
+    as_json: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a sample with one weight; of what is not learnt it is 0."""
+
+    text: str
+    weight: float
+    num_tokens: int
+
+
+def inspect_options(options: argparse.Namespace) -> int:
+    """Do what the command line asks; return its exit status.
+
+    Raises:
+        EngineError: there is no such file or model, or no such option.
+    """
+    return inspect_sources(
+        Inspection(
+            sources=read_sources(options.sources) if options.sources else (_name_one(options),),
+            model=options.model,
+            num_rows=options.rows,
+            max_length=options.max_length or _LONGEST,
+            as_json=options.json,
+        )
+    )
+
+
+def read_sources(path: Path) -> tuple[Source, ...]:
+    """Read the sources of a mixture from YAML: a list, or one under `sources`.
+
+    Raises:
+        EngineError: bad_spec, a sentence for each problem.
+    """
+    try:
+        body = yaml.safe_load(path.read_text(encoding="utf-8"))
+        listed = body.get("sources") if isinstance(body, dict) else body
+        found = TypeAdapter(tuple[Source, ...]).validate_python(listed)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        told = str(error).splitlines()[0]
+        raise EngineError(Reason.BAD_SPEC, f"sources: {path} cannot be read ({told}).") from error
+    except ValidationError as error:
+        told = "\n".join(f"sources.{problem}" for problem in explain_problems(error))
+        raise EngineError(Reason.BAD_SPEC, told) from error
+    if not found:
+        raise EngineError(Reason.BAD_SPEC, f"sources: {path} names none: add a dataset.")
+    return found
+
+
+def inspect_sources(wanted: Inspection) -> int:
+    """Print a report of all sources and their first samples; return 0 where all rows are good.
 
     Raises:
         EngineError: there is no such file or model.
     """
-    out = Console()
-    path = find_file(file)
-    with path.open("rb") as content:
-        report = check_lines(iter_lines(iter(lambda: content.read(2**20), b"")))
-    if report.num_bad:
-        _show_problems(out, path, report)
-        return 1
-    base = fetch_repo(model, "model", Placement(run_dir=Path.cwd()), Emitter())
+    here = Placement(run_dir=Path.cwd())
+    located = [Located(one, _locate(one.repo, here)) for one in wanted.sources]
+    base = fetch_repo(wanted.model, "model", here, Emitter())
     tokenizer = load_tokenizer(base.path)
-    renderer = Renderer(tokenizer, max_length=_LONGEST)
-    samples = [
-        renderer.render(messages, row=index)
-        for index, messages in enumerate(read_conversations(path))
+    renderer = Renderer(tokenizer, max_length=wanted.max_length)
+    with tempfile.TemporaryDirectory(prefix="athanor-inspect-") as folder:
+        how = Preparation(cache_dir=Path(folder))
+        samples = read_samples(located, renderer, how, Emitter())
+        if wanted.as_json:
+            print(json.dumps(_to_json(tokenizer, samples, wanted.num_rows), ensure_ascii=False))
+        else:
+            _show(Console(), tokenizer, samples, wanted.num_rows)
+        return 1 if samples.contract.total("num_bad") else 0
+
+
+def cut_segments(tokenizer: PreTrainedTokenizerBase, sample: Rendered) -> list[Segment]:
+    """Cut a sample into parts that count alike in the loss.
+
+    A label that is not the id of its place is a part of its own: the end token, taught where the
+    next turn begins.
+    """
+    segments: list[Segment] = []
+    weights = [
+        0.0 if label == IGNORED else (sample.weights[index] if sample.weights else 1.0)
+        for index, label in enumerate(sample.labels)
     ]
-    _show_counts(out, path, samples)
-    for sample in samples[:num_rows]:
-        out.rule(f"row {sample.row + 1}", align="left")
-        out.print(paint_mask(tokenizer, sample, marks=not out.is_terminal), soft_wrap=True)
-    return 0
+    start = 0
+    for end in range(1, len(sample.ids) + 1):
+        if end < len(sample.ids) and _is_like(sample, weights, start, end):
+            continue
+        shown = sample.ids[start:end]
+        if _teaches_other(sample, start):
+            segments.append(Segment(tokenizer.decode(sample.labels[start]), weights[start], 1))
+            segments.append(Segment(tokenizer.decode(shown), 0.0, 0))
+        else:
+            segments.append(Segment(tokenizer.decode(shown), weights[start], end - start))
+        start = end
+    return segments
 
 
 def paint_mask(tokenizer: PreTrainedTokenizerBase, sample: Rendered, *, marks: bool) -> Text:
-    """Return a sample's text with what is learnt in bold green; `marks` puts it in [[ ]] too."""
+    """Return a sample's text with what is learnt in bold green; `marks` puts it in [[ ]] too.
+
+    What counts more or less than 1 is yellow, with its weight in front where there are marks.
+    """
     text = Text()
-    start = 0
-    for end in range(1, len(sample.ids) + 1):
-        is_learnt = sample.labels[start] != IGNORED
-        if end < len(sample.ids) and (sample.labels[end] != IGNORED) == is_learnt:
-            continue
-        piece = tokenizer.decode(sample.ids[start:end])
-        if is_learnt and marks:
-            piece = f"[[{piece}]]"
-        text.append(piece, style="bold green underline" if is_learnt else "dim")
-        start = end
+    for segment in cut_segments(tokenizer, sample):
+        piece, is_whole = segment.text, segment.weight == 1.0
+        if segment.weight and marks:
+            piece = f"[[{piece}]]" if is_whole else f"[[{segment.weight:g}: {piece}]]"
+        colour = "green" if is_whole else "yellow"
+        text.append(piece, style=f"bold {colour} underline" if segment.weight else "dim")
     return text
 
 
-def _show_problems(out: Console, path: Path, report: DatasetReport) -> None:
-    out.print(f"{path.name}: {report.num_bad} of {report.num_rows} rows are bad.", markup=False)
-    table = Table("line", "field", "problem", "mend")
-    for problem in report.problems[:_MOST_PROBLEMS]:
-        table.add_row(*map(Text, (str(problem.line), problem.field, problem.problem, problem.mend)))
-    out.print(table)
-    if report.num_problems > _MOST_PROBLEMS:
-        out.print(f"... and {report.num_problems - _MOST_PROBLEMS} more.")
+def _name_one(options: argparse.Namespace) -> Source:
+    is_here = Path(options.path).exists()
+    repo = str(Path(options.path).resolve()) if is_here else options.path
+    try:
+        return Source(repo=repo, format=options.format, split=options.split)
+    except ValidationError as error:
+        raise EngineError(Reason.BAD_SPEC, "\n".join(explain_problems(error))) from error
 
 
-def _show_counts(out: Console, path: Path, samples: list[Rendered]) -> None:
-    lengths = [len(sample.ids) for sample in samples]
-    num_learnt = sum(sample.num_supervised for sample in samples)
-    share = num_learnt / max(1, sum(lengths))
+def _locate(ref: str, here: Placement) -> Path:
+    if ref.startswith((".", "/")) and Path(ref).is_file():
+        return Path(ref)
+    return fetch_repo(ref, "dataset", here, Emitter()).path
+
+
+def _is_like(sample: Rendered, weights: Sequence[float], start: int, end: int) -> bool:
+    is_other = _teaches_other(sample, start) or _teaches_other(sample, end)
+    return weights[end] == weights[start] and not is_other
+
+
+def _teaches_other(sample: Rendered, index: int) -> bool:
+    return sample.labels[index] not in (IGNORED, sample.ids[index])
+
+
+def _iter_shown(samples: Samples, num_rows: int) -> Iterator[tuple[str, str, Rendered]]:
+    """Yield file, side and sample of the first ones of each file; a side is empty but for pairs."""
+    for name, sample in samples.iter_first(num_rows):
+        if isinstance(sample, RenderedPair):
+            yield name, "chosen", sample.chosen
+            yield name, "rejected", sample.rejected
+        else:
+            yield name, "", sample
+
+
+def _show(
+    out: Console, tokenizer: PreTrainedTokenizerBase, samples: Samples, num_rows: int
+) -> None:
+    contract = samples.contract
+    if contract.total("num_bad"):
+        _show_problems(out, contract)
+    if not len(samples):
+        return
+    out.print(format_table(contract), markup=False, highlight=False, soft_wrap=True)
+    _show_counts(out, samples)
+    for name, side, sample in _iter_shown(samples, num_rows):
+        head = f"{name} row {sample.row + 1}" + (f", {side}" if side else "")
+        out.rule(Text(head), align="left")
+        out.print(paint_mask(tokenizer, sample, marks=not out.is_terminal), soft_wrap=True)
+
+
+def _show_problems(out: Console, contract: DataContract) -> None:
+    for file in (file for source in contract.sources for file in source.files if file.num_bad):
+        out.print(f"{file.name}: {file.num_bad} of {file.num_rows} rows are bad.", markup=False)
+        table = Table("line", "field", "problem", "mend")
+        for problem in file.problems[:_MOST_PROBLEMS]:
+            cells = (str(problem.line), problem.field, problem.problem, problem.mend)
+            table.add_row(*map(Text, cells))
+        out.print(table)
+        told = {problem.line for problem in file.problems}
+        if file.num_bad > len(told):
+            out.print(f"... and {file.num_bad - len(told)} more rows.")
+
+
+def _show_counts(out: Console, samples: Samples) -> None:
+    contract, lengths = samples.contract, samples.lengths()
+    num_tokens, num_learnt = (
+        contract.total(count) for count in ("num_tokens", "num_supervised_tokens")
+    )
     out.print(
-        f"{path.name}: {len(samples)} rows, {sum(lengths)} tokens "
-        f"(median {median(lengths):.0f}, longest {max(lengths)}), "
-        f"of which {num_learnt} ({share:.0%}) are learnt.",
+        f"{contract.total('num_rows')} rows, {num_tokens} tokens "
+        f"(median {np.median(lengths):.0f}, longest {lengths.max()}), "
+        f"of which {num_learnt} ({num_learnt / max(1, num_tokens):.0%}) are learnt.",
         markup=False,
         highlight=False,
     )
+
+
+def _to_json(
+    tokenizer: PreTrainedTokenizerBase, samples: Samples, num_rows: int
+) -> dict[str, Any]:
+    """Return what the launch page shows."""
+    return {
+        "contract": samples.contract.model_dump(mode="json"),
+        "samples": [
+            {
+                "file": name,
+                "row": sample.row + 1,
+                "source": sample.source,
+                "side": side,
+                "num_tokens": len(sample.ids),
+                "segments": [asdict(segment) for segment in cut_segments(tokenizer, sample)],
+            }
+            for name, side, sample in _iter_shown(samples, num_rows)
+        ],
+    }

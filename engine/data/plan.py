@@ -20,14 +20,23 @@ class Budget:
     micro_tokens: int
 
 
-def plan_epoch(lengths: Sequence[int], budget: Budget, *, seed: int, epoch: int) -> list[Step]:
+def plan_epoch(
+    lengths: Sequence[int],
+    budget: Budget,
+    *,
+    seed: int,
+    epoch: int,
+    drawn: Sequence[int] | None = None,
+) -> list[Step]:
     """Put every sample into exactly one step; no micro-batch is over its budget.
 
-    Lengths are tokens; a sample that is longer than a budget is alone in its step or micro-batch.
+    Lengths are tokens; a sample that is longer than a budget is alone in its step or micro-batch. A
+    pair of answers is one sample and stays together. `drawn` are the epoch's samples where not each
+    is seen once (engine/data/mixture.py).
     Samples come in an order drawn from seed and epoch; a step takes them while they fit, and is cut
     into micro-batches first-fit decreasing.
     """
-    order = list(range(len(lengths)))
+    order = list(range(len(lengths)) if drawn is None else drawn)
     random.Random(f"{seed}/{epoch}").shuffle(order)
     steps = []
     for taken in _fill(order, lengths, budget.step_tokens):

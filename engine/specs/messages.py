@@ -11,26 +11,44 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from engine.specs.problems import (
+    SENTENCES,
+    RowProblem,
+    find_bad_text,
+    has_bad_text,
+    make_problem,
+    name_type,
+    show_value,
+)
+from engine.specs.turns import (
+    ROLES,
+    Talk,
+    check_calls,
+    check_talk,
+    check_tools,
+    is_weight,
+)
+
+__all__ = [
+    "MAX_LINE_BYTES",
+    "MAX_PROBLEMS",
+    "ROLES",
+    "SENTENCES",
+    "DatasetReport",
+    "RowProblem",
+    "check_lines",
+    "check_messages",
+    "check_row",
+    "check_turns",
+    "estimate_row_tokens",
+    "estimate_tokens",
+    "iter_lines",
+    "parse_object",
+    "parse_row",
+]
+
 MAX_LINE_BYTES = 4 * 2**20
 MAX_PROBLEMS = 200
-ROLES = ("system", "user", "assistant")
-
-
-class RowProblem(BaseModel):
-    """One thing wrong with one row, and how to mend it."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    line: int
-    """Line of the file, from 1."""
-    field: str
-    """Path of the field, such as `messages[2].content`; empty for the whole line."""
-    code: str
-    """Stable name of the problem; the browser translates it."""
-    problem: str
-    mend: str
-    params: dict[str, str | int] = {}
-    """Names and numbers in the two sentences."""
 
 
 class DatasetReport(BaseModel):
@@ -70,7 +88,9 @@ def estimate_row_tokens(messages: list[dict[str, Any]]) -> tuple[int, int]:
     num_all = 0 if messages[0]["role"] == "system" else _SYSTEM_TOKENS
     num_supervised = 0
     for message in messages:
-        num_content = estimate_tokens(message["content"])
+        num_content = estimate_tokens(message.get("content") or "")
+        for call in message.get("tool_calls") or ():
+            num_content += estimate_tokens(json.dumps(call, ensure_ascii=False))
         num_all += num_content + _TURN_TOKENS
         if message["role"] == "assistant":
             num_supervised += num_content + 1
@@ -82,22 +102,31 @@ def parse_row(line: bytes, number: int) -> tuple[dict[str, Any] | None, list[Row
 
     Never raises, whatever the bytes. `number` is the line's number in the file, from 1.
     """
+    row, problems = parse_object(line, number)
+    if row is not None and not problems:
+        problems = list(check_messages(row, number))
+    return row, problems
+
+
+def parse_object(line: bytes, number: int) -> tuple[dict[str, Any] | None, list[RowProblem]]:
+    """Read one line as a JSON object of any format; never raises."""
     if len(line) > MAX_LINE_BYTES:
         params: dict[str, str | int] = {"bytes": len(line), "most": MAX_LINE_BYTES}
-        return None, [_problem(number, "", "line_too_long", **params)]
+        return None, [make_problem(number, "", "line_too_long", **params)]
     try:
-        row = json.loads(
-            line.decode("utf-8-sig" if number == 1 else "utf-8"), parse_constant=_refuse
-        )
+        text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+        row = json.loads(text, parse_constant=refuse_constant)
     except UnicodeDecodeError as error:
-        return None, [_problem(number, "", "not_utf8", position=error.start)]
+        return None, [make_problem(number, "", "not_utf8", position=error.start)]
     except json.JSONDecodeError as error:
-        return None, [_problem(number, "", "not_json", column=error.colno, detail=error.msg)]
+        return None, [make_problem(number, "", "not_json", column=error.colno, detail=error.msg)]
     except (ValueError, RecursionError):
-        return None, [_problem(number, "", "not_json", column=1, detail="not a plain JSON value")]
+        return None, [
+            make_problem(number, "", "not_json", column=1, detail="not a plain JSON value")
+        ]
     if not isinstance(row, dict):
-        return None, [_problem(number, "", "not_object", found=_name_type(row))]
-    return row, list(_check_messages(row, number))
+        return None, [make_problem(number, "", "not_object", found=name_type(row))]
+    return row, []
 
 
 def check_row(line: bytes, number: int) -> list[RowProblem]:
@@ -150,151 +179,75 @@ def check_lines(lines: Iterable[bytes]) -> DatasetReport:
     )
 
 
-# By code: what is wrong, and the mend. Both are whole sentences; braces are filled from the params.
-SENTENCES: dict[str, tuple[str, str]] = {
-    "line_too_long": (
-        "The line has more than {most} bytes.",
-        "Split the conversation into several rows.",
-    ),
-    "not_utf8": (
-        "Byte {position} of the line is not UTF-8.",
-        "Save the file as UTF-8.",
-    ),
-    "not_json": (
-        "The line is not JSON (column {column}: {detail}).",
-        "Write one JSON object on each line.",
-    ),
-    "not_object": (
-        "The line holds {found}, not an object.",
-        'Write {{"messages": [...]}}.',
-    ),
-    "missing": (
-        "`{field}` is missing.",
-        "Add `{field}`.",
-    ),
-    "not_list": (
-        "`{field}` is {found}, not a list.",
-        "Write a list of turns, each with a role and a content.",
-    ),
-    "empty_list": (
-        "`{field}` is empty.",
-        "Add a user turn and an assistant turn, or delete the row.",
-    ),
-    "not_turn": (
-        "`{field}` is {found}, not an object.",
-        'Write {{"role": "user", "content": "..."}}.',
-    ),
-    "bad_role": (
-        "`{field}` is {found}.",
-        "Use one of system, user and assistant.",
-    ),
-    "not_text": (
-        "`{field}` is {found}, not text.",
-        "Write the content as one string.",
-    ),
-    "bad_text": (
-        "`{field}` holds half of a surrogate pair, which is no character.",
-        "Write the character itself, or its whole pair.",
-    ),
-    "empty_answer": (
-        "`{field}` is empty, so there is nothing to learn.",
-        "Write the answer, or delete the row.",
-    ),
-    "late_system": (
-        "`{field}` is a system turn that is not the first.",
-        "Move it to the front.",
-    ),
-    "no_answer": (
-        "`{field}` has no assistant turn, so there is nothing to learn.",
-        "Add the answer, or delete the row.",
-    ),
-    "answer_first": (
-        "`{field}` answers before anybody asked.",
-        "Put a user turn before it.",
-    ),
-}
+def refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity: they are Python's, not JSON's."""
+    raise ValueError(name)
 
 
-def _problem(number: int, field: str, code: str, **params: str | int) -> RowProblem:
-    problem, mend = SENTENCES[code]
-    filled = {"field": field, **params}
-    return RowProblem(
-        line=number,
-        field=field,
-        code=code,
-        problem=problem.format(**filled),
-        mend=mend.format(**filled),
-        params=params,
-    )
+def check_messages(row: dict[str, Any], number: int) -> Iterator[RowProblem]:
+    """Tell everything that is wrong with an object in OpenAI `messages` form."""
+    if "messages" not in row:
+        yield make_problem(number, "messages", "missing")
+        return
+    found = list(check_turns(row["messages"], "messages", number))
+    found += check_tools(row.get("tools"), "tools", number)
+    yield from found
+    if not found:
+        talk = Talk("messages")
+        for index, message in enumerate(row["messages"]):
+            talk.add(message, f"messages[{index}]", f"messages[{index}].content")
+        yield from check_talk(talk, number)
 
 
-def _refuse(name: str) -> None:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+def check_turns(messages: object, root: str, number: int) -> Iterator[RowProblem]:
+    """Tell what is wrong with the single turns of a list in OpenAI `messages` form."""
+    if not isinstance(messages, list):
+        yield make_problem(number, root, "not_list", found=name_type(messages))
+    elif not messages:
+        yield make_problem(number, root, "empty_list")
+    else:
+        for index, turn in enumerate(messages):
+            yield from _check_turn(turn, f"{root}[{index}]", number)
 
 
 def _hold(held: bytearray, piece: bytes) -> None:
     held += piece[: MAX_LINE_BYTES + 1 - len(held)]
 
 
-def _name_type(value: object) -> str:
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "text",
-        bool: "a yes or no",
-        type(None): "null",
-    }
-    return names.get(type(value), "a number")
-
-
-def _check_messages(row: dict[str, Any], number: int) -> Iterator[RowProblem]:
-    if "messages" not in row:
-        yield _problem(number, "messages", "missing")
-        return
-    messages = row["messages"]
-    if not isinstance(messages, list):
-        yield _problem(number, "messages", "not_list", found=_name_type(messages))
-        return
-    if not messages:
-        yield _problem(number, "messages", "empty_list")
-        return
-    found = [
-        problem
-        for index, turn in enumerate(messages)
-        for problem in _check_turn(turn, index, number)
-    ]
-    yield from found
-    if found:
-        return
-    roles = [turn["role"] for turn in messages]
-    if "assistant" not in roles:
-        yield _problem(number, "messages", "no_answer")
-    elif "user" not in roles[: roles.index("assistant")]:
-        yield _problem(number, f"messages[{roles.index('assistant')}]", "answer_first")
-
-
-def _check_turn(turn: object, index: int, number: int) -> Iterator[RowProblem]:
-    path = f"messages[{index}]"
+def _check_turn(turn: object, path: str, number: int) -> Iterator[RowProblem]:
     if not isinstance(turn, dict):
-        yield _problem(number, path, "not_turn", found=_name_type(turn))
+        yield make_problem(number, path, "not_turn", found=name_type(turn))
         return
+    role, content, calls = turn.get("role"), turn.get("content"), turn.get("tool_calls")
+    may_be_silent = role == "assistant" and bool(calls) and content is None
     for key in ("role", "content"):
-        if key not in turn:
-            yield _problem(number, f"{path}.{key}", "missing")
-    role, content = turn.get("role"), turn.get("content")
+        if key not in turn and not (key == "content" and may_be_silent):
+            yield make_problem(number, f"{path}.{key}", "missing")
     if "role" in turn and role not in ROLES:
-        found = repr(role)[:40] if isinstance(role, str) else _name_type(role)
-        yield _problem(number, f"{path}.role", "bad_role", found=found)
-    if role == "system" and index > 0:
-        yield _problem(number, path, "late_system")
-    if "content" in turn and not isinstance(content, str):
-        yield _problem(number, f"{path}.content", "not_text", found=_name_type(content))
-    elif isinstance(content, str):
-        yield from _check_text(content, role, f"{path}.content", number)
+        yield make_problem(number, f"{path}.role", "bad_role", found=show_value(role))
+    if "content" in turn and not isinstance(content, str) and not may_be_silent:
+        yield make_problem(number, f"{path}.content", "not_text", found=name_type(content))
+    elif isinstance(content, str) and has_bad_text(content):
+        yield make_problem(number, f"{path}.content", "bad_text")
+    if calls and role != "assistant":
+        yield make_problem(number, path, "misplaced_call")
+    elif calls:
+        yield from check_calls(calls, f"{path}.tool_calls", number)
+    yield from _check_weight(turn, path, number)
+    rest = {key: value for key, value in turn.items() if key not in _CHECKED}
+    if bad := find_bad_text(rest, path):
+        yield make_problem(number, bad, "bad_text")
 
 
-def _check_text(content: str, role: object, path: str, number: int) -> Iterator[RowProblem]:
-    if any("\ud800" <= character <= "\udfff" for character in content):
-        yield _problem(number, path, "bad_text")
-    elif role == "assistant" and not content.strip():
-        yield _problem(number, path, "empty_answer")
+_CHECKED = ("content", "tool_calls", "loss_weight")
+
+
+def _check_weight(turn: dict[str, Any], path: str, number: int) -> Iterator[RowProblem]:
+    weight = turn.get("loss_weight")
+    if weight is None:
+        return
+    if not is_weight(weight):
+        found = str(weight)[:40] if isinstance(weight, int | float) else show_value(weight)
+        yield make_problem(number, f"{path}.loss_weight", "bad_weight", found=found)
+    elif weight and turn.get("role") == "tool":
+        yield make_problem(number, f"{path}.loss_weight", "weighted_tool")

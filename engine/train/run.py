@@ -1,20 +1,16 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
-import time
-from dataclasses import dataclass
-from pathlib import Path
-
 import torch
 
 from engine.card import Provenance, write_card
-from engine.data.conversations import find_file, read_conversations
-from engine.data.render import Rendered, Renderer
+from engine.data.contract import count_rows
+from engine.data.prepare import Located, Preparation, Samples, prepare_samples
+from engine.data.render import Renderer
 from engine.emitter import ArtifactRole, Emitter
-from engine.errors import EngineError
-from engine.hub import fetch_repo, push_folder
+from engine.hub import Resolved, fetch_repo, push_folder
 from engine.models.load import load_tokenizer, pick_device
 from engine.specs import JobSpec, Placement, TrainSpec
-from engine.status import Reason
+from engine.specs.sources import Source
 from engine.stopping import StopGate
 from engine.train.checkpoint import Progressed, take_snapshot, write_weights
 from engine.train.loop import Training, train_loop
@@ -24,16 +20,7 @@ from engine.train.prepare import prepare_trainee
 from engine.train.sample import answer_greedily
 from engine.train.trainee import Trainee
 
-_TELL_EVERY_S = 0.5
 _SAMPLE_TOKENS = 64
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Samples of a dataset, and what became of its rows."""
-
-    samples: list[Rendered]
-    counts: dict[str, int]
 
 
 def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate) -> None:
@@ -52,9 +39,9 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     base_at = fetch_repo(spec.model, "model", placement, emitter)
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
     renderer = Renderer(load_tokenizer(base_at.path), max_length=spec.max_length)
-    data = _prepare(data_at.path, renderer, emitter)
+    samples = _prepare(data_at, renderer, placement, emitter)
     print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
-    trainee = prepare_trainee(base_at.path, spec, mesh, data.samples)
+    trainee = prepare_trainee(base_at.path, spec, mesh, samples.to_singles())
 
     def show_samples(step: int) -> None:
         for prompt in spec.sample_prompts:
@@ -64,7 +51,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     training = Training(
         spec=spec,
         trainee=trainee,
-        samples=data.samples,
+        samples=samples.to_singles(),
         mesh=mesh,
         run_dir=placement.run_dir,
         emitter=emitter,
@@ -79,7 +66,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         dataset=data_at,
         metrics={**metrics, "step": float(training.at.step)},
         device=_name_device(device),
-        counts=data.counts,
+        counts=count_rows(samples.contract),
         names=placement.provenance,
     )
     _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
@@ -91,33 +78,16 @@ def _seed(seed: int, num_threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def _prepare(path: Path, renderer: Renderer, emitter: Emitter) -> _Data:
-    """Read and render every row; one whose answers all lie beyond the cut is left out, and told."""
-    conversations = read_conversations(find_file(path))
-    samples: list[Rendered] = []
-    told = time.monotonic()
-    for row, messages in enumerate(conversations):
-        samples.append(renderer.render(messages, row=row))
-        if time.monotonic() - told > _TELL_EVERY_S:
-            told = time.monotonic()
-            emitter.progress("prepare", row + 1, len(conversations), unit="row")
-    emitter.progress("prepare", len(samples), len(samples), unit="row")
-    kept = [sample for sample in samples if sample.num_supervised]
-    counts = {
-        "num_rows": len(samples),
-        "num_rows_without_answer": len(samples) - len(kept),
-        "num_rows_cut": renderer.num_cut,
-        "num_tokens": sum(len(sample.ids) for sample in kept),
-        "num_supervised_tokens": sum(sample.num_supervised for sample in kept),
-    }
-    print("  ".join(f"{name.removeprefix('num_')}: {n}" for name, n in counts.items()), flush=True)
-    if len(kept) < 2:
-        raise EngineError(
-            Reason.BAD_DATA,
-            f"dataset: {len(kept)} rows have an answer within max_length and two are the least: "
-            "raise max_length or add rows.",
-        )
-    return _Data(samples=kept, counts=counts)
+def _prepare(
+    dataset: Resolved, renderer: Renderer, placement: Placement, emitter: Emitter
+) -> Samples:
+    where = placement.cache_dir or placement.run_dir
+    return prepare_samples(
+        [Located(Source(repo=dataset.ref), dataset.path)],
+        renderer,
+        Preparation(cache_dir=where / "tokenized", run_dir=placement.run_dir),
+        emitter,
+    )
 
 
 def _deliver(

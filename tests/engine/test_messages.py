@@ -9,16 +9,26 @@ from hypothesis import strategies as st
 from engine.specs.messages import (
     MAX_LINE_BYTES,
     MAX_PROBLEMS,
-    SENTENCES,
     check_lines,
     check_row,
     estimate_tokens,
     iter_lines,
 )
+from engine.specs.problems import MESSAGE_SENTENCES
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}
 SYSTEM = {"role": "system", "content": "Be kind."}
+CALL = {
+    "role": "assistant",
+    "content": None,
+    "tool_calls": [
+        {"id": "a", "type": "function", "function": {"name": "now", "arguments": "{}"}},
+        {"id": "b", "type": "function", "function": {"name": "now", "arguments": {"in": "UTC"}}},
+    ],
+}
+RESULT = {"role": "tool", "content": "12:00", "tool_call_id": "a"}
+TOOL = {"type": "function", "function": {"name": "now", "parameters": {"type": "object"}}}
 
 
 def row(*messages: object) -> bytes:
@@ -34,6 +44,14 @@ GOOD = [
     b"\xef\xbb\xbf" + row(USER, ANSWER),
     row({"role": "user", "content": "\u4f60\u662f\u8c01"}, ANSWER),
     row({"role": "user", "content": "\U0001f525"}, ANSWER),
+    row(USER, CALL, RESULT, ANSWER),
+    row(USER, CALL, RESULT, {**RESULT, "tool_call_id": "b"}, ANSWER),
+    row(USER, {**CALL, "content": "Let me look."}),
+    row(USER, {"role": "assistant", "tool_calls": [{"name": "now", "arguments": '{"a": 1}'}]}),
+    row({**USER, "loss_weight": 0.5}, {**ANSWER, "loss_weight": 0}),
+    row({**USER, "tool_calls": None}, {**ANSWER, "loss_weight": None}),
+    json.dumps({"messages": [USER, ANSWER], "tools": [TOOL]}).encode(),
+    json.dumps({"messages": [USER, ANSWER], "tools": json.dumps([TOOL])}).encode(),
 ]
 BAD = [
     (b"\xff\xfe{", "not_utf8", ""),
@@ -59,6 +77,26 @@ BAD = [
     (row(ANSWER, USER), "answer_first", "messages[0]"),
     (row(SYSTEM, ANSWER), "answer_first", "messages[1]"),
     (b" " * (MAX_LINE_BYTES + 1), "line_too_long", ""),
+    (row(USER, RESULT, ANSWER), "stray_tool", "messages[1]"),
+    (row(USER, ANSWER, RESULT), "stray_tool", "messages[2]"),
+    (row(USER, CALL, {**RESULT, "tool_call_id": "z"}), "unknown_call", "messages[2].tool_call_id"),
+    (row(USER, {**CALL, "tool_calls": "now"}), "bad_call", "messages[1].tool_calls"),
+    (row(USER, {**CALL, "tool_calls": [7]}), "bad_call", "messages[1].tool_calls[0]"),
+    (row(USER, {**CALL, "tool_calls": [{}]}), "bad_call", "messages[1].tool_calls[0].name"),
+    (
+        row(USER, {**CALL, "tool_calls": [{"name": "now", "arguments": "in UTC"}]}),
+        "bad_call",
+        "messages[1].tool_calls[0].arguments",
+    ),
+    (row({**USER, "tool_calls": CALL["tool_calls"]}, ANSWER), "misplaced_call", "messages[0]"),
+    (row(USER, {**CALL, "tool_calls": []}), "not_text", "messages[1].content"),
+    (row(USER, {**ANSWER, "loss_weight": -1}), "bad_weight", "messages[1].loss_weight"),
+    (row(USER, {**ANSWER, "loss_weight": True}), "bad_weight", "messages[1].loss_weight"),
+    (row(USER, {**ANSWER, "loss_weight": "much"}), "bad_weight", "messages[1].loss_weight"),
+    (row(USER, CALL, {**RESULT, "loss_weight": 1}), "weighted_tool", "messages[2].loss_weight"),
+    (b'{"messages": [], "tools": 3}', "empty_list", "messages"),
+    (json.dumps({"messages": [USER, ANSWER], "tools": 3}).encode(), "bad_tools", "tools"),
+    (json.dumps({"messages": [USER, ANSWER], "tools": [{}]}).encode(), "bad_tools", "tools[0]"),
 ]
 
 
@@ -78,7 +116,7 @@ def test_a_bad_row_names_line_field_and_mend(line, code, field):
 
 
 def test_every_code_is_tried():
-    assert {code for _, code, _ in BAD} == set(SENTENCES)
+    assert {code for _, code, _ in BAD} == set(MESSAGE_SENTENCES)
 
 
 def test_all_problems_of_a_row_are_told():
@@ -99,8 +137,11 @@ TURNS = st.lists(
     st.fixed_dictionaries(
         {},
         optional={
-            "role": st.sampled_from(["user", "assistant", "system"]) | JSON,
+            "role": st.sampled_from(["user", "assistant", "system", "tool"]) | JSON,
             "content": st.text() | JSON,
+            "tool_calls": JSON,
+            "tool_call_id": JSON,
+            "loss_weight": JSON,
         },
     )
     | JSON
@@ -117,7 +158,7 @@ def test_a_row_without_problems_can_be_taught(body):
     problems = check_row(json.dumps(body).encode(), 1)
     turns = body["messages"]
     if not problems:
-        assert all(isinstance(turn["content"], str) for turn in turns)
+        assert all(isinstance(turn["content"], str) or turn["tool_calls"] for turn in turns)
         assert "assistant" in [turn["role"] for turn in turns]
         assert "system" not in [turn["role"] for turn in turns[1:]]
 
