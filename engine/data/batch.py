@@ -219,7 +219,17 @@ class _RowBuilder:
 def silence(batch: Batch) -> Batch:
     """Return a batch that teaches nothing: for a process that others wait for."""
     none = batch.target_S[:0]
-    return replace(batch, source_S=none, target_S=none)
+    weights = None if batch.weight_S is None else batch.weight_S[:0]
+    pairs = None if batch.pairs is None else Pairs(none, batch.pairs.last_P2[:0])
+    return replace(
+        batch,
+        source_S=none,
+        target_S=none,
+        weight_S=weights,
+        pairs=pairs,
+        rows=() if pairs else batch.rows,
+        sources=() if pairs else batch.sources,
+    )
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from engine.specs.base import RepoRef, Spec
 from engine.specs.parallel import ParallelOptions
+from engine.specs.stages import DpoOptions, RewardOptions
 
 
 class LoraOptions(Spec):
@@ -43,10 +44,10 @@ class TrainSpec(Spec):
     """Teach a base model from a dataset: as an adapter, or all of its weights."""
 
     kind: Literal["train"] = "train"
-    stage: Literal["sft", "pretrain"] = Field(
+    stage: Literal["sft", "pretrain", "dpo", "reward"] = Field(
         default="sft", title="Stage", json_schema_extra={"part": "what"}
     )
-    """What is learnt: the answers of conversations, or every token of plain text."""
+    """What is learnt: answers, every token of a text, or which of two answers is the better."""
     method: Literal["lora", "full"] = Field(
         default="lora", title="Method", json_schema_extra={"part": "how"}
     )
@@ -114,6 +115,12 @@ class TrainSpec(Spec):
         default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"}
     )
     """The adapter's shape."""
+    dpo: DpoOptions = Field(default=DpoOptions(), title="DPO", json_schema_extra={"part": "how"})
+    """For the stage `dpo`: better answers become likelier, worse ones less so."""
+    reward: RewardOptions = Field(
+        default=RewardOptions(), title="Reward model", json_schema_extra={"part": "how"}
+    )
+    """For the stage `reward`: a score for an answer, in place of words."""
     optimizer: Literal["adamw", "muon"] = Field(
         default="adamw", title="Optimizer", json_schema_extra={"part": "how", "advanced": True}
     )

@@ -86,12 +86,12 @@ def _gather(
     layout: Layout, query_HTD: Tensor, key_KTD: Tensor, value_KTD: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return T x heads x D of the whole row: all heads, or this process's share of them."""
-    parts = (query_HTD, key_KTD, value_KTD)
+    parts = [query_HTD, key_KTD, value_KTD]
     if layout.group is not None:
         size = dist.get_world_size(layout.group)
         repeats = query_HTD.shape[0] // key_KTD.shape[0] if key_KTD.shape[0] % size else 1
-        parts = (query_HTD, *(x.repeat_interleave(repeats, 0) for x in (key_KTD, value_KTD)))
-        parts = tuple(gather_rows(x, layout.group) for x in parts)
+        parts[1:] = [x.repeat_interleave(repeats, 0) for x in parts[1:]]
+        parts = [gather_rows(x, layout.group) for x in parts]
     query, key, value = (x.transpose(0, 1) for x in parts)
     return query, key, value
 

@@ -25,11 +25,14 @@ from engine.emitter import measure_folder
 from engine.errors import EngineError
 from engine.status import Reason
 from engine.train.optim import Optimizers
+from engine.train.stages import Reward
 from engine.train.trainee import Trainee
 
 ADAPTER_FILE = "adapter_model.safetensors"
 MODEL_FILE = "model.safetensors"
 _STATE_FILE = "trainer.pt"
+_HEADS = {"stage.score.weight": "score.weight"}
+"""What a stage adds to a model, by its name in the trainee and in files."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Keeper:
     def _write(self, snapshot: Snapshot) -> Path:
         def fill(draft: Path) -> None:
             write_weights(self._trainee, snapshot, draft)
-            state = {"moments": snapshot.moments}
+            state: dict[str, Any] = {"moments": snapshot.moments}
             if self._trainee.is_adapted:  # whose file has peft's names and not ours
                 state["weights"] = snapshot.weights
             torch.save(state, draft / _STATE_FILE)
@@ -127,12 +130,20 @@ def write_weights(trainee: Trainee, snapshot: Snapshot, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     name = ADAPTER_FILE if trainee.is_adapted else MODEL_FILE
     save_file(snapshot.stored, folder / name, metadata={"format": "pt"})
+    is_reward = isinstance(trainee.stage, Reward)
     if trainee.is_adapted:
         config = copy.copy(trainee.model.peft_config["default"])
         config.inference_mode = True
+        if is_reward:
+            config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
         config.save_pretrained(str(folder))
     else:
-        trainee.model.config.save_pretrained(folder)
+        config = copy.deepcopy(trainee.model.config)
+        config.architectures = [type(trainee.model).__name__]
+        if is_reward:
+            name = type(trainee.model).__name__.replace("CausalLM", "SequenceClassification")
+            config.architectures, config.num_labels = [name], 1
+        config.save_pretrained(folder)
         if trainee.model.generation_config is not None:
             trainee.model.generation_config.save_pretrained(folder)
     return measure_folder(folder)
@@ -181,18 +192,23 @@ def _name_for_file(trainee: Trainee, weights: dict[str, Tensor]) -> dict[str, Te
 
     The model is asked for nothing but its names: a state dict of it would gather its weights.
     """
-    named = {name.removeprefix("model."): value for name, value in weights.items()}
+    named = {
+        name.removeprefix("model."): value for name, value in weights.items() if name not in _HEADS
+    }
+    heads = {_HEADS[name]: value for name, value in weights.items() if name in _HEADS}
     if trainee.is_adapted:
         adapter = get_peft_model_state_dict(
             trainee.model, state_dict=named, save_embedding_layers=False
         )
+        adapter |= {f"base_model.model.{name}": value for name, value in heads.items()}
         return {name: value.contiguous() for name, value in adapter.items()}
     frozen = {name: p for name, p in trainee.model.named_parameters() if not p.requires_grad}
-    return named | {name: _copy_whole(parameter) for name, parameter in frozen.items()}
+    return named | heads | {name: _copy_whole(parameter) for name, parameter in frozen.items()}
 
 
 def _name_as_here(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"model.{name}": value for name, value in stored.items()}
+    heads = {stored_name: name for name, stored_name in _HEADS.items()}
+    return {heads.get(name, f"model.{name}"): value for name, value in stored.items()}
 
 
 def _copy_whole(value: Any) -> Any:

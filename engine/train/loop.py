@@ -14,7 +14,7 @@ import torch
 
 from engine.data.batch import Batch, collate, count_own, count_room, find_shared, silence
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
-from engine.data.render import Rendered
+from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError, StopRequested
 from engine.specs import TrainSpec
@@ -32,6 +32,7 @@ from engine.train.optim import get_learning_rate, make_optimizers
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
 from engine.train.spread import sum_squares
+from engine.train.stages import Dpo, Key
 from engine.train.trainee import Trainee
 
 _ROWS_TOLD = 8
@@ -43,7 +44,7 @@ class Training:
 
     spec: TrainSpec
     trainee: Trainee
-    samples: Sequence[Rendered]
+    samples: Sequence[Sample]
     mesh: Mesh
     run_dir: Path
     emitter: Emitter
@@ -107,7 +108,8 @@ class Training:
         digest = hashlib.sha256()
         digest.update(self.spec.model_dump_json(exclude=_NOT_LEARNT_FROM).encode())
         for sample in self.samples:
-            digest.update(repr((sample.ids, sample.labels)).encode())
+            for side in get_sides(sample):
+                digest.update(repr((side.ids, side.labels, side.weights)).encode())
         return digest.hexdigest()
 
 
@@ -153,22 +155,41 @@ def train_loop(training: Training) -> dict[str, float]:
 
 
 def evaluate(training: Training) -> float:
-    """Return the mean loss of the held-out samples, in nats per supervised token."""
+    """Return the mean loss of the held-out samples, in nats: per supervised token, or per pair."""
     lengths = [count_own(sample, training.shared) for sample in training.held]
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.trainee.eval()
-    total, count = 0.0, 0
+    total = 0.0
     with torch.no_grad():
         for step in plan_epoch(lengths, budget, seed=0, epoch=0):
             for batch in _read(training, training.held, lengths, step):
                 total += float(training.trainee(batch))
-                count += batch.num_supervised
-    total, count_all = training.mesh.sum_over_rows([total, float(count)])
-    return total / count_all
+    (total,) = training.mesh.sum_over_rows([total])
+    return total / training.trainee.stage.count(training.held)
+
+
+def take_reference(training: Training) -> None:
+    """Note how likely the model finds all answers before it learns anything."""
+    stage = training.trainee.stage
+    assert isinstance(stage, Dpo)
+    training.trainee.eval()
+    known: dict[Key, tuple[float, float]] = {}
+    for samples in (training.trained, training.held):
+        lengths = [count_own(sample, training.shared) for sample in samples]
+        plan = plan_epoch(lengths, training.budget, seed=0, epoch=0) if samples else []
+        for step in plan:
+            for batch in _read(training, samples, lengths, step):
+                with torch.no_grad():
+                    logp_P2 = training.trainee(batch, wants_logps=True)
+                keys = zip(batch.sources, batch.rows, strict=True)
+                known |= zip(keys, map(tuple, logp_P2.tolist()), strict=True)
+    stage.reference = training.mesh.gather(known)
 
 
 def _begin(training: Training) -> Progressed:
     digest = training.digest()
+    if training.trainee.stage.needs_reference:
+        take_reference(training)
     if training.resume_from is None:
         return Progressed(step=0, plan_digest=digest)
     at = load_checkpoint(
@@ -195,13 +216,12 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     spec, trainee = training.spec, training.trainee
     trainee.train()
     torch.manual_seed(_mix(spec.seed, number, training.mesh.reader))
-    num_supervised = sum(
-        training.trained[index].num_supervised for micro in step for index in micro
-    )
+    chosen = [training.trained[index] for micro in step for index in micro]
+    whole = trainee.stage.count(chosen)
     training.optimizers.zero_grad()
     loss = 0.0
     for batch in _read(training, training.trained, training.lengths, step):
-        part = trainee(batch) / num_supervised
+        part = trainee(batch) / whole
         part.backward()
         loss += float(part.detach())
     (loss,) = training.mesh.sum_over_rows([loss])
@@ -226,12 +246,12 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
         "learning_rate": rate,
         "grad_norm": norm,
         "num_tokens": float(sum(training.lengths[index] for micro in step for index in micro)),
-        "num_supervised": float(num_supervised),
+        "num_supervised": float(sum(sample.num_supervised for sample in chosen)),
     }
 
 
 def _read(
-    training: Training, samples: Sequence[Rendered], lengths: Sequence[int], step: Step
+    training: Training, samples: Sequence[Sample], lengths: Sequence[int], step: Step
 ) -> Iterator[Batch]:
     """Yield this process's micro-batches of a step, or its part of each.
 

@@ -1,14 +1,16 @@
-"""Cross-entropy of supervised positions, in blocks, without keeping logits.
+"""Losses: of supervised positions, in blocks, without keeping logits; and of pairs of answers.
 
-S supervised positions, E hidden width, V vocabulary.
+S supervised positions, E hidden width, V vocabulary, P pairs.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+_SCORE_BOUND = 5.0
 _BLOCK = 256  # positions whose logits exist at once: 256 x 49k float32 is 48 MiB
 
 
@@ -27,13 +29,9 @@ class _HeadLoss(torch.autograd.Function):
         total = hidden_SE.new_zeros((), dtype=torch.float32)
         grad_SE = torch.empty_like(hidden_SE)
         compute = _get_compute_dtype(hidden_SE, head_VE)
-        cast_VE = head_VE.to(compute)
         is_trained = ctx.needs_input_grad[1]
         grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
-        for start in range(0, hidden_SE.shape[0], _BLOCK):
-            part = slice(start, start + _BLOCK)
-            part_BE = hidden_SE[part].to(compute)
-            logits_BV = F.linear(part_BE, cast_VE).float()
+        for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, compute):
             loss_B = F.cross_entropy(logits_BV, target_S[part], reduction="none")
             wrong_BV = logits_BV.softmax(-1)
             wrong_BV[torch.arange(wrong_BV.shape[0]), target_S[part]] -= 1
@@ -42,7 +40,7 @@ class _HeadLoss(torch.autograd.Function):
                 wrong_BV *= weight_S[part, None]
             total += loss_B.sum()
             wrong_BV = wrong_BV.to(compute)
-            grad_SE[part] = (wrong_BV @ cast_VE).to(hidden_SE.dtype)
+            grad_SE[part] = (wrong_BV @ head_VE.to(compute)).to(hidden_SE.dtype)
             if grad_VE is not None:
                 grad_VE += wrong_BV.T @ part_BE
         ctx.save_for_backward(grad_SE, grad_VE)
@@ -68,6 +66,79 @@ def head_loss_sum(
     """
     loss: Tensor = _HeadLoss.apply(hidden_SE, head_VE, target_S, weight_S)
     return loss
+
+
+class _TargetLogps(torch.autograd.Function):
+    """Log-probability of each target; logits are computed again for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor) -> Tensor:
+        ctx.save_for_backward(hidden_SE, head_VE, target_S)
+        ctx.compute = _get_compute_dtype(hidden_SE, head_VE)
+        parts = [
+            -F.cross_entropy(logits_BV, target_S[part], reduction="none")
+            for part, _, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute)
+        ]
+        return torch.cat(parts) if parts else hidden_SE.new_zeros(0, dtype=torch.float32)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        hidden_SE, head_VE, target_S = ctx.saved_tensors
+        grad_SE = torch.empty_like(hidden_SE)
+        is_trained = ctx.needs_input_grad[1]
+        grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
+        for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute):
+            wrong_BV = -logits_BV.softmax(-1)
+            wrong_BV[torch.arange(wrong_BV.shape[0]), target_S[part]] += 1
+            wrong_BV = (wrong_BV * grads[0][part, None]).to(ctx.compute)
+            grad_SE[part] = (wrong_BV @ head_VE.to(ctx.compute)).to(hidden_SE.dtype)
+            if grad_VE is not None:
+                grad_VE += wrong_BV.T @ part_BE
+        head = None if grad_VE is None else grad_VE.to(head_VE.dtype)
+        return grad_SE, head, None
+
+
+def target_logps(hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor) -> Tensor:
+    """Return each target's log-probability in nats, float32, as S numbers.
+
+    Differentiable in `hidden_SE`, and in `head_VE` where that is trained.
+    """
+    logps: Tensor = _TargetLogps.apply(hidden_SE, head_VE, target_S)
+    return logps
+
+
+def dpo_loss(logp_P2: Tensor, reference_P2: Tensor, *, beta: float) -> Tensor:
+    """Return each pair's DPO loss (arXiv 2305.18290, equation 7) of answers' log-probabilities.
+
+    Column 0 is the chosen answer, 1 the rejected one; `reference_P2` is of the model as it was.
+    """
+    gain_P2 = logp_P2 - reference_P2
+    return -F.logsigmoid(beta * (gain_P2[:, 0] - gain_P2[:, 1]))
+
+
+def reward_loss(score_P2: Tensor, *, focus: float, barrier: float) -> Tensor:
+    """Return each pair's loss by the InternLM2 report (arXiv 2403.17297, section 4.3.1).
+
+    Focal ranking, -(1 - 2 max(0, p - 1/2))^focus log p with p = sigmoid(chosen - rejected), and
+    `barrier` times the mean of -(log(x + 5) + log(5 - x)) over both scores within (-5, 5).
+    """
+    margin_P = score_P2[:, 0] - score_P2[:, 1]
+    over_P = (margin_P.sigmoid() - 0.5).clamp(min=0)
+    ranking_P = -((1 - 2 * over_P) ** focus) * F.logsigmoid(margin_P)
+    is_inside = score_P2.abs() < _SCORE_BOUND
+    inner_P2 = torch.where(is_inside, score_P2, 0)
+    walls_P2 = -(torch.log(inner_P2 + _SCORE_BOUND) + torch.log(_SCORE_BOUND - inner_P2))
+    return ranking_P + barrier * torch.where(is_inside, walls_P2, 0).mean(1)
+
+
+def _iter_logits(
+    hidden_SE: Tensor, head_VE: Tensor, compute: torch.dtype
+) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    cast_VE = head_VE.to(compute)
+    for start in range(0, hidden_SE.shape[0], _BLOCK):
+        part = slice(start, start + _BLOCK)
+        part_BE = hidden_SE[part].to(compute)
+        yield part, part_BE, F.linear(part_BE, cast_VE).float()
 
 
 def _get_compute_dtype(hidden_SE: Tensor, head_VE: Tensor) -> torch.dtype:

@@ -7,6 +7,7 @@ of a packed row, `tensor` different parts of each matrix.
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -16,6 +17,8 @@ from engine.errors import EngineError
 from engine.specs.parallel import ParallelOptions
 from engine.status import Reason
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 DIMENSIONS = ("replica", "shard", "sequence", "tensor")
 
 
@@ -93,6 +96,14 @@ class Mesh:
         for name in ("replica", "shard", "sequence"):
             dist.all_reduce(total, group=self.devices[name].get_group())
         return [float(value) for value in total]
+
+    def gather(self, known: dict[_Key, _Value]) -> dict[_Key, _Value]:
+        """Join what all processes know; where two know the same, either's is kept."""
+        if self.devices is None:
+            return known
+        parts: list[dict[_Key, _Value]] = [{} for _ in range(dist.get_world_size())]
+        dist.all_gather_object(parts, known)
+        return {key: value for part in parts for key, value in part.items()}
 
     def agree(self, flag: bool) -> bool:
         """Say whether any process says so; all get one answer at the same step."""

@@ -14,6 +14,7 @@ from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
 from engine.train.mesh import Mesh
 from engine.train.spread import spread
+from engine.train.stages import make_stage
 from engine.train.trainee import Trainee
 
 
@@ -46,7 +47,8 @@ def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
     is_bf16 = head_VE.dtype == torch.bfloat16
     if spec.method == "full":
         is_bf16 = spec.precision == "bf16" and has_fast_bf16(head_VE.device)
-    return Trainee(model, torch.bfloat16 if is_bf16 else torch.float32)
+    stage = make_stage(spec, width=head_VE.shape[1], device=head_VE.device)
+    return Trainee(model, torch.bfloat16 if is_bf16 else torch.float32, stage)
 
 
 def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
@@ -65,7 +67,7 @@ def _recompute(trainee: Trainee, which: str) -> None:
     options = {"use_reentrant": False}
     trainee.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
     for number, layer in enumerate(trainee.layers):
-        layer.gradient_checkpointing = which == "full" or number % 2 == 0
+        layer.gradient_checkpointing = which == "full" or number % 2 == 0  # type: ignore[assignment]
 
 
 def _tell_size(trainee: Trainee) -> None:

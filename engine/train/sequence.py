@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from engine.data.batch import Batch, Layout
+from engine.data.batch import Batch, Layout, Pairs
 
 
 def take_part(batch: Batch, *, part: int, num_parts: int, group: dist.ProcessGroup) -> Batch:
@@ -31,8 +31,19 @@ def take_part(batch: Batch, *, part: int, num_parts: int, group: dist.ProcessGro
         positions_1T=torch.cat([batch.positions_1T, positions], 1)[:, here],
         source_S=batch.source_S[is_here] - here.start,
         target_S=batch.target_S[is_here],
+        weight_S=None if batch.weight_S is None else batch.weight_S[is_here],
+        pairs=_take_pairs(batch.pairs, is_here, here),
         layout=replace(_fill_layout(batch, num_fill), group=group),
     )
+
+
+def _take_pairs(pairs: Pairs | None, is_here: Tensor, here: slice) -> Pairs | None:
+    """Keep who owns the positions that are here; a last token that is elsewhere is at -1."""
+    if pairs is None:
+        return None
+    last = pairs.last_P2
+    inside = (last >= here.start) & (last < here.stop)
+    return Pairs(pairs.side_S[is_here], torch.where(inside, last - here.start, -1))
 
 
 def _fill_layout(batch: Batch, num_fill: int) -> Layout:

@@ -12,7 +12,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from engine.data.batch import Batch
-from engine.train.losses import head_loss_sum
+from engine.train.stages import Dpo, Stage
 
 
 class Trainee(nn.Module):
@@ -22,10 +22,11 @@ class Trainee(nn.Module):
     for as long as the loss needs the output head.
     """
 
-    def __init__(self, model: Any, compute_dtype: torch.dtype) -> None:
-        """Take a transformers model, or a peft model around one."""
+    def __init__(self, model: Any, compute_dtype: torch.dtype, stage: Stage | None = None) -> None:
+        """Take a transformers model, or a peft model around one; the stage is SFT's if not told."""
         super().__init__()
         self.model = model
+        self.stage = stage or Stage()
         self.compute_dtype = compute_dtype
 
     @property
@@ -45,8 +46,11 @@ class Trainee(nn.Module):
         found = [child for child in decoder.modules() if isinstance(child, nn.ModuleList)]
         return list(found[0])
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Return the sum of the losses of a batch, in nats and float32."""
+    def forward(self, batch: Batch, *, wants_logps: bool = False) -> Tensor:
+        """Return the sum of the losses of a batch, in nats and float32.
+
+        With `wants_logps`, return the P x 2 log-probabilities of pairs' answers in its place.
+        """
         base = self.base
         head_VE = base.get_output_embeddings().weight
         with self._mixed_precision(head_VE):
@@ -56,7 +60,10 @@ class Trainee(nn.Module):
                 use_cache=False,
                 layout=batch.layout,
             ).last_hidden_state
-            return head_loss_sum(hidden_1TE[0, batch.source_S], head_VE, batch.target_S)
+            if wants_logps:
+                assert isinstance(self.stage, Dpo)
+                return self.stage.get_logps(hidden_1TE[0], head_VE, batch)
+            return self.stage.loss_sum(hidden_1TE[0], head_VE, batch)
 
     def generate(self, **options: Any) -> Tensor:
         """Have the model write, as transformers' `generate` does with these options."""

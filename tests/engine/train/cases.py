@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from engine.data.render import Rendered, Renderer
+from engine.data.render import Renderer
+from engine.data.samples import Rendered, RenderedPair, Sample
 from engine.emitter import Emitter
 from engine.models.tiny import make_model, make_tokenizer
 from engine.specs import TrainSpec
@@ -42,8 +43,8 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def make_samples(stage: str) -> list[Rendered]:
-    """Twenty samples of uneven length; in pretraining every token is learnt."""
+def make_samples(stage: str) -> list[Sample]:
+    """Twenty samples of uneven length; in pretraining every token is learnt; or ten pairs."""
     renderer = Renderer(make_tokenizer(), max_length=64)
     talks = [
         [
@@ -55,7 +56,20 @@ def make_samples(stage: str) -> list[Rendered]:
     samples = [renderer.render(talk, row=row) for row, talk in enumerate(talks)]
     if stage == "pretrain":
         samples = [Rendered(ids=s.ids, labels=s.ids, row=s.row) for s in samples]
-    return samples
+    if stage in ("dpo", "reward"):
+        return [make_pair(renderer, row) for row in range(20)]
+    return list(samples)
+
+
+def make_pair(renderer: Renderer, row: int) -> RenderedPair:
+    """A question with a better and a worse answer, of uneven length."""
+    asked = {"role": "user", "content": f"{row}" * (1 + row % 3)}
+    answers = ("Yes. " * (1 + row % 2), "No. " * (1 + row % 3))
+    sides = [
+        renderer.render([asked, {"role": "assistant", "content": answer}], row=row)
+        for answer in answers
+    ]
+    return RenderedPair(*sides)
 
 
 def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from tests.engine.train.cases import run_case, run_ranks
 RATES = {"lora": 1e-2, "full": 1e-3}
 KINDS = [
     {"stage": stage, "method": method, "learning_rate": RATES[method]}
-    for stage in ("sft", "pretrain")
+    for stage in ("sft", "pretrain", "dpo", "reward")
     for method in RATES
 ]
 ALONE = {
