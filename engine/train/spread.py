@@ -12,7 +12,7 @@ import torch.distributed as dist
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.distributed.tensor import DTensor, Replicate
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
@@ -77,7 +77,7 @@ def sum_squares(parameters: list[nn.Parameter]) -> float:
         if not isinstance(grad, DTensor):
             total += float(grad.float().square().sum())
             continue
-        key = (grad.device_mesh, tuple(isinstance(p, Shard) for p in grad.placements))
+        key = (grad.device_mesh, tuple(not isinstance(p, Replicate) for p in grad.placements))
         part = grad.to_local().float().square().sum()
         spread_sums[key] = spread_sums.get(key, torch.zeros_like(part)) + part
     for (mesh, is_cut), part in spread_sums.items():
