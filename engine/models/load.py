@@ -7,7 +7,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
 from engine.errors import EngineError
+from engine.models.families import register_models
 from engine.status import Reason
+
+register_models()
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
