@@ -103,6 +103,7 @@ class BaichuanAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.dropout = 0.0
         self.is_causal = True
+        self.num_key_value_groups = 1
         self.W_pack = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=False)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
         if config.position_embedding == "alibi":

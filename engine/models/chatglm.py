@@ -112,7 +112,7 @@ class ChatGLMAttention(nn.Module):
         self.scaling = self.head_dim**-0.5
         self.dropout = config.attention_dropout
         self.is_causal = True
-        self.group_size = config.num_attention_heads // config.multi_query_group_num
+        self.num_key_value_groups = config.num_attention_heads // config.multi_query_group_num
         inner = config.num_attention_heads * self.head_dim
         shared = config.multi_query_group_num * self.head_dim
         self.query_key_value = nn.Linear(
@@ -133,8 +133,8 @@ class ChatGLMAttention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return B x T x E, and the weights where the attention keeps them."""
         fused = self.query_key_value(hidden_BTE).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        groups = fused.shape[1] // (self.group_size + 2)  # a rank may hold some of the G
-        query, key, value = fused.split([groups * self.group_size, groups, groups], dim=1)
+        groups = fused.shape[1] // (self.num_key_value_groups + 2)  # a rank may hold some of the G
+        query, key, value = fused.split([groups * self.num_key_value_groups, groups, groups], dim=1)
         out, weights = attend(
             self,
             rotate_neighbours(query, *angles),

@@ -110,8 +110,6 @@ def attend(
     if past_key_values is not None:
         key_BKTD, value_BKTD = past_key_values.update(key_BKTD, value_BKTD, module.layer_idx)
     run = ALL_ATTENTION_FUNCTIONS.get_interface(module.config._attn_implementation, attend_plainly)
-    # How often keys are shared is read off: a rank of tensor parallelism holds some heads only.
-    module.num_key_value_groups = query_BHTD.shape[1] // key_BKTD.shape[1]
     out: tuple[Tensor, Tensor | None] = run(
         module,
         query_BHTD,
@@ -139,8 +137,8 @@ def attend_plainly(
 
     What "eager" names. The mask is added.
     """
-    groups = query_BHTD.shape[1] // key_BKSD.shape[1]
-    key, value = (x.repeat_interleave(groups, dim=1) for x in (key_BKSD, value_BKSD))
+    shared = module.num_key_value_groups
+    key, value = (x.repeat_interleave(shared, dim=1) for x in (key_BKSD, value_BKSD))
     scores_BHTS = query_BHTD @ key.transpose(2, 3) * scaling
     if attention_mask is not None:
         scores_BHTS = scores_BHTS + attention_mask

@@ -89,7 +89,7 @@ class InternLM2Attention(nn.Module):
         self.dropout = 0.0
         self.is_causal = True
         groups = config.num_key_value_heads or config.num_attention_heads
-        self.group_size = config.num_attention_heads // groups
+        self.num_key_value_groups = config.num_attention_heads // groups
         num_heads = config.num_attention_heads + 2 * groups
         inner = config.num_attention_heads * self.head_dim
         self.wqkv = nn.Linear(config.hidden_size, num_heads * self.head_dim, bias=config.bias)
@@ -106,8 +106,10 @@ class InternLM2Attention(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return B x T x E, and the weights where the attention keeps them."""
         size, length = hidden_BTE.shape[:2]
-        groups = self.wqkv(hidden_BTE).view(size, length, -1, self.group_size + 2, self.head_dim)
-        query = groups[..., : self.group_size, :].flatten(2, 3).transpose(1, 2)
+        groups = self.wqkv(hidden_BTE).view(
+            size, length, -1, self.num_key_value_groups + 2, self.head_dim
+        )
+        query = groups[..., : self.num_key_value_groups, :].flatten(2, 3).transpose(1, 2)
         key, value = (groups[..., place, :].transpose(1, 2) for place in (-2, -1))
         out, weights = attend(
             self,

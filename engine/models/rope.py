@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 # Written by us as transformers 5 keeps them; published checkpoints have the two older keys.
 _PARAMETERS, _THETA, _SCALING = "rope_parameters", "rope_theta", "rope_scaling"
+# transformers has a few more; they choose anew between two sets of frequencies at each call.
+_KINDS = ("default", "linear", "dynamic", "yarn", "llama3")
 
 
 class RotaryEmbedding(nn.Module):
@@ -27,6 +30,8 @@ class RotaryEmbedding(nn.Module):
         super().__init__()
         self.config = config
         self.rope_type = (getattr(config, _PARAMETERS, None) or {}).get("rope_type", "default")
+        if self.rope_type not in _KINDS:
+            raise ValueError(f"rope_scaling is {self.rope_type}; known are {', '.join(_KINDS)}")
         make: Callable[..., tuple[Tensor, float]] = self.compute_default_rope_parameters
         if self.rope_type != "default":
             make = ROPE_INIT_FUNCTIONS[self.rope_type]
@@ -53,18 +58,30 @@ class RotaryEmbedding(nn.Module):
         return angles.cos() * self.attention_scaling, angles.sin() * self.attention_scaling
 
     def _stretch(self, positions_BT: Tensor) -> Tensor:
-        """Return B x 1 x R/2 frequencies of dynamic NTK scaling, for each row's own length.
+        """Return B x T x R/2 frequencies of dynamic NTK scaling, by the length of each sequence.
 
         As the published InternLM2: beyond the trained window, theta grows with the length by
         `(factor * length / window - (factor - 1)) ** (R / (R - 2))`.
         """
         parameters, window = self.config.rope_parameters, self.config.max_position_embeddings
         width = 2 * self.inv_freq.shape[0]
-        length_B = (positions_BT.amax(dim=-1) + 1).clamp(min=window).float()
-        growth_B = parameters["factor"] * length_B / window - (parameters["factor"] - 1)
-        theta_B = parameters["rope_theta"] * growth_B ** (width / (width - 2))
+        length_BT = _measure_runs(positions_BT).clamp(min=window).float()
+        growth_BT = parameters["factor"] * length_BT / window - (parameters["factor"] - 1)
+        theta_BT = parameters["rope_theta"] * growth_BT ** (width / (width - 2))
         exponents = torch.arange(0, width, 2, device=positions_BT.device).float() / width
-        return theta_B[:, None, None] ** -exponents
+        return theta_BT[..., None] ** -exponents
+
+
+def _measure_runs(positions_BT: Tensor) -> Tensor:
+    """Return for each position the length of its sequence; one begins where positions go back.
+
+    Packed samples so have their own lengths, as each alone would. Samples that share a beginning
+    are read as the first of them with it, and the rest.
+    """
+    goes_back = positions_BT[:, 1:] <= positions_BT[:, :-1]
+    run_BT = F.pad(goes_back.long().cumsum(dim=1), (1, 0))
+    longest = torch.zeros_like(positions_BT).scatter_reduce(1, run_BT, positions_BT, "amax")
+    return longest.gather(1, run_BT) + 1
 
 
 def rotate_halves(values_BHTD: Tensor, cos_BTR: Tensor, sin_BTR: Tensor) -> Tensor:

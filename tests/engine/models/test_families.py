@@ -298,3 +298,65 @@ def test_parts_that_do_not_divide_are_refused():
 def test_a_saved_family_is_a_folder_like_any_other(tmp_path):
     folder = save_family(tmp_path / "model", "internlm2")
     assert load_base(folder, precision="bf16", device=CPU).config.model_type == "internlm2"
+
+
+def test_packed_samples_beyond_the_window_stretch_by_their_own_lengths():
+    changes = {"rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 5}
+    model = make_family("internlm2", **changes)
+    batch = collate(SAMPLES, CPU)
+    model.set_attn_implementation(PACKED)
+    with torch.no_grad():
+        packed = model(
+            batch.ids_1T, position_ids=batch.positions_1T, use_cache=False, layout=batch.layout
+        ).logits[0]
+        model.set_attn_implementation("eager")
+        alone = [model(torch.tensor([sample.ids])).logits[0] for sample in SAMPLES]
+    torch.testing.assert_close(packed, torch.cat(alone), rtol=1e-4, atol=1e-4)
+
+
+def test_a_scaling_that_we_do_not_know_is_refused(tmp_path):
+    folder = save_family(tmp_path, "internlm2")
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_scaling"] = {"type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EngineError, match="rope_scaling is longrope; known are default"):
+        load_base(folder, precision="fp32", device=CPU)
+
+
+@pytest.mark.parametrize("kind", ["yarn", "llama3"])
+def test_other_scalings_are_those_of_llama(kind):
+    extra = {"llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0}}.get(kind, {})
+    scaling = {"factor": 4.0, "original_max_position_embeddings": 128, **extra}
+    ours = make_family("internlm2", rope_scaling={"type": kind, **scaling}).model.rotary_emb
+    theirs = make_model(
+        rope_parameters={"rope_type": kind, "rope_theta": 10_000.0, **scaling}
+    ).model.rotary_emb
+    positions = torch.arange(300)[None]
+    cos, sin = theirs(torch.zeros(1), positions)
+    torch.testing.assert_close(ours(positions)[0], cos[..., :8])
+    torch.testing.assert_close(ours(positions)[1], sin[..., :8])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_layer_compiles_whole(family):
+    model, plain = make_family(family, seed=8), make_family(family, seed=8)
+    model.set_attn_implementation("sdpa")
+    for layer in next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList)):
+        layer.compile(backend="eager", fullgraph=True, dynamic=True)
+    ids = torch.arange(5, 30)[None]
+    got, want = (m(ids, labels=ids, use_cache=False).loss for m in (model, plain))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    got.backward()
+    want.backward()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("wish", ["eager", "flash_attention_2"])
+def test_the_attention_that_a_file_wishes_for_does_not_bind_us(tmp_path, wish):
+    folder = save_family(tmp_path, "internlm2")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "attn_implementation": wish}))
+    for attention in ("sdpa", PACKED):
+        model = load_base(folder, precision="fp32", device=CPU, attention=attention)
+        assert model.config._attn_implementation == attention

@@ -85,7 +85,10 @@ def make_llama(config, theta, **changes):
 def split_internlm2(model):
     """Give a state dict Llama's names, its fused weight cut into three."""
     config, state = model.config, {}
-    groups, per_group = config.num_key_value_heads, model.model.layers[0].attention.group_size
+    groups, per_group = (
+        config.num_key_value_heads,
+        model.model.layers[0].attention.num_key_value_groups,
+    )
     names = {
         "attention_norm": "input_layernorm",
         "ffn_norm": "post_attention_layernorm",
