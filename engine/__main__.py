@@ -91,6 +91,11 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
     gguf.add_argument("file", type=Path)
     gguf.add_argument("out", type=Path)
     gguf.set_defaults(verb=_import_gguf)
+    merge = verbs.add_parser("merge", help="put an adapter into its base model's weights")
+    merge.add_argument("base", type=Path, help="folder of the model that it was trained on")
+    merge.add_argument("adapter", type=Path, help="folder of the adapter")
+    merge.add_argument("out", type=Path, help="new folder for the merged model")
+    merge.set_defaults(verb=_merge)
     data = verbs.add_parser("data", help="look at a dataset").add_subparsers(
         required=True, metavar="VERB"
     )
@@ -162,6 +167,15 @@ def _import_gguf(options: argparse.Namespace) -> int:
     from engine.console import show_import
 
     show_import(options.file, options.out)
+    return 0
+
+
+def _merge(options: argparse.Namespace) -> int:
+    from engine.models.merge import merge_adapter
+    from engine.runtime import prepare_process
+
+    prepare_process(0)
+    merge_adapter(options.base, options.adapter, options.out)
     return 0
 
 

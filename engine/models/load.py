@@ -1,13 +1,18 @@
 """Opens a model folder: weights from safetensors only, never code that comes with them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from engine.errors import EngineError
+from engine.models.families import register_models
+from engine.models.nf4 import quantize_base
+from engine.models.tokenizer import open_tokenizer
 from engine.status import Reason
+
+register_models()
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -18,33 +23,64 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     Raises:
         EngineError: bad_model, when there is none or it has no chat template.
     """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise _bad(folder, f"its tokenizer cannot be read ({_first_line(error)})") from error
+    tokenizer = load_bare_tokenizer(folder)
     if not tokenizer.chat_template:
         raise _bad(folder, "its tokenizer has no chat template; take an instruct model")
     return tokenizer
 
 
+def load_bare_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """Open the tokenizer of a model folder, with a chat template or without.
+
+    Raises:
+        EngineError: bad_model, when there is none.
+    """
+    try:
+        return open_tokenizer(folder)
+    except (OSError, ValueError) as error:
+        raise _bad(folder, f"its tokenizer cannot be read ({_first_line(error)})") from error
+
+
 def load_base(
-    folder: Path, *, precision: str, device: torch.device, attention: str = "sdpa"
+    folder: Path,
+    *,
+    precision: str,
+    device: torch.device,
+    attention: str = "sdpa",
+    quantize: Literal["nf4"] | None = None,
 ) -> Any:
     """Open a causal language model in eval mode, frozen, on `device`.
 
     `attention` is a name that transformers knows or that was registered with it. A processor
     without bfloat16 instructions computes it many times slower than float32: there a bf16 model is
     held in float32, its weights still rounded to bfloat16, so that the numbers stay those of bf16.
+    With `quantize` the layers of its blocks go to `device` one by one, each at 4 bits: only the
+    CPU ever holds the model whole.
+
+    Raises:
+        EngineError: bad_model, when the folder holds no causal language model in safetensors.
+    """
+    model = open_model(folder, dtype=DTYPES[precision], attention=attention)
+    model.requires_grad_(False)
+    if precision == "bf16" and not has_fast_bf16(device):
+        model = model.float()
+    if quantize is not None:
+        model = quantize_base(model, quantize, device=device)
+    return model.to(device).eval()
+
+
+def open_model(folder: Path, *, dtype: torch.dtype | str, attention: str = "sdpa") -> Any:
+    """Open a causal language model on the CPU; `dtype` "auto" is that of its files.
 
     Raises:
         EngineError: bad_model, when the folder holds no causal language model in safetensors.
     """
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model = AutoModelForCausalLM.from_pretrained(
+        return AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
-            dtype=DTYPES[precision],
+            dtype=dtype,
             attn_implementation=attention,
             use_safetensors=True,
             trust_remote_code=False,
@@ -52,10 +88,6 @@ def load_base(
         )
     except (OSError, ValueError, KeyError) as error:
         raise _bad(folder, f"it cannot be opened ({_first_line(error)})") from error
-    model.requires_grad_(False)
-    if precision == "bf16" and not has_fast_bf16(device):
-        model = model.float()
-    return model.to(device).eval()
 
 
 def has_fast_bf16(device: torch.device) -> bool:

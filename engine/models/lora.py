@@ -9,6 +9,10 @@ from engine.errors import EngineError
 from engine.specs import LoraOptions
 from engine.status import Reason
 
+AUTO = "auto"
+"""As the only name in `target_modules`: all linear layers of the model's blocks."""
+_ROUTERS = frozenset({"gate", "router"})
+
 
 def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
     """Put a fresh adapter on a frozen base; only the adapter is trainable. Changes `base` in place.
@@ -18,13 +22,13 @@ def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
     Raises:
         EngineError: bad_spec, when the model has no layer of a name in `target_modules`.
     """
-    _check_targets(base, options.target_modules)
+    targets = choose_targets(base, options.target_modules)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=options.rank,
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
-        target_modules=list(options.target_modules),
+        target_modules=list(targets),
         bias="none",
     )
     with torch.random.fork_rng(devices=[]):
@@ -40,15 +44,42 @@ def list_trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _check_targets(base: Any, names: tuple[str, ...]) -> None:
+def default_targets(model: Any) -> tuple[str, ...]:
+    """Return the names of the linear layers inside the decoder's blocks, as the model has them.
+
+    Fused projections go by their own names: `wqkv, wo, w1, w3, w2` for InternLM2. The head is not
+    among them, nor what routes tokens to experts.
+    """
+    head = model.get_output_embeddings()
+    found = [
+        name.rpartition(".")[2]
+        for name, module in model.get_decoder().named_modules()
+        if isinstance(module, torch.nn.Linear) and module is not head
+    ]
+    return tuple(dict.fromkeys(name for name in found if name not in _ROUTERS))
+
+
+def choose_targets(model: Any, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the layers to adapt: `names`, or the model's own for `auto` or untouched defaults.
+
+    The defaults of a spec are Llama's names: of a model that has others, all its layers are meant.
+
+    Raises:
+        EngineError: bad_spec, when a name that somebody chose is not in the model.
+    """
     linear = {
         name.rpartition(".")[2]
-        for name, module in base.named_modules()
+        for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear)
     }
-    if missing := [name for name in names if name not in linear]:
+    missing = [name for name in names if name not in linear]
+    is_default = names == tuple(LoraOptions().target_modules)
+    if names == (AUTO,) or (missing and is_default):
+        return default_targets(model)
+    if missing:
         raise EngineError(
             Reason.BAD_SPEC,
             f"lora.target_modules: the model has no linear layer named {', '.join(missing)}; "
             f"it has {', '.join(sorted(linear))}.",
         )
+    return names

@@ -1,0 +1,1 @@
+"""Each model written down once more, in float64 and plainly, sharing nothing with it."""
