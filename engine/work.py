@@ -15,9 +15,10 @@ from pydantic import ValidationError
 
 from engine.emitter import Emitter, pipe_sink
 from engine.errors import EngineError, ScriptEnded, StopRequested
+from engine.ranks import is_first_rank, start_others
 from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.spec_file import explain_problems
-from engine.specs import JOB_SPEC, JobSpec, Placement, ScriptSpec
+from engine.specs import JOB_SPEC, JobSpec, Placement, ScriptSpec, TrainSpec
 from engine.status import Reason, Status
 from engine.stopping import StopGate
 from engine.verdict import final_status
@@ -40,11 +41,18 @@ def work(run_dir: Path) -> int:
     gate = StopGate()
     gate.listen()
     is_script = False
+
+    def tell_fall(sentence: str) -> None:
+        _fail(emitter, Reason.INTERNAL_ERROR, f"{sentence} The end of the log tells where.")
+
     try:
         spec, placement = _read_orders(run_dir)
-        prepare_process(placement.num_threads)
         is_script = isinstance(spec, ScriptSpec)
-        if not is_script:  # whose log is its own, to the byte
+        if isinstance(spec, TrainSpec):
+            count = spec.parallel.num_processes
+            start_others(run_dir, count, placement.num_threads or (os.cpu_count() or 1), tell_fall)
+        prepare_process(placement.num_threads)
+        if not is_script and is_first_rank():  # a script's log is its own, to the byte
             print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
         _load_verb(spec.kind)(spec, placement, emitter, gate)
     except StopRequested:

@@ -7,10 +7,13 @@ from engine.data.contract import count_rows
 from engine.data.prepare import Located, Preparation, Samples, prepare_samples
 from engine.data.render import Renderer
 from engine.emitter import ArtifactRole, Emitter
+from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
 from engine.models.load import load_tokenizer, pick_device
+from engine.ranks import get_local_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
+from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.checkpoint import Progressed, take_snapshot, write_weights
 from engine.train.loop import Training, train_loop
@@ -31,16 +34,17 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         StopRequested: when asked to stop; a checkpoint of the last step is kept.
     """
     assert isinstance(spec, TrainSpec)
-    mesh = open_mesh(spec.parallel, pick_device(placement.devices))
+    mesh = open_mesh(spec.parallel, _pick_device(spec, placement))
     device = mesh.device
     if not mesh.is_first:  # the first speaks for all
         emitter = Emitter()
-    _seed(spec.seed, placement.num_threads)
+    _seed(spec.seed, placement.num_threads // spec.parallel.num_processes)
     base_at = fetch_repo(spec.model, "model", placement, emitter)
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
     renderer = Renderer(load_tokenizer(base_at.path), max_length=spec.max_length)
     samples = _prepare(data_at, renderer, placement, emitter)
-    print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
+    if mesh.is_first:
+        print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
     trainee = prepare_trainee(base_at.path, spec, mesh, samples.to_singles())
 
     def show_samples(step: int) -> None:
@@ -70,6 +74,18 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         names=placement.provenance,
     )
     _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
+
+
+def _pick_device(spec: TrainSpec, placement: Placement) -> torch.device:
+    """Return this process's own GPU, or the CPU where the placement names none."""
+    wanted, given = spec.parallel.num_processes, placement.devices
+    if given and get_local_rank() >= len(given):
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"parallel: it asks for {wanted} processes and the run has {len(given)} GPUs: lower "
+            "it, or take a flavor with as many.",
+        )
+    return pick_device(given[get_local_rank() :])
 
 
 def _seed(seed: int, num_threads: int) -> None:
