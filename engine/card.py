@@ -38,7 +38,7 @@ class Provenance:
 
 
 def write_card(folder: Path, made: Provenance) -> None:
-    """Write the model card and the provenance of a LoRA adapter into its folder."""
+    """Write card and provenance of a model, or of an adapter, into its folder."""
     body = _to_json(made)
     text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     (folder / PROVENANCE_NAME).write_text(text, encoding="utf-8")
@@ -49,7 +49,7 @@ def write_card(folder: Path, made: Provenance) -> None:
 
 def _to_json(made: Provenance) -> dict[str, Any]:
     return {
-        "kind": "adapter",
+        "kind": "adapter" if _is_adapter(made) else "model",
         "spec": made.spec.model_dump(mode="json"),
         "base": _to_source(made.base),
         "dataset": _to_source(made.dataset) | made.counts,
@@ -78,17 +78,19 @@ def _list_versions() -> dict[str, str]:
 def _make_metadata(made: Provenance) -> ModelCardData:
     base_card = _read_metadata(made.base.path / CARD_NAME)
     dataset_card = _read_metadata(_folder(made.dataset.path) / CARD_NAME)
+    relation = "adapter" if _is_adapter(made) else "finetune"
+    is_reward = getattr(made.spec, "stage", "") == "reward"
     return ModelCardData(
         base_model=made.base.repo,
-        base_model_relation="adapter" if made.base.repo else None,
+        base_model_relation=relation if made.base.repo else None,
         base_model_revision=made.base.revision,
         datasets=[made.dataset.repo] if made.dataset.repo else None,
         dataset_revision=made.dataset.revision,
         language=dataset_card.get("language"),
-        library_name="peft",
+        library_name="peft" if _is_adapter(made) else "transformers",
         license=base_card.get("license"),
-        pipeline_tag="text-generation",
-        tags=["athanor", "lora"],
+        pipeline_tag="text-classification" if is_reward else "text-generation",
+        tags=["athanor", getattr(made.spec, "stage", "sft"), getattr(made.spec, "method", "lora")],
     )
 
 
@@ -114,7 +116,7 @@ def _write_text(made: Provenance, body: dict[str, Any]) -> str:
     spec = yaml.safe_dump(body["spec"], sort_keys=False, allow_unicode=True)
     return f"""# {_title(made)}
 
-A LoRA adapter, made with Athanor.
+{_say_what(made)}, made with Athanor.
 
 - **Base model**: {_name(made.base)}
 - **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}
@@ -135,6 +137,18 @@ The same spec, seed and device give the same losses: save it as `spec.yaml` and 
 ```yaml
 {spec}```
 """
+
+
+def _is_adapter(made: Provenance) -> bool:
+    return getattr(made.spec, "method", "lora") != "full"
+
+
+def _say_what(made: Provenance) -> str:
+    is_reward = getattr(made.spec, "stage", "") == "reward"
+    what = "reward model" if is_reward else "model"
+    if not _is_adapter(made):
+        return f"A {what} of which every weight was trained"
+    return "A LoRA adapter" + (f" that makes a {what}" if is_reward else "")
 
 
 def _title(made: Provenance) -> str:

@@ -29,6 +29,8 @@ def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
         lora_alpha=options.alpha,
         lora_dropout=options.dropout,
         target_modules=list(targets),
+        use_rslora=options.variant == "rslora",
+        use_dora=options.variant == "dora",
         bias="none",
     )
     with torch.random.fork_rng(devices=[]):

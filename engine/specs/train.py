@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from engine.specs.base import RepoRef, Spec
 from engine.specs.parallel import ParallelOptions
+from engine.specs.sources import Source
 from engine.specs.stages import DpoOptions, RewardOptions
 
 
@@ -45,13 +46,13 @@ class TrainSpec(Spec):
 
     kind: Literal["train"] = "train"
     stage: Literal["sft", "pretrain", "dpo", "reward"] = Field(
-        default="sft", title="Stage", json_schema_extra={"part": "what"}
+        default="sft", title="Stage", json_schema_extra={"part": "terminal"}
     )
     """What is learnt: answers, every token of a text, or which of two answers is the better."""
-    method: Literal["lora", "full"] = Field(
+    method: Literal["lora", "qlora", "full"] = Field(
         default="lora", title="Method", json_schema_extra={"part": "how"}
     )
-    """An adapter beside the frozen model, or all weights of a model of its own."""
+    """`lora` learns an adapter, `qlora` one beside a base held in 4 bits, `full` every weight."""
     model: RepoRef = Field(
         title="Base model", json_schema_extra={"part": "what", "widget": "model"}
     )
@@ -60,6 +61,14 @@ class TrainSpec(Spec):
         title="Dataset", json_schema_extra={"part": "what", "widget": "dataset"}
     )
     """Conversations in OpenAI `messages` format, JSONL."""
+    mixture: tuple[Source, ...] = Field(
+        default=(), max_length=64, title="Mixture", json_schema_extra={"part": "terminal"}
+    )
+    """Further datasets, each with its weight; the first one's is 1."""
+    max_bad_fraction: float = Field(
+        default=0.0, ge=0, le=1, title="Bad rows allowed", json_schema_extra={"part": "terminal"}
+    )
+    """Share of a dataset's rows that may be bad and are left out; with more a run is refused."""
     output: str = Field(
         default="",
         max_length=96,
@@ -115,10 +124,12 @@ class TrainSpec(Spec):
         default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"}
     )
     """The adapter's shape."""
-    dpo: DpoOptions = Field(default=DpoOptions(), title="DPO", json_schema_extra={"part": "how"})
+    dpo: DpoOptions = Field(
+        default=DpoOptions(), title="DPO", json_schema_extra={"part": "terminal"}
+    )
     """For the stage `dpo`: better answers become likelier, worse ones less so."""
     reward: RewardOptions = Field(
-        default=RewardOptions(), title="Reward model", json_schema_extra={"part": "how"}
+        default=RewardOptions(), title="Reward model", json_schema_extra={"part": "terminal"}
     )
     """For the stage `reward`: a score for an answer, in place of words."""
     optimizer: Literal["adamw", "muon"] = Field(
@@ -148,7 +159,7 @@ class TrainSpec(Spec):
     )
     """Compile each layer before the first step: slower to start, faster to go."""
     parallel: ParallelOptions = Field(
-        default=ParallelOptions(), title="Processes", json_schema_extra={"part": "how"}
+        default=ParallelOptions(), title="Processes", json_schema_extra={"part": "terminal"}
     )
     """How the training is spread over GPUs."""
     warmup_ratio: float = Field(
@@ -239,6 +250,8 @@ class TrainSpec(Spec):
             )
         return self
 
+
+# Fields of the parts "what" and "how" are in the launch form, those of "terminal" in files alone.
 
 # The methods the launch form offers as one click; `balanced` is the defaults.
 TRAIN_PRESETS: dict[str, dict[str, object]] = {

@@ -4,6 +4,7 @@ The loop replaces two parts of a model: its attention (engine/train/attention.py
 it cannot do) and its output head (engine/train/losses.py), a matrix and no more.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +12,16 @@ import torch
 import torch.nn.functional as F
 
 from engine.data.batch import collate
-from engine.data.render import Rendered
+from engine.data.samples import Sample, get_sides
 from engine.errors import EngineError
 from engine.status import Reason
 
+_MOST_LOOKED_AT = 10_000
 _NUM_COMPARED = 8  # positions; a cap or scale of the logits shows in every one
 _TOLERANCE = 1e-2  # bfloat16 rounds by 0.4 %
 
 
-def check_likeness(base: Any, samples: Sequence[Rendered], device: torch.device) -> None:
+def check_likeness(base: Any, samples: Sequence[Sample], device: torch.device) -> None:
     """Compare the logits of one sample, taken as the loop takes them, with the model's own.
 
     The shortest sample does, but where attention looks back over a window only it is the longest.
@@ -30,7 +32,10 @@ def check_likeness(base: Any, samples: Sequence[Rendered], device: torch.device)
     """
     has_window = getattr(base.config, "sliding_window", None) is not None
     pick = max if has_window else min
-    batch = collate([pick(samples, key=lambda sample: len(sample.ids))], device)
+    sides = (
+        side for sample in itertools.islice(samples, _MOST_LOOKED_AT) for side in get_sides(sample)
+    )
+    batch = collate([pick(sides, key=lambda side: len(side.ids))], device)
     hidden: list[torch.Tensor] = []
     hook = base.get_decoder().register_forward_hook(
         lambda module, inputs, output: hidden.append(output.last_hidden_state)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import overload
 
 import torch
 
 from engine.data.batch import Batch, collate, count_own, count_room, find_shared, silence
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
+from engine.data.prepare import Samples
 from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError, StopRequested
@@ -36,6 +38,27 @@ from engine.train.stages import Dpo, Key
 from engine.train.trainee import Trainee
 
 _ROWS_TOLD = 8
+
+
+@dataclass(frozen=True)
+class _Chosen(Sequence[Sample]):
+    """Some of the samples; each is read when it is asked for."""
+
+    samples: Sequence[Sample]
+    indexes: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indexes)
+
+    @overload
+    def __getitem__(self, place: int) -> Sample: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Sample]: ...
+    def __getitem__(self, place: int | slice) -> Sample | list[Sample]:
+        """Read one, or several."""
+        if isinstance(place, slice):
+            return [self.samples[index] for index in self.indexes[place]]
+        return self.samples[self.indexes[place]]
 
 
 @dataclass
@@ -62,8 +85,8 @@ class Training:
         spec = self.spec
         trained, held = split_held_out(len(self.samples), spec.eval_fraction, seed=spec.seed)
         self.shared = find_shared(self.samples)
-        self.trained = [self.samples[index] for index in trained]
-        self.held = [self.samples[index] for index in held]
+        self.trained = _Chosen(self.samples, trained)
+        self.held = _Chosen(self.samples, held)
         self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
             step_tokens=spec.tokens_per_step,
@@ -84,7 +107,10 @@ class Training:
 
     def plan(self, epoch: int) -> list[Step]:
         """Return the steps of an epoch."""
-        return plan_epoch(self.lengths, self.budget, seed=self.spec.seed, epoch=epoch)
+        seed, drawn = self.spec.seed, None
+        if isinstance(self.samples, Samples):  # a mixture sees some more often than others
+            drawn = self.samples.draw(self.trained.indexes, seed=seed, epoch=epoch)
+        return plan_epoch(self.lengths, self.budget, seed=seed, epoch=epoch, drawn=drawn)
 
     def steps_from(self, first: int) -> Iterator[tuple[int, float, Step]]:
         """Yield step number, epochs seen once it is done, and micro-batches, from `first` on."""
@@ -107,6 +133,9 @@ class Training:
         """
         digest = hashlib.sha256()
         digest.update(self.spec.model_dump_json(exclude=_NOT_LEARNT_FROM).encode())
+        if isinstance(self.samples, Samples):
+            digest.update(self.samples.digest().encode())
+            return digest.hexdigest()
         for sample in self.samples:
             for side in get_sides(sample):
                 digest.update(repr((side.ids, side.labels, side.weights)).encode())

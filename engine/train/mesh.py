@@ -82,6 +82,11 @@ class Mesh:
         self.devices["shard", "sequence"]._flatten("weights")
         return self.devices["replica", "weights"]
 
+    def close(self) -> None:
+        """Part from the others, once all are done."""
+        if self.devices is not None:
+            dist.destroy_process_group()
+
     @cached_property
     def _place(self) -> dict[str, int]:
         if self.devices is None:

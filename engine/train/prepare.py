@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from engine.data.render import Rendered
+from engine.data.samples import Sample
 from engine.models.load import has_fast_bf16, load_base
 from engine.models.lora import add_adapter
+from engine.models.nf4 import quantize_base
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
@@ -19,7 +20,7 @@ from engine.train.trainee import Trainee
 
 
 def prepare_trainee(
-    folder: Path, spec: TrainSpec, mesh: Mesh, samples: Sequence[Rendered]
+    folder: Path, spec: TrainSpec, mesh: Mesh, samples: Sequence[Sample]
 ) -> Trainee:
     """Open the base model in a folder and make of it what a spec trains.
 
@@ -30,6 +31,8 @@ def prepare_trainee(
     precision = "fp32" if is_full else spec.precision  # what is trained is kept in fp32
     base = load_base(folder, precision=precision, device=mesh.device, attention=PACKED)
     check_likeness(base, samples, mesh.device)
+    if spec.method == "qlora":
+        quantize_base(base)
     trainee = make_trainee(base, spec)
     if mesh.is_first:
         _tell_size(trainee)

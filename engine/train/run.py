@@ -1,6 +1,9 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
+from pathlib import Path
+
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from engine.card import Provenance, write_card
 from engine.data.contract import count_rows
@@ -9,7 +12,7 @@ from engine.data.render import Renderer
 from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
-from engine.models.load import load_tokenizer, pick_device
+from engine.models.load import load_bare_tokenizer, load_tokenizer, pick_device
 from engine.ranks import get_local_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
@@ -41,11 +44,11 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     _seed(spec.seed, placement.num_threads // spec.parallel.num_processes)
     base_at = fetch_repo(spec.model, "model", placement, emitter)
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
-    renderer = Renderer(load_tokenizer(base_at.path), max_length=spec.max_length)
-    samples = _prepare(data_at, renderer, placement, emitter)
+    renderer = Renderer(_load_tokenizer(base_at.path, spec), max_length=spec.max_length)
+    samples = _prepare(spec, data_at, renderer, placement, emitter)
     if mesh.is_first:
         print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
-    trainee = prepare_trainee(base_at.path, spec, mesh, samples.to_singles())
+    trainee = prepare_trainee(base_at.path, spec, mesh, samples)
 
     def show_samples(step: int) -> None:
         for prompt in spec.sample_prompts:
@@ -55,7 +58,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     training = Training(
         spec=spec,
         trainee=trainee,
-        samples=samples.to_singles(),
+        samples=samples,
         mesh=mesh,
         run_dir=placement.run_dir,
         emitter=emitter,
@@ -74,6 +77,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         names=placement.provenance,
     )
     _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
+    mesh.close()
 
 
 def _pick_device(spec: TrainSpec, placement: Placement) -> torch.device:
@@ -94,16 +98,39 @@ def _seed(seed: int, num_threads: int) -> None:
     torch.manual_seed(seed)
 
 
+def _load_tokenizer(folder: Path, spec: TrainSpec) -> PreTrainedTokenizerBase:
+    """Open the base's tokenizer; plain text needs no chat template."""
+    return load_bare_tokenizer(folder) if spec.stage == "pretrain" else load_tokenizer(folder)
+
+
 def _prepare(
-    dataset: Resolved, renderer: Renderer, placement: Placement, emitter: Emitter
+    spec: TrainSpec, dataset: Resolved, renderer: Renderer, placement: Placement, emitter: Emitter
 ) -> Samples:
+    """Read and render all sources.
+
+    Raises:
+        EngineError: bad_data, also where the rows are not what the stage learns from.
+    """
+    located = [Located(Source(repo=dataset.ref), dataset.path)]
+    for source in spec.mixture:
+        located.append(Located(source, fetch_repo(source.repo, "dataset", placement, emitter).path))
     where = placement.cache_dir or placement.run_dir
-    return prepare_samples(
-        [Located(Source(repo=dataset.ref), dataset.path)],
-        renderer,
-        Preparation(cache_dir=where / "tokenized", run_dir=placement.run_dir),
-        emitter,
+    how = Preparation(
+        cache_dir=where / "tokenized",
+        run_dir=placement.run_dir,
+        max_bad_fraction=spec.max_bad_fraction,
     )
+    samples = prepare_samples(located, renderer, how, emitter)
+    wants_pairs = spec.stage in ("dpo", "reward")
+    if wants_pairs and not samples.is_pairs:
+        raise EngineError(
+            Reason.BAD_DATA,
+            f"dataset: stage {spec.stage} learns from pairs of answers, and this dataset has none: "
+            "bring rows with prompt, chosen and rejected.",
+        )
+    if not wants_pairs:
+        samples.to_singles()
+    return samples
 
 
 def _deliver(
@@ -117,6 +144,8 @@ def _deliver(
     role: ArtifactRole = "adapter" if trainee.is_adapted else "model"
     emitter.progress("save", 0, 1)
     size_bytes = write_weights(trainee, snapshot, folder)
+    if not trainee.is_adapted:
+        load_bare_tokenizer(made.base.path).save_pretrained(folder)
     write_card(folder, made)
     emitter.progress("save", 1, 1)
     emitter.artifact("out", role, path="out", size_bytes=size_bytes)

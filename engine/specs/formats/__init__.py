@@ -46,10 +46,13 @@ def detect_format(rows: Iterable[object]) -> FormatName | None:
     votes: dict[FormatName, int] = {}
     for row in rows:
         if isinstance(row, dict):
-            name = next((name for name, one in FORMATS.items() if one.fits(row)), None)
-            if name is not None:
-                votes[name] = votes.get(name, 0) + 1
-    return max(votes, key=lambda name: votes[name]) if votes else None
+            fitting = next((name for name, one in FORMATS.items() if one.fits(row)), None)
+            if fitting is not None:
+                votes[fitting] = votes.get(fitting, 0) + 1
+    if not votes:
+        return None
+    most: FormatName = max(votes, key=votes.__getitem__)
+    return most
 
 
 def read_row(row: object, name: FormatName, number: int) -> tuple[Row | None, list[RowProblem]]:

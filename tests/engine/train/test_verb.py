@@ -1,0 +1,200 @@
+"""The train verb, from files to files: every stage and method leaves what others can load."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+
+from engine.emitter import Emitter
+from engine.errors import EngineError
+from engine.models.tiny import make_model, save_tiny
+from engine.specs import Placement, TrainSpec
+from engine.status import Reason
+from engine.stopping import StopGate
+from engine.train.checkpoint import list_checkpoints
+from engine.train.run import train
+
+ROWS = {
+    "sft": lambda n: {
+        "messages": [
+            {"role": "user", "content": f"{n}?"},
+            {"role": "assistant", "content": "aye " * (1 + n % 3)},
+        ]
+    },
+    "pretrain": lambda n: {"text": f"{n} bottles stand on the wall. " * (1 + n % 4)},
+    "pairs": lambda n: {"prompt": f"{n}?", "chosen": "aye aye", "rejected": "no " * (1 + n % 3)},
+}
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder with a tiny model and a dataset of each sort."""
+    save_tiny(tmp_path / "model", initializer_range=0.3)
+    for name, make in ROWS.items():
+        lines = [json.dumps(make(n)) for n in range(24)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def make_spec(work, **changes):
+    wanted = {
+        "model": str(work / "model"),
+        "dataset": str(work / "sft.jsonl"),
+        "num_epochs": 20,
+        "max_steps": 12,
+        "learning_rate": 1e-2,
+        "tokens_per_step": 512,
+        "micro_batch_tokens": 256,
+        "max_length": 128,
+        "eval_every_steps": 6,
+        "save_every_steps": 5,
+        "precision": "fp32",
+        "lora": {"rank": 4, "alpha": 8},
+    }
+    return TrainSpec.model_validate(wanted | changes)
+
+
+def run(work, **changes):
+    run_dir = work / "run"
+    run_dir.mkdir()
+    seen = []
+    train(make_spec(work, **changes), Placement(run_dir=run_dir), Emitter(seen.append), StopGate())
+    return run_dir / "out", seen
+
+
+def get_losses(seen):
+    return [e.values["loss"] for e in seen if e.type == "metric" and "loss" in e.values]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"lora": {"rank": 4, "alpha": 8, "variant": "dora"}},
+        {"lora": {"rank": 4, "alpha": 8, "variant": "rslora", "rate_ratio": 4}},
+        {"method": "qlora"},
+        {"stage": "pretrain", "dataset": "pretrain"},
+        {"stage": "dpo", "dataset": "pairs"},
+    ],
+    ids=["lora", "dora", "rslora", "qlora", "pretrain", "dpo"],
+)
+def test_an_adapter_that_peft_loads(work, changes):
+    if "dataset" in changes:
+        changes = changes | {"dataset": str(work / f"{changes['dataset']}.jsonl")}
+    out, seen = run(work, **changes)
+    losses = get_losses(seen)
+    assert losses[-1] < losses[0]
+    loaded = PeftModel.from_pretrained(make_model(), out)
+    assert any(p.abs().sum() for name, p in loaded.named_parameters() if "lora_B" in name)
+    assert next(e for e in seen if e.type == "artifact" and e.name == "out").role == "adapter"
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_whole_model_that_transformers_loads(work, optimizer):
+    out, seen = run(work, method="full", optimizer=optimizer, learning_rate=3e-3)
+    assert get_losses(seen)[-1] < get_losses(seen)[0]
+    model = AutoModelForCausalLM.from_pretrained(out)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    before = make_model(initializer_range=0.3).state_dict()
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert not torch.equal(after["model.norm.weight"], before["model.norm.weight"])
+    ids = tokenizer("a", return_tensors="pt").input_ids
+    assert model.generate(ids, max_new_tokens=2).shape[1] == ids.shape[1] + 2
+    assert next(e for e in seen if e.type == "artifact" and e.name == "out").role == "model"
+    card = (out / "README.md").read_text()
+    assert "library_name: transformers" in card and "LoRA adapter" not in card
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_reward_model_scores_the_better_answer_higher(work, method):
+    changes = {"stage": "reward", "method": method, "dataset": str(work / "pairs.jsonl")}
+    out, seen = run(work, **changes, max_steps=30, learning_rate=3e-3)
+    # Scores of 0 cost log 2 and the walls' least, 0.02 x -2 log 5.
+    assert get_losses(seen)[0] == pytest.approx(math.log(2) - 0.04 * math.log(5), rel=1e-4)
+    assert get_losses(seen)[-1] < 0
+    if method == "full":
+        model = AutoModelForSequenceClassification.from_pretrained(out)
+    else:
+        base = AutoModelForSequenceClassification.from_pretrained(work / "model", num_labels=1)
+        model = PeftModel.from_pretrained(base, out)
+    tokenizer = AutoTokenizer.from_pretrained(work / "model")
+
+    def score(answer):
+        talk = [{"role": "user", "content": "99?"}, {"role": "assistant", "content": answer}]
+        text = tokenizer.apply_chat_template(talk, tokenize=False)
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False).input_ids
+        with torch.no_grad():
+            return float(model.eval()(input_ids=ids).logits)
+
+    assert score("aye aye") > score("no no ")
+
+
+def test_a_checkpoint_of_a_whole_model_is_one_that_loads(work):
+    out, _ = run(work, method="full")
+    kept = list_checkpoints(out.parent)[-1]
+    assert (
+        load_file(kept / "model.safetensors").keys() == load_file(out / "model.safetensors").keys()
+    )
+    AutoModelForCausalLM.from_pretrained(kept)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"stage": "dpo"}, "has none: bring rows with prompt, chosen and rejected"),
+        ({"dataset": "pairs"}, "it holds preference pairs"),
+        ({"parallel": {"shards": 2}}, "asks for 2 processes and there are 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(work, changes, told):
+    if "dataset" in changes:
+        changes = {"dataset": str(work / "pairs.jsonl")}
+    with pytest.raises(EngineError, match=told) as caught:
+        run(work, **changes)
+    assert caught.value.reason in (Reason.BAD_DATA, Reason.BAD_SPEC)
+
+
+def test_a_mixture_sees_each_source_as_often_as_it_weighs(work):
+    mixture = [{"repo": str(work / "pretrain.jsonl"), "weight": 0.5}]
+    out, seen = run(work, mixture=mixture)
+    made = json.loads((out / "athanor.json").read_text())
+    assert made["dataset"]["num_rows"] == 48
+    assert get_losses(seen)[-1] < get_losses(seen)[0]
+
+
+@pytest.mark.slow
+def test_processes_of_one_run_are_started_and_ended_with_it(work):
+    """From the command line, on two; a stop keeps a checkpoint, and another spec may not read it."""
+    spec = make_spec(work, method="full", max_steps=4000, parallel={"shards": 2})
+    (work / "spec.json").write_text(spec.model_dump_json())
+    command = [sys.executable, "-m", "engine", "train", str(work / "spec.json"), "--threads", "2"]
+    with subprocess.Popen(
+        [*command, "--run-dir", str(work / "two")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as going:  # fmt: skip
+        said = []
+        for line in going.stdout:
+            said.append(line)
+            if "step 7/" in line:
+                going.send_signal(signal.SIGINT)
+                break
+        said += going.communicate(timeout=120)[0].splitlines()
+    kept = list_checkpoints(work / "two")
+    assert kept, said
+    events = [json.loads(line) for line in (work / "two/events.jsonl").read_text().splitlines()]
+    assert events[-1]["status"] == "stopped", said
+    last = int(kept[-1].name.removeprefix("step-"))
+    rest = [
+        *command, "--run-dir", str(work / "one"), "--resume", str(kept[-1]),
+        "--set", f"max_steps={last + 3}", "--set", "parallel.shards=1",
+    ]  # fmt: skip
+    done = subprocess.run(rest, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0 and "another spec" in done.stdout + done.stderr
