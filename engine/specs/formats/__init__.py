@@ -49,7 +49,7 @@ def detect_format(rows: Iterable[object]) -> FormatName | None:
             name = next((name for name, one in FORMATS.items() if one.fits(row)), None)
             if name is not None:
                 votes[name] = votes.get(name, 0) + 1
-    return max(votes, key=lambda name: votes[name]) if votes else None
+    return max(votes.items(), key=lambda item: item[1])[0] if votes else None
 
 
 def read_row(row: object, name: FormatName, number: int) -> tuple[Row | None, list[RowProblem]]:
