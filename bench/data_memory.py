@@ -27,24 +27,7 @@ from engine.models.tiny import make_tokenizer
 from engine.specs.sources import Source
 
 MIB = 2**20
-WORDS = [
-    "the",
-    "furnace",
-    "feeds",
-    "itself",
-    "and",
-    "burns",
-    "for",
-    "days",
-    "on",
-    "one",
-    "load",
-    "of",
-    "coal",
-    "while",
-    "nobody",
-    "looks",
-]
+WORDS = ["the", "furnace", "feeds", "itself", "and", "burns", "for", "days", "on", "one", "load"]
 
 
 def main() -> None:

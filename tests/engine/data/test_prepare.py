@@ -2,7 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import threading
+import time
+import tracemalloc
 
 import pytest
 
@@ -203,6 +206,32 @@ def test_who_wants_the_same_waits_for_whoever_makes_it(tmp_path, monkeypatch):
         thread.join()
     assert found[0] == found[1] == found[2]
     assert sorted(made) == list(range(len(TALKS)))
+
+
+def test_what_a_killed_build_left_is_removed_a_day_later(tmp_path):
+    old, new = (tmp_path / "cache" / f".{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "ids.bin").write_bytes(b"x")
+    for path in (old / "ids.bin", old, new):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    prepare(tmp_path, write(tmp_path / "a.jsonl", TALKS))
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for num_rows in (600, 3_000):
+        rows = ({"text": f"{n} " * 60} for n in range(num_rows))
+        path = write(tmp_path / f"{num_rows}.jsonl", rows)
+        tracemalloc.start()
+        samples = prepare(tmp_path, path, max_length=64)
+        assert sum(1 for _ in samples) > num_rows
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.3 * peaks[0]
 
 
 def prepare_in_process(tmp_path, path):
