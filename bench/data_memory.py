@@ -22,8 +22,6 @@ from rich.table import Table
 from engine.data.prepare import Located, Preparation, Samples, prepare_samples
 from engine.data.render import Renderer
 from engine.emitter import Emitter
-from engine.models.load import load_tokenizer
-from engine.models.tiny import make_tokenizer
 from engine.specs.sources import Source
 
 MIB = 2**20
@@ -34,8 +32,7 @@ def main() -> None:
     options = read_options()
     options.work.mkdir(parents=True, exist_ok=True)
     path = write_rows(options.work / f"{options.gib:g}-gib.jsonl", int(options.gib * 2**30))
-    tokenizer = load_tokenizer(options.model) if options.model else make_tokenizer()
-    renderer = Renderer(tokenizer, max_length=options.max_length)
+    renderer = make_renderer(options)
     before = read_peak_mib()
     made_s, samples = measure(path, renderer, options)
     opened_s, again = measure(path, renderer, options)
@@ -63,6 +60,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--max-length", type=int, default=2048)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     return parser.parse_args()
+
+
+def make_renderer(options: argparse.Namespace) -> Renderer:
+    # Not at the top of the file, which the rendering processes load too: it brings torch.
+    from engine.models.load import load_tokenizer
+    from engine.models.tiny import make_tokenizer
+
+    tokenizer = load_tokenizer(options.model) if options.model else make_tokenizer()
+    return Renderer(tokenizer, max_length=options.max_length)
 
 
 def write_rows(path: Path, num_bytes: int) -> Path:

@@ -85,7 +85,11 @@ def _prepare(
     return prepare_samples(
         [Located(Source(repo=dataset.ref), dataset.path)],
         renderer,
-        Preparation(cache_dir=where / "tokenized", run_dir=placement.run_dir),
+        Preparation(
+            cache_dir=where / "tokenized",
+            run_dir=placement.run_dir,
+            num_workers=placement.num_threads,
+        ),
         emitter,
     )
 
