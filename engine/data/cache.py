@@ -123,6 +123,8 @@ def _alone(path: Path) -> Iterator[None]:
 
 def _remove_abandoned(root: Path) -> None:
     """Remove what killed processes left half made, a day later."""
-    for path in root.glob(".*"):
-        if path.is_dir() and time.time() - path.stat().st_mtime > _ABANDONED_AFTER_S:
-            shutil.rmtree(path, ignore_errors=True)
+    for folder in root.glob(".*"):
+        if folder.is_dir():
+            last = max((path.stat().st_mtime for path in [folder, *folder.glob("*")]), default=0)
+            if time.time() - last > _ABANDONED_AFTER_S:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,5 +1,6 @@
 """Tells the data contract, and refuses a run whose data is worse than its owner allows."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def write_contract(contract: DataContract, run_dir: Path, emitter: Emitter) -> P
     path = run_dir / FILE_NAME
     run_dir.mkdir(parents=True, exist_ok=True)
     body = contract.model_dump_json(indent=1)
-    half = path.with_suffix(".tmp")
+    half = path.with_suffix(f".{os.getpid()}.tmp")  # every rank of a run may write it
     half.write_text(body)
     half.replace(path)
     emitter.artifact("data contract", "report", path=FILE_NAME, size_bytes=len(body.encode()))

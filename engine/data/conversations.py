@@ -13,30 +13,6 @@ _READ_BYTES = 2**20
 _MOST_TOLD = 5
 
 
-def find_file(folder_or_file: Path) -> Path:
-    """Return the one JSONL file of a dataset.
-
-    A folder may hold it as `train.jsonl` or as the only `.jsonl` there is.
-
-    Raises:
-        EngineError: bad_data, when there is none or the choice is open.
-    """
-    if folder_or_file.is_file():
-        return folder_or_file
-    files = sorted(folder_or_file.rglob("*.jsonl"))
-    named = [path for path in files if path.name == "train.jsonl"]
-    if len(named) == 1:
-        return named[0]
-    if len(files) == 1:
-        return files[0]
-    found = ", ".join(path.name for path in files[:5]) or "none"
-    raise EngineError(
-        Reason.BAD_DATA,
-        f"dataset: one .jsonl file is wanted and there is {found}: "
-        "name the training file train.jsonl.",
-    )
-
-
 def read_conversations(path: Path) -> list[Conversation]:
     """Read every row's messages, in the order of the file.
 

@@ -15,6 +15,7 @@ from engine.specs.problems import RowProblem
 from engine.status import Reason
 
 _SPACE = " \t\r\n"
+_BEHIND = (*_SPACE, ",", "]")
 
 
 def iter_array(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, Any, list[RowProblem]]]:
@@ -83,7 +84,9 @@ class _Text:
                         raise self.broken(f"is not JSON in row {number} ({error})") from None
                     wanted = 2 * (len(self._held) - self._at)
                 else:
-                    if end < len(self._held) or self._is_over:  # a number may go on behind it
+                    # What ends with a bracket or quote is whole; a number may go on: 1, 1.5.
+                    is_whole = self._held[end - 1] in '}]"' or self._held[end : end + 1] in _BEHIND
+                    if self._is_over or (is_whole and end < len(self._held)):
                         self._at = end
                         return value
             self._read_on()

@@ -6,7 +6,7 @@ never. The template is asked for the conversation turn by turn, so that any work
 """
 
 import bisect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -166,7 +166,7 @@ class Renderer:
         return Transcript(self._tokenizer, messages, tools)
 
     def _make_sample(
-        self, whole: str, pieces: Iterable[Piece], *, row: int, source: int
+        self, whole: str, pieces: Sequence[Piece], *, row: int, source: int
     ) -> Rendered:
         tokens = _tokenize(self._tokenizer, whole)
         ids = tokens.ids
@@ -181,9 +181,7 @@ class Renderer:
                 self._add_end(ids, labels, weights, stop, piece.weight)
         cut = self._max_length
         self.num_cut += len(ids) > cut
-        is_weighted = any(
-            weight != 1.0 for weight, label in zip(weights, labels, strict=True) if label != IGNORED
-        )
+        is_weighted = any(piece.weight != 1.0 for piece in pieces)
         return Rendered(
             ids=tuple(ids[:cut]),
             labels=tuple(labels[:cut]),

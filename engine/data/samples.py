@@ -21,7 +21,8 @@ class Rendered:
     @property
     def num_supervised(self) -> int:
         """Tokens that are learnt; a sample's first has nothing before it to be learnt from."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        learnt = self.labels[1:]
+        return len(learnt) - learnt.count(IGNORED)
 
     @property
     def supervised_weight(self) -> float:

@@ -8,11 +8,9 @@ from typing import Literal
 from pydantic import Field
 
 from engine.specs.base import RepoRef, Spec
+from engine.specs.formats import FormatName
 
-# What a source may be named as: those of engine.specs.formats, or told from its first rows.
-SourceFormat = Literal[
-    "auto", "messages", "alpaca", "sharegpt", "guanaco", "moss", "text", "preference"
-]
+SourceFormat = Literal["auto", FormatName]
 
 
 class Source(Spec):
@@ -40,16 +38,3 @@ class Source(Spec):
         default=1.0, gt=0, le=1000, title="Weight", json_schema_extra={"unit": "passes"}
     )
     """How often its rows are seen in one epoch: 2 is twice, 0.5 another half each time."""
-
-
-class DataOptions(Spec):
-    """How strict reading is."""
-
-    max_bad_fraction: float = Field(
-        default=0.0,
-        ge=0,
-        le=1,
-        title="Bad rows allowed",
-        json_schema_extra={"part": "how", "advanced": True},
-    )
-    """Share of a dataset's rows that may be bad and left out; with more the run is refused."""

@@ -119,6 +119,7 @@ def _prepare(
         cache_dir=where / "tokenized",
         run_dir=placement.run_dir,
         max_bad_fraction=spec.max_bad_fraction,
+        num_workers=placement.num_threads,
     )
     samples = prepare_samples(located, renderer, how, emitter)
     wants_pairs = spec.stage in ("dpo", "reward")

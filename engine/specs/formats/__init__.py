@@ -46,13 +46,10 @@ def detect_format(rows: Iterable[object]) -> FormatName | None:
     votes: dict[FormatName, int] = {}
     for row in rows:
         if isinstance(row, dict):
-            fitting = next((name for name, one in FORMATS.items() if one.fits(row)), None)
-            if fitting is not None:
-                votes[fitting] = votes.get(fitting, 0) + 1
-    if not votes:
-        return None
-    most: FormatName = max(votes, key=votes.__getitem__)
-    return most
+            name = next((name for name, one in FORMATS.items() if one.fits(row)), None)
+            if name is not None:
+                votes[name] = votes.get(name, 0) + 1
+    return max(votes.items(), key=lambda item: item[1])[0] if votes else None
 
 
 def read_row(row: object, name: FormatName, number: int) -> tuple[Row | None, list[RowProblem]]:

@@ -1,0 +1,112 @@
+"""What preparing a large dataset takes: peak memory, MiB per second, and opening it again.
+
+    python bench/data_memory.py --gib 10 --work DIR [--model FOLDER]
+
+Writes a JSONL file of conversations of that size, renders it into the cache as a run does, and
+opens it a second time. Prints a table and, as the last line, one JSON object. Memory has to stay
+the same however large the file is; without `--model` the tiny byte tokenizer renders.
+"""
+
+import argparse
+import json
+import os
+import random
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from engine.data.prepare import Located, Preparation, Samples, prepare_samples
+from engine.data.render import Renderer
+from engine.emitter import Emitter
+from engine.specs.sources import Source
+
+MIB = 2**20
+WORDS = ["the", "furnace", "feeds", "itself", "and", "burns", "for", "days", "on", "one", "load"]
+
+
+def main() -> None:
+    options = read_options()
+    options.work.mkdir(parents=True, exist_ok=True)
+    path = write_rows(options.work / f"{options.gib:g}-gib.jsonl", int(options.gib * 2**30))
+    renderer = make_renderer(options)
+    before = read_peak_mib()
+    made_s, samples = measure(path, renderer, options)
+    opened_s, again = measure(path, renderer, options)
+    assert again.digest() == samples.digest()
+    size_mib = path.stat().st_size / MIB
+    report(
+        {
+            "file_mib": size_mib,
+            "num_rows": samples.contract.total("num_rows"),
+            "num_tokens": samples.contract.total("num_tokens"),
+            "make_mib_per_s": size_mib / made_s,
+            "open_again_s": opened_s,
+            "peak_mib_before": before,
+            "peak_mib": read_peak_mib(),
+            "peak_mib_of_a_worker": read_peak_mib(resource.RUSAGE_CHILDREN),
+        }
+    )
+
+
+def read_options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--gib", type=float, default=10.0)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--max-length", type=int, default=2048)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    return parser.parse_args()
+
+
+def make_renderer(options: argparse.Namespace) -> Renderer:
+    # Not at the top of the file, which the rendering processes load too: it brings torch.
+    from engine.models.load import load_tokenizer
+    from engine.models.tiny import make_tokenizer
+
+    tokenizer = load_tokenizer(options.model) if options.model else make_tokenizer()
+    return Renderer(tokenizer, max_length=options.max_length)
+
+
+def write_rows(path: Path, num_bytes: int) -> Path:
+    """Write conversations, no two alike, until the file is as large as wanted."""
+    if path.exists() and path.stat().st_size >= num_bytes:
+        return path
+    draw = random.Random(7)
+    written = 0
+    with path.open("w") as file:
+        while written < num_bytes:
+            said = [" ".join(draw.choices(WORDS, k=draw.randint(5, 120))) for _ in range(2)]
+            turns = [
+                {"role": role, "content": text}
+                for role, text in zip(("user", "assistant"), said, strict=True)
+            ]
+            written += file.write(json.dumps({"messages": turns}) + "\n")
+    return path
+
+
+def measure(path: Path, renderer: Renderer, options: argparse.Namespace) -> tuple[float, Samples]:
+    how = Preparation(cache_dir=options.work / "cache", num_workers=options.workers)
+    source = Located(Source(repo=str(path.resolve())), path)
+    begun = time.perf_counter()
+    samples = prepare_samples([source], renderer, how, Emitter())
+    return time.perf_counter() - begun, samples
+
+
+def read_peak_mib(who: int = resource.RUSAGE_SELF) -> float:
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+def report(found: dict[str, Any]) -> None:
+    table = Table("what", "figure")
+    for name, value in found.items():
+        table.add_row(name, f"{value:,.1f}" if isinstance(value, float) else f"{value:,}")
+    Console().print(table)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
