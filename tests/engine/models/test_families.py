@@ -360,3 +360,19 @@ def test_the_attention_that_a_file_wishes_for_does_not_bind_us(tmp_path, wish):
     for attention in ("sdpa", PACKED):
         model = load_base(folder, precision="fp32", device=CPU, attention=attention)
         assert model.config._attn_implementation == attention
+
+
+def test_a_config_of_other_types_is_refused_in_one_sentence(tmp_path):
+    folder = save_family(tmp_path, "internlm2")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": "many"}))
+    with pytest.raises(EngineError, match="Validation error for field 'hidden_size'"):
+        load_base(folder, precision="fp32", device=CPU)
+
+
+def test_weights_that_are_cut_short_are_refused_in_one_sentence(tmp_path):
+    folder = save_family(tmp_path, "internlm2")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(EngineError, match="it cannot be opened"):
+        load_base(folder, precision="fp32", device=CPU)
