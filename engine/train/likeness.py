@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from engine.data.batch import collate
 from engine.data.render import Rendered
 from engine.errors import EngineError
+from engine.models.decoder import head_weight
 from engine.status import Reason
 
 _NUM_COMPARED = 8  # positions; a cap or scale of the logits shows in every one
@@ -46,7 +47,7 @@ def check_likeness(base: Any, samples: Sequence[Rendered], device: torch.device)
             ).logits
     finally:
         hook.remove()
-    head_VE = base.get_output_embeddings().weight
+    head_VE = head_weight(base)
     ours_PV = F.linear(hidden[0][0, -_NUM_COMPARED:].to(head_VE.dtype), head_VE).float()
     theirs_PV = logits_1PV[0, -_NUM_COMPARED:].float()
     if not torch.allclose(ours_PV, theirs_PV, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):

@@ -19,6 +19,7 @@ from engine.data.plan import Budget, Step, plan_epoch, split_held_out
 from engine.data.render import Rendered
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError
+from engine.models.decoder import head_weight
 from engine.models.lora import list_trainable
 from engine.specs import TrainSpec
 from engine.status import Reason
@@ -182,7 +183,7 @@ def _collate(training: Training, samples: Sequence[Rendered], indexes: Sequence[
 
 def _loss_sum(model: PeftModel, batch: Batch) -> torch.Tensor:
     base = model.get_base_model()
-    head_VE = base.get_output_embeddings().weight
+    head_VE = head_weight(base)
     with _mixed_precision(model, head_VE):
         hidden_1TE = base.get_decoder()(
             input_ids=batch.ids_1T,
