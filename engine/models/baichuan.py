@@ -72,6 +72,8 @@ class BaichuanConfig(PreTrainedConfig):
         if self.position_embedding is None:
             is_13b = self.max_position_embeddings is None or self.hidden_size == _WIDTH_OF_13B
             self.position_embedding = "alibi" if is_13b else "rope"
+        if self.max_position_embeddings is None:  # the window, for whoever asks
+            self.max_position_embeddings = self.model_max_length
         if self.norm_head is None:
             self.norm_head = self.vocab_size == _VOCABULARY_OF_2
         kwargs.pop("gradient_checkpointing", None)  # a training switch that some files kept
@@ -85,8 +87,8 @@ class BaichuanConfig(PreTrainedConfig):
     def to_dict(self) -> dict[str, Any]:
         """Return the published keys, and ours."""
         values = to_published_keys(super().to_dict())
-        if values.get("max_position_embeddings", 0) is None:
-            del values["max_position_embeddings"]
+        if self.position_embedding == "alibi":
+            values.pop("max_position_embeddings", None)
         return values
 
 

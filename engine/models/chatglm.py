@@ -61,8 +61,8 @@ class ChatGLMConfig(PreTrainedConfig):
     multi_query_group_num: int = 1
     seq_length: int = 2048
     layernorm_epsilon: float = 1e-5
-    hidden_dropout: float = 0.0
-    attention_dropout: float = 0.0
+    hidden_dropout: float | int = 0.0
+    attention_dropout: float | int = 0.0
     add_qkv_bias: bool = False
     add_bias_linear: bool = False
     rope_ratio: float | int = 1

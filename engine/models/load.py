@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from engine.errors import EngineError
@@ -86,7 +88,7 @@ def open_model(folder: Path, *, dtype: torch.dtype | str, attention: str = "sdpa
             trust_remote_code=False,
             low_cpu_mem_usage=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError, StrictDataclassError) as error:
         raise _bad(folder, f"it cannot be opened ({_first_line(error)})") from error
 
 

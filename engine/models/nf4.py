@@ -54,6 +54,8 @@ class NF4Linear(nn.Linear):
         self.scales = nn.Buffer(scales.view(torch.uint8))
         self.scale_of_scales = nn.Buffer(scale_of_scales.view(torch.int32))
         self.mean = nn.Buffer(mean.view(torch.int32))
+        levels = torch.tensor(LEVELS, device=weight.device)
+        self.levels = nn.Buffer(levels.view(torch.int32), persistent=False)
         bias = linear.bias
         self.bias = None if bias is None else nn.Parameter(bias.detach().to(weight.device), False)
 
@@ -64,38 +66,49 @@ class NF4Linear(nn.Linear):
 
     def dequantize(self, dtype: torch.dtype) -> Tensor:
         """Return the O x I weight."""
-        values = dequantize_nf4(
-            self.packed,
-            self.scales.view(torch.float8_e4m3fn),
-            self.scale_of_scales.view(torch.float32),
-            self.mean.view(torch.float32),
-            dtype,
-        )
-        return values[: self.out_features * self.in_features].view(
-            self.out_features, self.in_features
-        )
+        return _look_up(self._list_kept(), self.out_features, self.in_features, dtype)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Multiply in the dtype of `inputs`, or in that of autocast where it is on."""
         kind = inputs.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
-        out: Tensor = _Multiply.apply(inputs.to(dtype), self)
+        with torch.autocast(kind, enabled=False):
+            out: Tensor = _Multiply.apply(
+                inputs.to(dtype), self.out_features, self.in_features, *self._list_kept()
+            )
         return out if self.bias is None else out + self.bias.to(dtype)
+
+    def _list_kept(self) -> tuple[Tensor, ...]:
+        return self.packed, self.scales, self.scale_of_scales, self.mean, self.levels
 
 
 class _Multiply(torch.autograd.Function):
-    """`inputs @ weight.T` that keeps neither the inputs nor the weight for the backward pass."""
+    """`inputs @ weight.T` that keeps for the backward pass what the layer keeps anyway, no more."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, layer: NF4Linear) -> Tensor:
-        ctx.layer = layer
-        with torch.autocast(inputs.device.type, enabled=False):
-            return F.linear(inputs, layer.dequantize(inputs.dtype))
+    def forward(ctx: Any, inputs: Tensor, rows: int, columns: int, *kept: Tensor) -> Tensor:
+        ctx.save_for_backward(*kept)
+        ctx.rows, ctx.columns = rows, columns
+        return F.linear(inputs, _look_up(kept, rows, columns, inputs.dtype))
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        with torch.autocast(grad.device.type, enabled=False):
-            return grad @ ctx.layer.dequantize(grad.dtype), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        kept = ctx.saved_tensors  # once: checkpointing hands them out no second time
+        weight = _look_up(kept, ctx.rows, ctx.columns, grad.dtype)
+        return grad @ weight, *[None] * (2 + len(kept))
+
+
+def _look_up(kept: tuple[Tensor, ...], rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    packed, scales, scale_of_scales, mean, levels = kept
+    values = dequantize_nf4(
+        packed,
+        scales.view(torch.float8_e4m3fn),
+        scale_of_scales.view(torch.float32),
+        mean.view(torch.float32),
+        levels.view(torch.float32),
+        dtype,
+    )
+    return values[: rows * columns].view(rows, columns)
 
 
 def quantize_base(
@@ -145,10 +158,14 @@ def quantize_nf4(weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def dequantize_nf4(
-    packed: Tensor, scales: Tensor, scale_of_scales: Tensor, mean: Tensor, dtype: torch.dtype
+    packed: Tensor,
+    scales: Tensor,
+    scale_of_scales: Tensor,
+    mean: Tensor,
+    levels: Tensor,
+    dtype: torch.dtype,
 ) -> Tensor:
     """Return the flat weights, filling of the last block included, rounded once to `dtype`."""
-    levels = torch.tensor(LEVELS, device=packed.device)
     pairs = torch.stack([levels.repeat_interleave(16), levels.repeat(16)], dim=1)
     padded = F.pad(scales.float(), (0, -scales.numel() % SCALES)).view(-1, SCALES)
     scale = (padded * scale_of_scales[:, None]).flatten()[: scales.numel()] + mean

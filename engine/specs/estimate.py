@@ -22,6 +22,9 @@ _LOGIT_BYTES = 10
 # Multiply-adds per weight and token: forward, and backward to the activations (frozen weights need
 # no gradient of their own), plus attention and the adapter.
 _FLOPS_PER_WEIGHT = 4.4
+# With gradients of the weights as well: forward, and twice that backward.
+_FLOPS_PER_TRAINED_WEIGHT = 6.0
+_NF4_BYTES = 0.52  # a weight at 4 bits with its share of the scales (engine.models.nf4)
 _CORE_FLOPS = 40e9  # one core of a server processor with AVX2 and no more, as trained
 _GPU_FLOPS = 200e12  # bf16 on one data-centre GPU, as trained
 _START_S = 15.0  # from launch to the first step: fetch, load, render
@@ -143,7 +146,8 @@ def estimate_train(
     spec: TrainSpec, shape: ModelShape, data: DataFacts, machine: Machine
 ) -> TrainEstimate:
     """Predict peak memory, duration and steps of a finetune."""
-    adapter = count_adapter_params(spec, shape)
+    is_full = spec.method == "full"
+    trained = shape.num_params if is_full else count_adapter_params(spec, shape)
     # A processor without bfloat16 instructions holds a bf16 base in float32 (engine.models.load).
     is_bf16 = spec.precision == "bf16" and (machine.num_devices > 0 or machine.has_bf16)
     base_bytes = 2 if is_bf16 else 4
@@ -152,8 +156,8 @@ def estimate_train(
     share = min(1.0, data.num_supervised_tokens / max(1, data.num_tokens))
     parts = {
         "process": _PROCESS_BYTES if not machine.num_devices else 0,
-        "weights": base_bytes * shape.num_params,
-        "adapter": 16 * adapter,  # float32: weight, gradient and AdamW's two moments
+        "weights": 0 if is_full else _count_base_bytes(spec, shape, base_bytes),
+        "adapter": 16 * trained,  # float32: weight, gradient and AdamW's two moments
         "activations": base_bytes * held_tokens * shape.num_layers * per_token,
         "logits": int(_LOGIT_BYTES * held_tokens * share * shape.vocab_size),
     }
@@ -166,6 +170,14 @@ def estimate_train(
         num_steps=num_steps,
         num_tokens=num_tokens,
     )
+
+
+def _count_base_bytes(spec: TrainSpec, shape: ModelShape, base_bytes: int) -> int:
+    """Return the memory of a frozen base; at 4 bits all but embeddings and head are quantized."""
+    if spec.method != "qlora":
+        return base_bytes * shape.num_params
+    kept = min(shape.num_params, shape.vocab_size * shape.hidden_size)
+    return base_bytes * kept + int(_NF4_BYTES * (shape.num_params - kept))
 
 
 def estimate_serve(spec: ServeSpec, shape: ModelShape) -> int:
@@ -183,7 +195,8 @@ def _train_seconds(
     speed = (
         _GPU_FLOPS * machine.num_devices if machine.num_devices else _CORE_FLOPS * machine.num_cores
     )
-    flops_per_token = 2 * _FLOPS_PER_WEIGHT * shape.num_params / 2
+    per_weight = _FLOPS_PER_TRAINED_WEIGHT if spec.method == "full" else _FLOPS_PER_WEIGHT
+    flops_per_token = per_weight * shape.num_params
     # An evaluation reads the held-out share forward only: a third of a training step's work.
     eval_share = (
         spec.eval_fraction * (num_steps / spec.eval_every_steps) / max(1e-9, spec.num_epochs)

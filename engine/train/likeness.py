@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from engine.data.batch import collate
 from engine.data.samples import Sample, get_sides
 from engine.errors import EngineError
+from engine.models.decoder import head_weight
 from engine.status import Reason
 
 _MOST_LOOKED_AT = 10_000
@@ -51,7 +52,7 @@ def check_likeness(base: Any, samples: Sequence[Sample], device: torch.device) -
             ).logits
     finally:
         hook.remove()
-    head_VE = base.get_output_embeddings().weight
+    head_VE = head_weight(base)
     ours_PV = F.linear(hidden[0][0, -_NUM_COMPARED:].to(head_VE.dtype), head_VE).float()
     theirs_PV = logits_1PV[0, -_NUM_COMPARED:].float()
     if not torch.allclose(ours_PV, theirs_PV, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):

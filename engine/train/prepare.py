@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from engine.data.samples import Sample
+from engine.models.decoder import head_weight
 from engine.models.load import has_fast_bf16, load_base
 from engine.models.lora import add_adapter
-from engine.models.nf4 import quantize_base
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
@@ -29,10 +29,14 @@ def prepare_trainee(
     """
     is_full = spec.method == "full"
     precision = "fp32" if is_full else spec.precision  # what is trained is kept in fp32
-    base = load_base(folder, precision=precision, device=mesh.device, attention=PACKED)
+    base = load_base(
+        folder,
+        precision=precision,
+        device=mesh.device,
+        attention=PACKED,
+        quantize="nf4" if spec.method == "qlora" else None,
+    )
     check_likeness(base, samples, mesh.device)
-    if spec.method == "qlora":
-        quantize_base(base)
     trainee = make_trainee(base, spec)
     if mesh.is_first:
         _tell_size(trainee)
@@ -46,7 +50,7 @@ def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
         base.requires_grad_(True)
     else:
         model = add_adapter(base, spec.lora, seed=spec.seed)
-    head_VE = base.get_output_embeddings().weight
+    head_VE = head_weight(base)
     is_bf16 = head_VE.dtype == torch.bfloat16
     if spec.method == "full":
         is_bf16 = spec.precision == "bf16" and has_fast_bf16(head_VE.device)

@@ -12,6 +12,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from engine.data.batch import Batch
+from engine.models.decoder import head_weight
 from engine.train.stages import Dpo, Stage
 
 
@@ -52,7 +53,7 @@ class Trainee(nn.Module):
         With `wants_logps`, return the P x 2 log-probabilities of pairs' answers in its place.
         """
         base = self.base
-        head_VE = base.get_output_embeddings().weight
+        head_VE = head_weight(base)
         with self._mixed_precision(head_VE):
             hidden_1TE = base.get_decoder()(
                 input_ids=batch.ids_1T,

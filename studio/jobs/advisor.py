@@ -22,7 +22,7 @@ from engine.specs.messages import DatasetReport
 from studio.accounts.models import User
 from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
-from studio.core.errors import StudioError, spec_errors
+from studio.core.errors import BadInput, StudioError, spec_errors
 from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
 from studio.jobs.containers import find_image, list_problems
 from studio.jobs.mends import Mend, find_mend
@@ -119,11 +119,30 @@ def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | 
                 Refusal(body["code"], body["message"], body["field"], body["params"])
             )
         return None
+    if isinstance(spec, TrainSpec):
+        advice.refusals += [_from_error(error) for error in list_not_offered(spec)]
     if isinstance(spec, TrainSpec | ScriptSpec):
         return spec
     message = f"spec.kind: a {spec.kind} run is the studio's own; launch train or script."
     advice.refusals.append(Refusal("kind_not_offered", message, "spec.kind", {"kind": spec.kind}))
     return None
+
+
+def list_not_offered(spec: TrainSpec) -> list[BadInput]:
+    """Return what a spec file may say and the studio does not launch yet, one sentence each."""
+    usual = TrainSpec(model=spec.model, dataset=spec.dataset)
+    fields = ("stage", "mixture", "parallel", "max_bad_fraction")
+    return [
+        BadInput(
+            f"spec.{name}: the studio launches trainings without it so far; leave it out, or run "
+            "`python -m engine train` with it.",
+            field=f"spec.{name}",
+            code="not_offered",
+            name=name,
+        )
+        for name in fields
+        if getattr(spec, name) != getattr(usual, name)
+    ]
 
 
 def _read_flavor(advice: Advice, name: str, nodes: list[Node]) -> Flavor | None:

@@ -92,6 +92,7 @@ def test_files_have_the_published_names_and_keys(tmp_path, family):
     config = json.loads((tmp_path / "config.json").read_text())
     assert KEYS[family] <= set(config)
     assert "rope_parameters" not in config
+    assert ("max_position_embeddings" in config) == (family in ("internlm2", "baichuan-7b"))
     assert config["architectures"] == [type(model).__name__]
 
 
@@ -125,6 +126,17 @@ def test_a_folder_that_names_code_loads_without_it(tmp_path, family):
         **loaded.config.to_dict(),
         "_name_or_path": again.config.to_dict()["_name_or_path"],
     }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_config_answers_to_the_usual_names(family):
+    """What servers and advisors ask of any model."""
+    config = make_family(family).config
+    assert config.max_position_embeddings == 512
+    assert config.num_hidden_layers == 2
+    assert config.intermediate_size == 128
+    assert config.hidden_size // config.num_attention_heads == config.head_dim == 16
+    assert config.vocab_size == 259
 
 
 def test_published_configs_are_read_as_what_they_are():
@@ -360,3 +372,19 @@ def test_the_attention_that_a_file_wishes_for_does_not_bind_us(tmp_path, wish):
     for attention in ("sdpa", PACKED):
         model = load_base(folder, precision="fp32", device=CPU, attention=attention)
         assert model.config._attn_implementation == attention
+
+
+def test_a_config_of_other_types_is_refused_in_one_sentence(tmp_path):
+    folder = save_family(tmp_path, "internlm2")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": "many"}))
+    with pytest.raises(EngineError, match="Validation error for field 'hidden_size'"):
+        load_base(folder, precision="fp32", device=CPU)
+
+
+def test_weights_that_are_cut_short_are_refused_in_one_sentence(tmp_path):
+    folder = save_family(tmp_path, "internlm2")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(EngineError, match="it cannot be opened"):
+        load_base(folder, precision="fp32", device=CPU)

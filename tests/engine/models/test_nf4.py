@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from engine.models.load import load_base
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.nf4 import (
     BLOCK,
@@ -17,7 +18,7 @@ from engine.models.nf4 import (
     quantize_base,
     quantize_nf4,
 )
-from engine.models.tiny import FAMILIES, make_family, make_model
+from engine.models.tiny import FAMILIES, make_family, make_model, save_family
 from engine.specs import LoraOptions
 
 
@@ -29,6 +30,10 @@ def test_the_levels_are_quantiles_of_the_normal_distribution():
     below = [-normal.inv_cdf(0.5 + (offset - 0.5) * step / 7) for step in range(1, 8)]
     want = sorted([*below, 0.0, *above])
     assert [x / max(want) for x in want] == pytest.approx(LEVELS, abs=1e-6)
+
+
+def look_up(*quantized):
+    return dequantize_nf4(*quantized, torch.tensor(LEVELS), torch.float32)
 
 
 def quantize_plainly(weights):
@@ -47,8 +52,8 @@ def quantize_plainly(weights):
 def test_a_round_trip_is_the_reference_s_up_to_the_scales(size):
     torch.manual_seed(size)
     weights = torch.randn(size) * 0.02
-    packed, scales, scale_of_scales, mean = quantize_nf4(weights)
-    got = dequantize_nf4(packed, scales, scale_of_scales, mean, torch.float32)[:size].double()
+    quantized = quantize_nf4(weights)
+    got = look_up(*quantized)[:size].double()
     want = torch.tensor(quantize_plainly(weights.double().tolist()), dtype=torch.float64)
     # A scale in 8 bits has 3 bits of mantissa around the mean: half a step of one is 1/16 of it.
     largest = want.abs().view(-1)[: size // BLOCK * BLOCK].view(-1, BLOCK).amax(1)
@@ -67,8 +72,7 @@ def test_the_error_is_what_four_bits_leave():
 
 
 def test_a_block_of_zeros_stays_zero():
-    packed, scales, scale_of_scales, mean = quantize_nf4(torch.zeros(128))
-    assert not dequantize_nf4(packed, scales, scale_of_scales, mean, torch.float32).any()
+    assert not look_up(*quantize_nf4(torch.zeros(128))).any()
 
 
 def make_linear(weight, bias=False):
@@ -95,13 +99,14 @@ def test_its_state_is_loaded_like_any_other():
     assert torch.equal(one.weight, other.weight)
 
 
-def test_nothing_is_kept_for_the_backward_pass():
+def test_nothing_more_is_kept_for_the_backward_pass():
     layer = NF4Linear(make_linear(torch.randn(64, 96), bias=True))
     kept = []
     inputs = torch.randn(5, 96, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         out = layer(inputs)
-    assert kept == []
+    own = {buffer.data_ptr() for buffer in layer.buffers()}
+    assert {tensor.data_ptr() for tensor in kept} == own
     (got,) = torch.autograd.grad(out.square().sum(), inputs)
     again = inputs.detach().requires_grad_()
     plain = again @ layer.weight.T + layer.bias
@@ -160,3 +165,39 @@ def test_lora_on_it_learns_under_autocast():
         optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize("way", ["checkpointed", "compiled"])
+def test_its_gradients_are_the_same(way):
+    base = make_family("internlm2", seed=2)
+    base.requires_grad_(False)
+    model = add_adapter(quantize_base(base), LoraOptions(rank=4), seed=0).train()
+    for parameter in list_trainable(model):
+        parameter.data += 0.05
+    ids = torch.arange(4, 40)[None]
+    model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    want = [parameter.grad for parameter in list_trainable(model)]
+    model.zero_grad()
+    if way == "checkpointed":
+        base.activation_checkpointing_enable()
+    else:
+        for layer in base.model.layers:
+            layer.compile(backend="eager", fullgraph=True, dynamic=True)
+    model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
+    for parameter, grad in zip(list_trainable(model), want, strict=True):
+        torch.testing.assert_close(parameter.grad, grad, rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_is_opened_quantized(tmp_path):
+    folder = save_family(tmp_path, "internlm2", hidden_size=128, initializer_range=0.05)
+    plain, small = (
+        load_base(folder, precision="fp32", device=torch.device("cpu"), quantize=quantize)
+        for quantize in (None, "nf4")
+    )
+    saved = measure_bytes(plain.model.layers) - measure_bytes(small.model.layers)
+    assert saved > 0.85 * measure_bytes(plain.model.layers)
+    ids = torch.arange(4, 40)[None]
+    with torch.no_grad():
+        want, got = plain(ids).logits, small(ids).logits
+    assert 0 < (got - want).square().mean().sqrt() < 0.3 * want.std()
+    assert not any(parameter.requires_grad for parameter in small.parameters())

@@ -76,6 +76,8 @@ export const basics: typeof en = {
     image_not_on_flavor: (p) => `镜像 ${n(p.image)} 不能用在这个规格上，请另选一个。`,
     unknown_flavor: (p) => `没有名为 ${n(p.name)} 的规格，请另选一个。`,
     kind_not_offered: () => "这里只能发起 train 类型的任务。",
+    not_offered: (p) =>
+      `工作室暂不支持带 ${n(p.name)} 的训练：请去掉它，或用 python -m engine train 运行。`,
     idempotency_conflict: () => "这次提交与之前的内容冲突，请刷新页面后重试。",
     username_password_mismatch: () => "用户名或密码不正确。",
     email_password_mismatch: () => "邮箱或密码不正确。",
