@@ -3782,8 +3782,10 @@ export interface components {
             available_mpoints: number;
             held_mpoints: number;
             total_mpoints: number;
-            /** @description What the running jobs cost. */
+            /** @description What runs now costs. */
             burn_mpoints_per_hour: number;
+            /** @description Used by running machines, not held any more, and on the statement soon. */
+            unwritten_mpoints: number;
             /**
              * Format: date-time
              * @description When nothing is left at this rate; null while nothing runs.
@@ -4303,8 +4305,18 @@ export interface components {
         };
         StatementLineOutput: {
             id: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description Of the last move that the line stands for.
+             */
             time: string;
+            /**
+             * Format: date-time
+             * @description Of the first.
+             */
+            begun_at: string;
+            /** @description 1, but for a line of a whole run. */
+            num_moves: number;
             reason: components["schemas"]["PointsReasonEnum"];
             note: string;
             /** Format: uuid */
@@ -9205,6 +9217,8 @@ export interface operations {
     points_statement: {
         parameters: {
             query?: {
+                /** @description One line for all moves of a run or a machine's time, at its last. */
+                by_run?: boolean;
                 page?: number;
                 page_size?: number;
                 /** @description Whose; another's for operators only. */
