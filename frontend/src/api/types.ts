@@ -3591,6 +3591,8 @@ export interface components {
             problem: string;
             /** @description host:port. */
             relay: string | null;
+            /** @description What of its disk it cannot limit for each machine: `layer`, `scratch`. */
+            unlimited: string[];
             /** Format: date-time */
             reported_at: string;
             is_fresh: boolean;
