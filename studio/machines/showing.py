@@ -5,8 +5,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from studio.compute.models import Node
+from studio.compute.models import Flavor, Node
 from studio.machines.charging import get_cost_mpoints, get_ends_at, get_unwritten_mpoints
+from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.idling import show_idle
 from studio.machines.models import Image, Lease, Machine, PublishedPort, Saving, Status
 from studio.machines.progress import show_progress
@@ -69,7 +70,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "status_since": machine.status_since,
         "created_at": machine.created_at,
         "image": machine.image,
-        "flavor": machine.flavor,
+        "flavor": _show_flavor(machine.flavor),
         "node": machine.node.name if machine.node else None,
         "drain": _show_drain(machine.node) if machine.node else None,
         "tools": [
@@ -82,6 +83,12 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "progress": show_progress(machine),
         "last_tabs": list_last_tabs(machine),
     }
+
+
+def _show_flavor(flavor: Flavor) -> dict[str, Any]:
+    fields = "name title cores memory_bytes num_devices device_percent price_mpoints_per_hour"
+    own = {name: getattr(flavor, name) for name in fields.split()}
+    return own | get_disk_limits(get_sizes(flavor))
 
 
 def show_saved(image: Image) -> dict[str, Any]:

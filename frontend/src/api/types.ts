@@ -3199,7 +3199,29 @@ export interface components {
             /** Format: int64 */
             duration_s: number;
         };
+        MachineFlavorChoiceOutput: {
+            name: string;
+            title: string;
+            cores: number;
+            memory_bytes: number;
+            num_devices: number;
+            /** @description Of each device; below 100 it is shared. */
+            device_percent: number;
+            device_name: string | null;
+            price_mpoints_per_hour: number;
+            /** @description Some node that is online can hold it. */
+            is_available: boolean;
+            why_not: (components["schemas"]["WhyNotEnum"] | components["schemas"]["NullEnum"]) | null;
+            /** @description What it may write beside its home and /scratch; null is no limit. */
+            disk_bytes: number | null;
+            /** @description The size of /scratch; null is no limit. */
+            scratch_bytes: number | null;
+        };
         MachineFlavorOutput: {
+            /** @description What it may write beside its home and /scratch; null is no limit. */
+            disk_bytes: number | null;
+            /** @description The size of /scratch; null is no limit. */
+            scratch_bytes: number | null;
             name: string;
             title: string;
             cores: number;
@@ -3338,7 +3360,7 @@ export interface components {
         };
         MachineOptionsOutput: {
             images: components["schemas"]["MachineImageChoiceOutput"][];
-            flavors: components["schemas"]["FlavorOutput"][];
+            flavors: components["schemas"]["MachineFlavorChoiceOutput"][];
             engine: components["schemas"]["MachineEngineOutput"];
             min_duration_s: number;
             max_duration_s: number;
