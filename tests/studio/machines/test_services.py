@@ -119,8 +119,8 @@ def test_time_is_paid_that_the_node_has_shown_and_no_other(rich, node):
 def test_at_the_end_of_its_time_it_is_stopped_and_the_rest_given_back(rich, node):
     with time_machine.travel(timezone.now(), tick=False) as clock:
         machine = make_running(rich, node)
-        for _ in range(720):
-            clock.shift(5)
+        for _ in range(360):
+            clock.shift(10)
             machine = tell(machine, node, RUNNING)
         services.end_due()
         assert again(machine).status == Status.STOPPING
