@@ -34,12 +34,6 @@ export const nodes = {
   docker: "Docker engine",
   noDocker: "none has answered",
   dockerSilent: "does not answer now",
-  unlimited: {
-    layer:
-      "One machine can fill Docker's disk for all others here by what it installs: keep Docker's data on btrfs, ZFS, or XFS mounted with prjquota.",
-    scratch:
-      "One machine can fill this node's disk by its /scratch: install e2fsprogs, which has mkfs.ext4, and start the node again.",
-  } as Record<string, string>,
   relay: "Relay",
   gpu: (index: number) => `GPU ${index}`,
   mock: "mock",

@@ -25,12 +25,6 @@ export const nodes: typeof enNodes = {
   docker: "Docker 引擎",
   noDocker: "尚无应答",
   dockerSilent: "目前没有应答",
-  unlimited: {
-    layer:
-      "这里的一台开发机安装软件就可能占满所有开发机共用的 Docker 磁盘：请把 Docker 的数据放在 btrfs、ZFS，或以 prjquota 挂载的 XFS 上。",
-    scratch:
-      "这里的一台开发机可能用 /scratch 占满节点的磁盘：请安装提供 mkfs.ext4 的 e2fsprogs，再重启节点程序。",
-  },
   relay: "中继",
   gpu: (index) => `GPU ${index}`,
   mock: "模拟",

@@ -157,7 +157,7 @@ function Meter({
 }
 
 function NodeFacts({ node }: { node: Node }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.nodes;
   const { engine } = node;
   const version = engine?.is_fresh ? engine.version : "";
@@ -186,7 +186,7 @@ function NodeFacts({ node }: { node: Node }) {
       {engine?.problem && (
         <Alert type="warning" showIcon style={{ marginTop: 12 }} title={engine.problem} />
       )}
-      {sayUnlimited(engine, words).map((notice) => (
+      {sayUnlimited(engine, language).map((notice) => (
         <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />
       ))}
     </>
