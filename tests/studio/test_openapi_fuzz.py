@@ -89,12 +89,11 @@ def furnished(alice, bob, settings, tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def drawn(operations) -> dict[str, list[tuple[Any, int]]]:
-    """Requests for each operation, each with a seed: the same for every caller, so drawn once."""
+    """Requests for each operation, each with a seed: the same for every caller, so drawn once in a process."""
     return {operation.label: draw(operation) for operation in operations}
 
 
 @pytest.mark.django_db
-@pytest.mark.xdist_group("openapi_fuzz")
 @pytest.mark.parametrize("who", ["owner", "stranger", "administrator", "nobody"])
 def test_no_request_is_answered_by_a_500(who, drawn, furnished, alice, carol, adam):
     caller = {"owner": alice, "stranger": carol, "administrator": adam}.get(who)
