@@ -63,6 +63,7 @@ def _describe_engine(engine: Any) -> dict[str, Any] | None:
         "version": engine.version,
         "problem": engine.problem,
         "relay": relay,
+        "unlimited": engine.unlimited,
         "reported_at": engine.reported_at,
         "is_fresh": engine.reported_at >= since,
     }

@@ -50,6 +50,10 @@ class NodeEngineOutput(serializers.Serializer):
     version = serializers.CharField(allow_blank=True, help_text="Blank where none answers.")
     problem = serializers.CharField(allow_blank=True)
     relay = serializers.CharField(allow_null=True, help_text="host:port.")
+    unlimited = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What of its disk it cannot limit for each machine: `layer`, `scratch`.",
+    )
     reported_at = serializers.DateTimeField()
     is_fresh = serializers.BooleanField()
 

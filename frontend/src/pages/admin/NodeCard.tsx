@@ -9,6 +9,7 @@ import { useNow } from "../machines/useNow";
 import { DeviceBars } from "./DeviceBars";
 import { countHeld, NodeActions } from "./NodeActions";
 import { NodeHoldings } from "./NodeHoldings";
+import { sayUnlimited } from "./unlimited";
 
 export function NodeCard({ node, mayAdminister }: { node: Node; mayAdminister: boolean }) {
   return (
@@ -156,7 +157,7 @@ function Meter({
 }
 
 function NodeFacts({ node }: { node: Node }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.nodes;
   const { engine } = node;
   const version = engine?.is_fresh ? engine.version : "";
@@ -185,6 +186,9 @@ function NodeFacts({ node }: { node: Node }) {
       {engine?.problem && (
         <Alert type="warning" showIcon style={{ marginTop: 12 }} title={engine.problem} />
       )}
+      {sayUnlimited(engine, language).map((notice) => (
+        <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />
+      ))}
     </>
   );
 }
