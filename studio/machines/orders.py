@@ -125,6 +125,7 @@ def _describe(machine: Machine, studio_url: str) -> dict[str, object]:
         "key": machine.key,
         "name": machine.name,
         "owner": machine.owner.username,
+        "language": machine.owner.language,
         "studio_url": studio_url,
         "public_url": settings.PUBLIC_URL,
         "flavor": machine.flavor.title,

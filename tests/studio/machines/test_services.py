@@ -1,5 +1,6 @@
 """What becomes of machines by what people ask, what nodes say, and what does not happen."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,8 @@ def again(machine: Machine) -> Machine:
 
 
 def test_a_machine_is_made_placed_ordered_and_runs(rich, node):
+    rich.language = "zh"
+    rich.save()
     machine = make_machine(rich)
     assert machine.status == Status.QUEUED
     assert get_run_hold(machine.lease_id) == 30_000
@@ -44,6 +47,7 @@ def test_a_machine_is_made_placed_ordered_and_runs(rich, node):
     assert order.home == str(rich.pk)
     assert order.environment["HF_ENDPOINT"] == "http://169.254.86.1:8600"
     assert set(order.secrets) == {"token", "gateway_key.pub", "machine.json"}
+    assert json.loads(order.secrets["machine.json"])["language"] == rich.language == "zh"
     assert not any(order.secrets["token"] in value for value in order.environment.values())
     assert tell(machine, node, RUNNING).status == Status.RUNNING
 
