@@ -1,6 +1,6 @@
 """What a script's run needs of the dev machines' side: an image, a node with an engine, a drive."""
 
-from engine.specs import ScriptSpec
+from engine.specs import CONTAINABLE_KINDS, ScriptSpec
 from studio.compute.models import Flavor, Node
 from studio.core.errors import BadInput, StudioError, Unavailable
 from studio.jobs.models import Job, Run
@@ -21,6 +21,8 @@ def needs_container(job: Job) -> bool:
 
 def keep_able(online: dict[int, Node], job: Job) -> dict[int, Node]:
     """Return those of the nodes that can run the job at all."""
+    if job.kind in CONTAINABLE_KINDS:
+        return {pk: node for pk, node in online.items() if not node.runtime_problem}
     if not needs_container(job):
         return online
     able = list_able_nodes()

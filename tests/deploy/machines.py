@@ -1,7 +1,7 @@
 """A studio whose node has a real Docker engine with user namespaces, and people with machines."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,8 +90,13 @@ class MachineStudio:
 
 
 @contextmanager
-def run_machine_studio(path: Path) -> Iterator[MachineStudio]:
-    """Start an engine and a studio, and offer the image `base`."""
+def run_machine_studio(
+    path: Path, prepare: Callable[[DockerEngine], dict[str, str]] = lambda docker: {}
+) -> Iterator[MachineStudio]:
+    """Start an engine and a studio, and offer the image `base`.
+
+    `prepare` may put more into the engine, and returns variables of the node.
+    """
     with run_engine("--userns-remap=default", data=FOLDER / "docker") as docker:
         docker.import_tree(get_base_tree(), BASE)
         context = docker.folder / "studio-machine"
@@ -104,7 +109,8 @@ def run_machine_studio(path: Path) -> Iterator[MachineStudio]:
         )
         image = shown.stdout.strip()
         env = {"DOCKER_HOST": f"unix://{docker.socket}", "ATHANOR_MOCK_DEVICES": "1"}
-        with run_studio(path, **env) as studio:
+        env["STUDIO_MACHINE_SCRATCH_GIB"] = "1"
+        with run_studio(path, **env, **prepare(docker)) as studio:
             studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
             yield MachineStudio(studio, docker, image)
 

@@ -29,8 +29,8 @@ class Box:
 
     @property
     def path(self) -> Path:
-        """On the node's disk; by the name that the kernel tells its mounts by."""
-        return self.run_dir.resolve() / "box"
+        """On the node's disk."""
+        return self.run_dir / "box"
 
     @property
     def shown(self) -> Path:
@@ -77,17 +77,16 @@ class Box:
             EngineFault, OSError: it cannot be made.
         """
         self.lay_out()
-        self._make_output(output_bytes, owner)
         mounts = self.link_inputs(inputs)
         bind(self.path, self.shown)
-        bind(self.path / _OUTPUT, self.output)  # on its own: it may be another disk
+        self._make_output(output_bytes, owner)
         if drive is not None:
             bind(drive, self.home)
         return mounts
 
     def lay_out(self) -> None:
         """Make it anew, with its pipes."""
-        self._unmount_output()
+        self.close()
         shutil.rmtree(self.path, ignore_errors=True)
         (self.path / "inputs").mkdir(parents=True)
         for pipe in (self.log, self.second):
@@ -105,29 +104,42 @@ class Box:
         return mounts
 
     def clear(self) -> None:
-        """Take away what the container saw, but its output: it is gone."""
-        folder = self.show("box").parent
-        for shown in sorted(folder.iterdir()) if folder.is_dir() else ():
-            unbind(shown)
-            shown.rmdir()
-        if folder.is_dir():
-            folder.rmdir()
+        """Take away what the container saw, which is gone; its output is yet to be pushed."""
+        self._clear_shown({_OUTPUT} if (self.path / _OUTPUT).is_symlink() else set())
         shutil.rmtree(self.path / "inputs", ignore_errors=True)
         for pipe in (self.log, self.second):
             pipe.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Clear, and let go of the output's disk too: nobody pushes it any more. Its file stays."""
+        """Clear, and let go of the output's disk too. Its file stays with the run."""
         self.clear()
-        self._unmount_output()
+        self._clear_shown(set())
+
+    def _clear_shown(self, kept: set[str]) -> None:
+        folder = self.shown.parent
+        for shown in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if shown.name not in kept:
+                unbind(shown)
+                shown.rmdir()
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
 
     def _make_output(self, num_bytes: int | None, owner: int) -> None:
-        folder = self.path / _OUTPUT
-        folder.mkdir()
-        if num_bytes is not None and ScratchDisks.is_able():
-            ScratchDisks(self.path / _DISK, self.path).show(_OUTPUT, num_bytes, owner=owner)
-        os.chown(folder, owner, owner)
-        folder.chmod(0o777)  # an image may run as another user than root
+        """Make the output's folder: where the node can, a link to a disk of its own.
 
-    def _unmount_output(self) -> None:
-        unbind(self.path / _OUTPUT)
+        That is mounted nowhere below the run's folder, which can so be removed at any time.
+        """
+        folder = self.path / _OUTPUT
+        if num_bytes is not None and ScratchDisks.is_able():
+            disks = ScratchDisks(self.path / _DISK, self.output.parent)
+            _open(disks.show(_OUTPUT, num_bytes, owner=owner), owner)
+            folder.symlink_to(self.output)
+        else:
+            folder.mkdir()
+            _open(folder, owner)
+            bind(folder, self.output)
+
+
+def _open(folder: Path, owner: int) -> None:
+    os.chown(folder, owner, owner)
+    folder.chmod(0o777)  # an image may run as another user than root

@@ -1,0 +1,259 @@
+"""Finetunes whose engine runs in a container: the same run for its owner, and its faults."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engine.events import ArtifactEvent, Metric
+from tests.deploy.engine import DockerEngine, why_not
+from tests.deploy.engine_image import build_engine_image
+from tests.deploy.machines import MachineStudio, run_machine_studio
+from tests.faults.owner import Launched, Owner, check_log, import_tiny_model, make_owner
+from tests.live import wait_for
+
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory) -> Iterator[MachineStudio]:
+    if reason := why_not():
+        pytest.fail(reason)
+
+    def prepare(docker: DockerEngine) -> dict[str, str]:
+        image = build_engine_image(docker)
+        docker.end()
+        docker.start("--live-restore")
+        return {"ATHANOR_RUNTIME": "docker", "ATHANOR_ENGINE_IMAGE": image}
+
+    with run_machine_studio(tmp_path_factory.mktemp("studio"), prepare) as house:
+        import_tiny_model(house.studio, tmp_path_factory.mktemp("tiny"))
+        wait_for("the node to look at its engine", lambda: look_at_node(house)["runtime"])
+        yield house
+
+
+@pytest.fixture(scope="module")
+def alice(house) -> Owner:
+    return make_owner(house.studio, "alice")
+
+
+def look_at_node(house: MachineStudio) -> dict[str, Any]:
+    with house.studio.client("root", role="administrator") as client:
+        return dict(client.get("/api/nodes/").json()[0])
+
+
+def find_container(house: MachineStudio, launched: Launched, *options: str) -> str:
+    listed = house.docker.run(
+        *("docker", "ps", "--quiet", "--no-trunc", *options),
+        *("--filter", f"label=athanor.run={launched.run_id}"),
+    )
+    return listed.stdout.strip()
+
+
+def wait_training(house: MachineStudio, launched: Launched) -> str:
+    """Wait until it trains, and return its container."""
+    launched.wait_training()
+    return find_container(house, launched)
+
+
+def check_nothing_left(house: MachineStudio, launched: Launched) -> None:
+    run = launched.run_dir()
+    wait_for("its container to go", lambda: not find_container(house, launched, "--all"))
+    wait_for(
+        "it to be put away", lambda: not (run.path.parents[1] / "active" / run.run_id).exists()
+    )
+    assert not Path("/run/athanor/scripts", run.run_id).exists()
+    assert str(run.path) not in Path("/proc/self/mountinfo").read_text()
+
+
+def list_steps(launched: Launched) -> list[int]:
+    events = launched.read_events()
+    return [e.step for e in events if isinstance(e, Metric) and "loss" in e.values]
+
+
+def test_a_finetune_in_a_container_is_a_finetune(house, alice):
+    launched = alice.launch(max_steps=8, output="shut-in")
+    job = launched.wait_final()
+    assert (job["status"], job["reason"]) == ("succeeded", "completed"), launched.download_log()
+    check_log(launched)
+    assert b"Engine process" in launched.download_log()
+    assert list_steps(launched) == list(range(1, 9))
+    with house.studio.client("alice") as client:
+        card = client.get("/alice/shut-in/resolve/main/athanor.json").json()
+    image = house.docker.run(
+        "docker", "image", "inspect", "--format", "{{.Id}}", "athanor-test-engine"
+    )
+    assert card["made_by"]["image"] == image.stdout.strip()
+    assert card["base"]["repo"] == "athanor/tiny" and len(card["base"]["revision"]) == 40
+    roles = [
+        (e.role, e.path, e.repo) for e in launched.read_events() if isinstance(e, ArtifactEvent)
+    ]
+    assert ("checkpoint", "checkpoints/step-8", None) in roles, roles
+    assert roles[-2:] == [("adapter", "out", None), ("adapter", None, "alice/shut-in")]
+    check_nothing_left(house, launched)
+
+
+def test_it_is_shut_in_and_holds_no_secret(house, alice):
+    launched = alice.launch()
+    name = wait_training(house, launched)
+    told = json.loads(house.docker.run("docker", "inspect", name).stdout)[0]
+    assert "run_" not in json.dumps(told) and "TOKEN" not in json.dumps(told)
+    assert told["HostConfig"]["NetworkMode"] == "none" and told["HostConfig"]["ReadonlyRootfs"]
+    shown = {each["Destination"] for each in told["Mounts"] if each["RW"]}
+    assert shown == {"/run/athanor/log", "/run/athanor/told"} | {
+        f"/run/athanor/run/{name}" for name in ("checkpoints", "out")
+    }
+    looks = """
+import os, pathlib, socket
+print(os.getuid(), sorted(os.listdir("/sys/class/net")))
+for line in open("/proc/self/status"):
+    if line.startswith(("CapEff", "CapBnd", "NoNewPrivs")): print(line.strip())
+for path in pathlib.Path("/run/athanor").rglob("*"):
+    if path.is_file() and b"run_" in path.read_bytes(): print("TOKEN IN", path)
+for place in ("/x", "/opt/python/x", "/run/athanor/run/x", "/run/athanor/read/0/x"):
+    try: open(place, "w"); print("WROTE", place)
+    except OSError: pass
+print(open("/proc/self/uid_map").read().split()[:2])
+"""
+    inside = house.docker.run("docker", "exec", name, "/opt/python/bin/python", "-c", looks).stdout
+    assert "1000 ['lo']" in inside and "WROTE" not in inside and "TOKEN IN" not in inside, inside
+    assert "CapEff:\t0000000000000000" in inside and "NoNewPrivs:\t1" in inside, inside
+    assert "['0', '0']" not in inside, inside
+    run = launched.run_dir().path
+    process = house.docker.run("docker", "inspect", "--format", "{{.State.Pid}}", name).stdout
+    limits = Path(f"/proc/{process.strip()}/cgroup").read_text()
+    assert limits, run
+    launched.stop()
+    launched.wait_final()
+    check_nothing_left(house, launched)
+
+
+def test_a_stop_keeps_a_checkpoint_and_a_retry_goes_on_from_it(house, alice):
+    launched = alice.launch(max_steps=100_000, output="resumed")
+    wait_training(house, launched)
+    launched.stop()
+    job = launched.wait_final(timeout_s=20)
+    assert (job["status"], job["reason"]) == ("stopped", "stopped_by_owner")
+    check_log(launched)
+    first = launched.run_dir()
+    kept = first.find_last_checkpoint()
+    assert kept is not None and kept.name == f"step-{list_steps(launched)[-1]}"
+    check_nothing_left(house, launched)
+    retried = alice.http.post(f"/api/jobs/{launched.job_id}/retry/", json={"resume": True})
+    assert retried.is_success, retried.text
+    launched.wait("the next run", lambda job: job["run"]["id"] != first.run_id)
+    wait_training(house, launched)
+    launched.stop()
+    launched.wait_final(timeout_s=20)
+    assert list_steps(launched)[0] == int(kept.name.removeprefix("step-")) + 1
+    check_nothing_left(house, launched)
+
+
+def test_what_its_owner_could_mend_is_said_as_ever(house, alice):
+    spec = alice.make_spec(max_steps=8) | {"lora": {"target_modules": ["no_such_layer"]}}
+    answer = alice.submit(spec)
+    assert answer.status_code == 201, answer.text
+    launched = Launched(alice, answer.json()["id"])
+    job = launched.wait_final()
+    assert job["status"] == "failed" and job["reason"] not in ("crashed", "node_lost"), job
+    check_log(launched)
+    check_nothing_left(house, launched)
+
+
+def test_a_memory_limit_is_told_as_such(house, alice):
+    launched = alice.launch()
+    name = wait_training(house, launched)
+    eats = "held = bytearray(b'x') * (64 * 2**30)"
+    subprocess.run(
+        ["docker", "update", "--memory", "300m", "--memory-swap", "300m", name],
+        env=house.docker.env, capture_output=True, check=False,
+    )  # fmt: skip
+    subprocess.run(
+        ["docker", "exec", name, "/opt/python/bin/python", "-c", eats],
+        env=house.docker.env, capture_output=True, check=False,
+    )  # fmt: skip
+    job = launched.wait_final(timeout_s=60)
+    assert job["reason"] == "out_of_memory", job
+    check_nothing_left(house, launched)
+
+
+def test_killed_parts_change_nothing_of_a_run_that_goes_on(house, alice):
+    launched = alice.launch()
+    name = wait_training(house, launched)
+    for part in ("supervisor", "reporter", "worker", "machines", "web"):
+        pid = house.studio.kill(part)
+        house.studio.wait_restarted(part, pid)
+    wait_for("the studio to be healthy", house.studio.is_healthy, timeout_s=90)
+    launched.wait_fresh_events(timeout_s=30)
+    assert find_container(house, launched) == name
+    launched.stop()
+    job = launched.wait_final(timeout_s=30)
+    assert job["status"] == "stopped" and len(job["runs"]) == 1
+    check_log(launched)
+    steps = list_steps(launched)
+    assert steps == list(range(1, len(steps) + 1))
+    check_nothing_left(house, launched)
+
+
+def test_a_docker_engine_that_restarts_changes_nothing_of_a_run_that_goes_on(house, alice):
+    launched = alice.launch()
+    name = wait_training(house, launched)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        house.docker.end(how)
+        launched.wait_fresh_events(timeout_s=20)  # its words need no engine
+        house.docker.start("--live-restore")
+        launched.wait_fresh_events(timeout_s=20)
+        assert find_container(house, launched) == name
+    launched.stop()
+    job = launched.wait_final(timeout_s=30)
+    assert job["status"] == "stopped", job
+    check_log(launched)
+    steps = list_steps(launched)
+    assert steps == list(range(1, len(steps) + 1))
+    check_nothing_left(house, launched)
+
+
+@pytest.mark.parametrize(
+    ("deed", "said"),
+    [(["rm", "--force"], "removed on its node"), (["stop"], "stopped on its node")],
+)
+def test_a_container_that_somebody_takes_away_is_the_nodes_fault(house, alice, deed, said):
+    launched = alice.launch()
+    name = wait_training(house, launched)
+    house.docker.run("docker", *deed, name)
+    job = launched.wait_final(timeout_s=30)
+    assert (job["status"], job["reason"]) == ("failed", "node_lost"), job
+    assert said in job["message"]
+    check_log(launched)
+    launched.wait("the refund", lambda job: job["cost_mpoints"] == 0 == job["held_mpoints"])
+    check_nothing_left(house, launched)
+
+
+def test_a_killed_recorder_leaves_no_container(house, alice):
+    launched = alice.launch()
+    wait_training(house, launched)
+    os.kill(launched.processes().recorder.pid, signal.SIGKILL)
+    job = launched.wait_final(timeout_s=60)
+    assert (job["status"], job["reason"]) == ("failed", "node_lost")
+    check_nothing_left(house, launched)
+
+
+def test_a_node_whose_engine_is_away_says_so_and_gets_no_run(house, alice):
+    """Last: with live-restore nothing runs then; what waits starts when the engine is back."""
+    house.docker.end()
+    told = wait_for(
+        "the node to say so", lambda: look_at_node(house)["runtime_problem"], timeout_s=40
+    )
+    assert "Docker engine says" in told
+    launched = alice.launch(max_steps=3)
+    waiting = launched.wait("the word", lambda job: job["run"]["message"] or job["message"])
+    assert waiting["status"] == "queued", waiting
+    house.docker.start("--live-restore")
+    assert launched.wait_final()["status"] == "succeeded"
+    house.docker.end()
+    house.docker.start()
