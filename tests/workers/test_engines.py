@@ -206,7 +206,8 @@ class FakeContainers(EngineContainers):
     def find_image(self) -> str:
         return "sha256:1"
 
-    def start(self, order, box, shown, *, devices) -> str:
+    def start(self, order, box, shown, *, image, devices) -> str:
+        assert image == "sha256:1"
         self.devices = tuple(devices)
         with box.second.open("r+b", buffering=0) as told:  # the carrier holds the reading end
             told.write(b"".join(json.dumps(each).encode() + b"\n" for each in self.said))
@@ -229,6 +230,13 @@ def carry(run_dir: Path, said: list[dict], *answers) -> tuple[Outcome, FakeConta
     engine = FakeContainers(run_dir, said, *answers)
     EngineCarrier(run_dir, engine, [GPU]).carry()
     return Outcome.model_validate_json((run_dir / "outcome.json").read_bytes()), engine
+
+
+@pytest.fixture(scope="module")
+def carrier(tmp_path_factory) -> EngineCarrier:
+    folder = tmp_path_factory.mktemp("judged")
+    (folder / "order.json").write_text(make_order().model_dump_json())
+    return EngineCarrier(folder, FakeContainers(folder, [], None), [GPU])
 
 
 STOPPED = WORD | {"status": "stopped", "reason": "stopped_by_owner"}
@@ -264,6 +272,31 @@ def test_its_end_is_judged_by_its_word_and_what_became_of_its_container(
     assert outcome.reason is reason, outcome
     assert bool(outcome.message) == (reason is not Reason.NONE)
     assert engine.removed == ["run-1"]
+
+
+@given(
+    word=st.sampled_from([None, WORD, STOPPED, BAD]),
+    was_away=st.booleans(),
+    code=st.integers(0, 255),
+    oom=st.booleans(),
+    is_gone=st.booleans(),
+)
+def test_whatever_becomes_of_its_container_nothing_untrue_is_said(
+    carrier, word, was_away, code, oom, is_gone
+):
+    carrier._was_away, carrier._words = was_away, WordReader()
+    if word is not None:
+        carrier.hear(json.dumps(word).encode() + b"\n")
+    outcome = carrier.judge(Ended(code, was_out_of_memory=oom, is_gone=is_gone))
+    assert (outcome.reason is Reason.NONE) == (word == WORD)  # a success is said, or is none
+    assert bool(outcome.message) == (outcome.reason is not Reason.NONE)
+    if word == BAD:
+        assert outcome.reason is Reason.BAD_DATA
+    if outcome.reason is Reason.NODE_LOST:  # which is refunded
+        assert was_away or is_gone or word == STOPPED
+    if outcome.reason is Reason.OUT_OF_MEMORY:
+        assert oom
+    assert outcome.reason is not Reason.STOPPED_BY_OWNER  # nobody asked
 
 
 def test_it_gets_its_own_gpus_and_no_run_begins_without_them(run_dir):

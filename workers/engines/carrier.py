@@ -33,15 +33,15 @@ class EngineCarrier(RunCarrier):
         self._containers, self._devices = engine, {each.index: each.uuid for each in devices}
         self._words = WordReader()
         self._shown = Shown({}, {})
+        self._image = ""
 
     def fill(self) -> None:
         """Lay out the engine's orders, as they are inside."""
         placement = Placement.model_validate_json((self._run_dir / "placement.json").read_bytes())
         fetched = _FETCHED.validate_json((self._run_dir / "fetched.json").read_bytes())
-        image = self._containers.find_image()
-        whole = placement.model_copy(
-            update={"fetched": fetched, "provenance": placement.provenance | {"image": image}}
-        )
+        self._image = self._containers.find_image()
+        provenance = placement.provenance | {"image": self._image}
+        whole = placement.model_copy(update={"fetched": fetched, "provenance": provenance})
         self._shown = self._shut_in.fill_for(whole, user=self._containers.find_user())
 
     def start(self) -> str:
@@ -50,7 +50,9 @@ class EngineCarrier(RunCarrier):
         if missing:
             raise EngineFault(f"GPU {missing[0]} is not on this node any more: retry the job.")
         chosen = [self._devices[index] for index in self._order.devices]
-        return self._containers.start(self._order, self._shut_in, self._shown, devices=chosen)
+        return self._containers.start(
+            self._order, self._shut_in, self._shown, image=self._image, devices=chosen
+        )
 
     def hear(self, data: bytes) -> None:
         """Hand the engine's events on."""

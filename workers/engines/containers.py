@@ -84,10 +84,9 @@ class EngineContainers(RunEngine):
         return ""
 
     def start(
-        self, order: RunOrder, box: EngineBox, shown: Shown, *, devices: Sequence[str]
+        self, order: RunOrder, box: EngineBox, shown: Shown, *, image: str, devices: Sequence[str]
     ) -> str:
         """Make an engine's container and start it; return its id."""
-        image = self.find_image()
         with self._telling():
             return self._make(image, self._make_options(order, box, shown, devices))
 
