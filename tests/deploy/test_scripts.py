@@ -225,7 +225,12 @@ def lasting(house) -> Iterator[MachineStudio]:
     house.docker.start()
 
 
+def is_there(house: MachineStudio) -> bool:
+    return bool(house.call("ada", "GET", "/api/machines/options/").json()["engine"]["is_available"])
+
+
 def begin(house: MachineStudio, *command: str) -> dict[str, Any]:
+    wait_for("the engine to be heard", lambda: is_there(house))
     job = submit(house, "ada", *command)
     wait_for("it to begin", lambda: b"\n" in read_log(house, "ada", job))
     return job
@@ -299,6 +304,7 @@ def test_an_engine_that_hangs_keeps_no_word_of_a_script_waiting(house):
 
 def test_its_output_has_an_end_and_what_fits_is_pushed(house):
     """The studio of the tests gives it 1 GiB."""
+    wait_for("the engine to be heard", lambda: is_there(house))
     flood = "head -c 1200M /dev/zero > /output/flood; ls -l /output; rm /output/flood; "
     code = flood + "echo kept > /output/kept; df -B1M /output | tail -1"
     job = end(house, "ada", submit(house, "ada", "sh", "-c", code, output="flood"), timeout_s=120)
