@@ -13,6 +13,7 @@ from tests.deploy.build import BASE
 from tests.deploy.engine import DockerEngine, run_engine
 from tests.deploy.supplies import get_base_tree
 from tests.live import LiveStudio, run_studio, wait_for
+from workers.scripts.box import Box
 
 FOLDER = Path("/var/tmp/athanor-tests")
 _DOCKERFILE = f"""FROM {BASE}
@@ -110,9 +111,13 @@ def run_machine_studio(
         image = shown.stdout.strip()
         env = {"DOCKER_HOST": f"unix://{docker.socket}", "ATHANOR_MOCK_DEVICES": "1"}
         env["STUDIO_MACHINE_SCRATCH_GIB"] = "1"
-        with run_studio(path, **env, **prepare(docker)) as studio:
-            studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
-            yield MachineStudio(studio, docker, image)
+        try:
+            with run_studio(path, **env, **prepare(docker)) as studio:
+                studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
+                yield MachineStudio(studio, docker, image)
+        finally:
+            for run in (path / "node" / "runs").glob("*"):  # what a node that is gone cannot
+                Box(run).close()
 
 
 def is_offered(house: MachineStudio) -> bool:
