@@ -25,7 +25,7 @@ class Node(models.Model):
     devices = models.JSONField(default=list, blank=True)
     """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
     runtime = models.CharField(max_length=16, default="process")
-    """How it runs our engines: as `process`, or in a container by `docker`."""
+    """How it runs engines that can be shut in: as `process`, or in a container by `docker`."""
     runtime_problem = models.CharField(max_length=500, blank=True)
     """Why it cannot run any now, in a sentence; blank where it can."""
     run_ids = models.JSONField(default=list, blank=True)

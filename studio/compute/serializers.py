@@ -88,7 +88,7 @@ class NodeOutput(serializers.Serializer):
     devices = NodeDeviceOutput(many=True)
     version = serializers.CharField(allow_blank=True)
     runtime = serializers.ChoiceField(
-        choices=RUNTIMES, help_text="How it runs our engines: `docker` is in a container."
+        choices=RUNTIMES, help_text="How it runs finetunes: `docker` is in a container."
     )
     runtime_problem = serializers.CharField(
         allow_blank=True, help_text="Why it cannot run any now; blank where it can."

@@ -225,7 +225,7 @@ def _say_why(run: Run, online: dict[int, Node], able: dict[int, Node]) -> None:
     elif not able and needs_container(run.job):
         message = "No node with a Docker engine is online: the run starts as soon as one is."
     elif not able:
-        message = "No node can run engines now: an operator sees why on the page Nodes."
+        message = "No node can run such a job now: an operator sees why on the page Nodes."
     elif all(node.is_cordoned for node in able.values()):
         message = "Every node is set aside by an administrator: the run waits for one."
     elif not any(can_ever_hold(node, flavor) for node in able.values()):

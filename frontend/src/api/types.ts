@@ -3632,7 +3632,7 @@ export interface components {
             devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
             /**
-             * @description How it runs our engines: `docker` is in a container.
+             * @description How it runs finetunes: `docker` is in a container.
              *
              *     * `process` - process
              *     * `docker` - docker

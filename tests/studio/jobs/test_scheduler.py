@@ -62,7 +62,7 @@ def test_a_node_that_can_run_no_engine_gets_no_finetune_and_the_run_says_where_t
     run = make_job(owner=alice).current_run
     assert place_runs() == 0
     assert placed(run) == [None]
-    assert run.message.startswith("No node can run engines now")
+    assert run.message.startswith("No node can run such a job now")
     Node.objects.filter(pk=node.pk).update(runtime_problem="")
     assert place_runs() == 1
     assert placed(run) == ["lab-1"]

@@ -34,7 +34,7 @@ export const nodes = {
   docker: "Docker engine",
   noDocker: "none has answered",
   dockerSilent: "does not answer now",
-  engines: "Engines",
+  finetunes: "Finetunes",
   asProcess: "as processes",
   inContainers: "in containers",
   relay: "Relay",

@@ -25,7 +25,7 @@ export const nodes: typeof enNodes = {
   docker: "Docker 引擎",
   noDocker: "尚无应答",
   dockerSilent: "目前没有应答",
-  engines: "引擎",
+  finetunes: "微调任务",
   asProcess: "以进程运行",
   inContainers: "在容器中运行",
   relay: "中继",

@@ -168,7 +168,7 @@ function NodeFacts({ node }: { node: Node }) {
           {version || (engine ? words.dockerSilent : words.noDocker)}
         </span>
         <span>
-          <span className="muted">{words.engines}</span>{" "}
+          <span className="muted">{words.finetunes}</span>{" "}
           {node.runtime === "docker" ? words.inContainers : words.asProcess}
         </span>
         {engine?.relay && (
