@@ -28,8 +28,11 @@ _LOOK_EVERY_S = 0.4
 _LOOK_SOON_S = 0.1  # while it is being ended
 _POLL_S = 0.1
 _LIMIT_GRACE_S = 10.0
+_REMOVED_WITHIN_S = 1.0
 _MOST_ASKED = 3  # a word to stop is not queued behind a look that hangs
 _NEVER = float("inf")
+KILLED = 137
+"""Exit status after SIGKILL."""
 
 T = TypeVar("T")
 
@@ -95,7 +98,7 @@ class RunCarrier:
         self.fill()
         log, second = Pipe(self._box.log), Pipe(self._box.second)
         container = self.start()
-        ended = self._follow(container, log, second)
+        ended = self._look_again(container, self._follow(container, log, second))
         self._hand_on(log, second)  # nobody is left to write
         self.conclude()
         return self._end or self.judge(ended)
@@ -119,6 +122,13 @@ class RunCarrier:
                     return ended
                 wait_s = _LOOK_EVERY_S if self._kill_at == _NEVER else _LOOK_SOON_S
                 look_at, look = now + wait_s, self._ask(lambda: self._engine.look(container))
+
+    def _look_again(self, container: str, ended: Ended) -> Ended:
+        """Tell one that was killed from one that is being removed, which is killed first."""
+        if ended.exit_code != KILLED or ended.was_out_of_memory or self._end is not None:
+            return ended
+        time.sleep(_REMOVED_WITHIN_S)
+        return self._try(lambda: self._engine.look(container)) or ended
 
     def _heed(self, container: str, now: float, ends_at: float) -> None:
         """End the container where it is to be: first by word, then by force."""

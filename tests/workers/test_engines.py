@@ -256,7 +256,8 @@ def ended(code: int, *, oom: bool = False) -> Ended:
         ([BAD], [ended(1)], Reason.BAD_DATA),
         ([BAD], [EngineFault("away"), ended(1)], Reason.BAD_DATA),  # its own word needs no engine
         ([], [ended(137, oom=True)], Reason.OUT_OF_MEMORY),
-        ([], [ended(137)], Reason.KILLED),
+        ([], [ended(137)], Reason.NODE_LOST),
+        ([], [ended(137), GONE], Reason.NODE_LOST),
         ([], [ended(139)], Reason.CRASHED),
         ([], [ended(0)], Reason.CRASHED),  # a success is never guessed
         ([], [GONE], Reason.NODE_LOST),
@@ -293,7 +294,7 @@ def test_whatever_becomes_of_its_container_nothing_untrue_is_said(
     if word == BAD:
         assert outcome.reason is Reason.BAD_DATA
     if outcome.reason is Reason.NODE_LOST:  # which is refunded
-        assert was_away or is_gone or word == STOPPED
+        assert was_away or is_gone or word == STOPPED or code == 137
     if outcome.reason is Reason.OUT_OF_MEMORY:
         assert oom
     assert outcome.reason is not Reason.STOPPED_BY_OWNER  # nobody asked

@@ -143,6 +143,12 @@ ENDED_BADLY = Ended(1, was_out_of_memory=False)
         ([ENDED_BADLY], Reason.CRASHED),
         ([Ended(137, was_out_of_memory=True)], Reason.OUT_OF_MEMORY),
         ([Ended(137, was_out_of_memory=False, is_gone=True)], Reason.NODE_LOST),
+        ([Ended(137, was_out_of_memory=False)], Reason.CRASHED),
+        (
+            # Killed first, as `docker rm --force` does.
+            [Ended(137, was_out_of_memory=False), Ended(137, False, is_gone=True)],
+            Reason.NODE_LOST,
+        ),
         ([EngineFault("away"), None, ENDED_BADLY], Reason.NODE_LOST),
         ([EngineFault("away"), Ended(0, was_out_of_memory=False)], Reason.NONE),
     ],

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from engine.specs import FetchedRepo, Placement
 from engine.specs.outcome import Outcome
 from engine.status import Reason, Status
-from workers.carrier import RunCarrier
+from workers.carrier import KILLED, RunCarrier
 from workers.engines.box import EngineBox, Shown
 from workers.engines.containers import EngineContainers, limit
 from workers.engines.words import WordReader
@@ -17,7 +17,6 @@ from workers.machines.walls import EngineFault
 from workers.scripts.containers import Ended
 
 _FETCHED: TypeAdapter[dict[str, FetchedRepo]] = TypeAdapter(dict[str, FetchedRepo])
-_KILLED = 137
 
 
 class EngineCarrier(RunCarrier):
@@ -81,8 +80,8 @@ class EngineCarrier(RunCarrier):
         if said is not None:  # it heard a SIGTERM that was none of ours
             message = "The run's container was stopped on its node; retry the job."
             return Outcome(exit_code=code, reason=Reason.NODE_LOST, message=message)
-        if code == _KILLED:
-            message = "The engine was killed from outside; retry the run."
-            return Outcome(exit_code=code, reason=Reason.KILLED, message=message)
+        if code == KILLED:  # nothing inside would, and it was not for memory
+            message = "The run's container was killed on its node; retry the job."
+            return Outcome(exit_code=code, reason=Reason.NODE_LOST, message=message)
         message = f"The engine ended with exit status {code}; the end of the log says why."
         return Outcome(exit_code=code, reason=Reason.CRASHED, message=message)
