@@ -258,8 +258,8 @@ def test_an_engine_that_restarts_costs_a_script_nothing(lasting):
 def test_what_ended_while_the_engine_was_dead_is_told_when_it_is_back(lasting):
     """How one ended that ended well is known; for one that did not, the doubt is its owner's."""
     house = lasting
-    well = begin(house, "sh", "-c", "echo on; sleep 5; echo off")
-    ill = begin(house, "sh", "-c", "echo on; sleep 5; exit 3")
+    well = begin(house, "sh", "-c", "echo on; sleep 5.25; echo off")
+    ill = begin(house, "sh", "-c", "echo on; sleep 5.25; exit 3")
     house.docker.end(signal.SIGKILL)
     wait_for("its words", lambda: read_log(house, "ada", well) == b"on\noff\n")
     wait_for("both to have ended", lambda: not is_shell_there(), timeout_s=20)
@@ -276,7 +276,7 @@ def test_what_ended_while_the_engine_was_dead_is_told_when_it_is_back(lasting):
 
 def is_shell_there() -> bool:
     """Say whether a container's sleep is there still."""
-    return not subprocess.run(["pgrep", "-x", "-f", "sleep 5"], capture_output=True).returncode
+    return not subprocess.run(["pgrep", "-x", "-f", "sleep 5.25"], capture_output=True).returncode
 
 
 def test_an_engine_that_takes_a_script_along_is_the_nodes_fault(house):
