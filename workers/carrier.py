@@ -28,11 +28,11 @@ _LOOK_EVERY_S = 0.4
 _LOOK_SOON_S = 0.1  # while it is being ended
 _POLL_S = 0.1
 _LIMIT_GRACE_S = 10.0
-_REMOVED_WITHIN_S = 1.0
+_TOLD_WITHIN_S = 12.0  # an engine gives its containers ten seconds to end
 _MOST_ASKED = 3  # a word to stop is not queued behind a look that hangs
 _NEVER = float("inf")
-KILLED = 137
-"""Exit status after SIGKILL."""
+_TERMINATED, KILLED = 143, 137
+"""Exit statuses after SIGTERM and SIGKILL."""
 
 T = TypeVar("T")
 
@@ -124,11 +124,18 @@ class RunCarrier:
                 look_at, look = now + wait_s, self._ask(lambda: self._engine.look(container))
 
     def _look_again(self, container: str, ended: Ended) -> Ended:
-        """Tell one that was killed from one that is being removed, which is killed first."""
-        if ended.exit_code != KILLED or ended.was_out_of_memory or self._end is not None:
-            return ended
-        time.sleep(_REMOVED_WITHIN_S)
-        return self._try(lambda: self._engine.look(container)) or ended
+        """Tell one that ended by itself from one that is being removed, or whose engine is going.
+
+        Both end it by a signal first, and answer for a moment yet.
+        """
+        was_signalled = ended.exit_code in {KILLED, _TERMINATED} and not ended.was_out_of_memory
+        deadline = time.monotonic() + _TOLD_WITHIN_S
+        while was_signalled and self._end is None and not (ended.is_gone or self._was_away):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(_POLL_S)
+            ended = self._try(lambda: self._engine.look(container)) or ended
+        return ended
 
     def _heed(self, container: str, now: float, ends_at: float) -> None:
         """End the container where it is to be: first by word, then by force."""

@@ -88,6 +88,7 @@ def test_what_is_carried_is_a_script_and_on_nodes_that_are_told_so_a_finetune(
 
 @pytest.fixture
 def run_dir(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr("workers.carrier._TOLD_WITHIN_S", 1)
     bound: dict[Path, Path] = {}
     for module in ("workers.engines.box", "workers.scripts.box"):
         monkeypatch.setattr(f"{module}.bind", lambda source, target: bound.update({target: source}))
