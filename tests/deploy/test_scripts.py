@@ -230,8 +230,14 @@ def is_there(house: MachineStudio) -> bool:
 
 
 def begin(house: MachineStudio, *command: str) -> dict[str, Any]:
-    wait_for("the engine to be heard", lambda: is_there(house))
-    job = submit(house, "ada", *command)
+    """Submit a script, once the studio has heard that the engine is back, and see it begin."""
+    wish = {"kind": "script", "command": command, "time_limit_minutes": 30}
+
+    def try_submit() -> dict[str, Any] | None:
+        made = house.call("ada", "POST", "/api/jobs/", spec=wish, flavor="cpu-1")
+        return dict(made.json()) if made.status_code == 201 else None
+
+    job = dict(wait_for("it to be taken", try_submit))
     wait_for("it to begin", lambda: b"\n" in read_log(house, "ada", job))
     return job
 
