@@ -14,10 +14,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.emitter import Emitter, pipe_sink
-from engine.errors import EngineError, ScriptEnded, StopRequested
+from engine.errors import EngineError, StopRequested, WorkEnded
 from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.spec_file import explain_problems
-from engine.specs import JOB_SPEC, JobSpec, Placement, ScriptSpec
+from engine.specs import CONTAINABLE, JOB_SPEC, JobSpec, Placement, ScriptSpec
 from engine.status import Reason, Status
 from engine.stopping import StopGate
 from engine.verdict import final_status
@@ -28,6 +28,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "serve": ("engine.serve.run", "serve"),
     "script": ("engine.script.run", "run_script"),
 }
+_SHUT_IN = ("engine.shut_in", "run_shut_in")
 Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]
 """Does a run, emits what happens, and shields from the gate what must not be left half done."""
 
@@ -39,20 +40,20 @@ def work(run_dir: Path) -> int:
     emitter = Emitter(pipe_sink(fd) if fd is not None else None)
     gate = StopGate()
     gate.listen()
-    is_script = False
+    is_apart = False
     try:
         spec, placement = _read_orders(run_dir)
         prepare_process(placement.num_threads)
-        is_script = isinstance(spec, ScriptSpec)
-        if not is_script:  # whose log is its own, to the byte
+        is_apart = isinstance(spec, ScriptSpec) or bool(placement.carrier)
+        if not is_apart:  # what runs in a container has the log to itself, to the byte
             print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
-        _load_verb(spec.kind)(spec, placement, emitter, gate)
+        _load_verb(spec, placement)(spec, placement, emitter, gate)
     except StopRequested:
-        if not is_script:
+        if not is_apart:
             print("Stopped as asked.", flush=True)
         emitter.status(Status.STOPPED, Reason.STOPPED_BY_OWNER)
         return 0
-    except ScriptEnded as ended:
+    except WorkEnded as ended:
         emitter.status(final_status(ended.reason), ended.reason, ended.message)
         return ended.exit_code
     except EngineError as error:
@@ -81,8 +82,9 @@ def _read_orders(run_dir: Path) -> tuple[JobSpec, Placement]:
     return spec, placement
 
 
-def _load_verb(kind: str) -> Verb:
-    module, function = KINDS[kind]
+def _load_verb(spec: JobSpec, placement: Placement) -> Verb:
+    is_shut_in = isinstance(spec, CONTAINABLE) and bool(placement.carrier)
+    module, function = _SHUT_IN if is_shut_in else KINDS[spec.kind]
     verb: Verb = getattr(importlib.import_module(module), function)
     return verb
 

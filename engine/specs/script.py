@@ -5,10 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from engine.specs.base import Spec, check_ref
-
-Source = tuple[Literal["model", "dataset"], str]
-"""A kind of repo and a ref of the hub."""
+from engine.specs.base import Source, Spec, check_ref
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.specs.base import RepoRef, Spec
+from engine.specs.base import RepoRef, Source, Spec
 
 
 class LoraOptions(Spec):
@@ -167,6 +167,10 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """Answered at each evaluation, so that you see the model learn."""
+
+    def list_sources(self) -> tuple[Source, ...]:
+        """Return all that a run of it reads from the hub."""
+        return ("model", self.model), ("dataset", self.dataset)
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:

@@ -27,6 +27,10 @@ class Node(models.Model):
     """Of the disk that runs are kept on; 0 until it said so."""
     devices = models.JSONField(default=list, blank=True)
     """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
+    runtime = models.CharField(max_length=16, default="process")
+    """How it runs engines that can be shut in: as `process`, or in a container by `docker`."""
+    runtime_problem = models.CharField(max_length=500, blank=True)
+    """Why it cannot run any now, in a sentence; blank where it can."""
     run_ids = models.JSONField(default=list, blank=True)
     """Runs the node said are alive, when last seen."""
     cache_bytes = models.PositiveBigIntegerField(default=0)

@@ -3655,6 +3655,15 @@ export interface components {
             disk_bytes: number;
             devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
+            /**
+             * @description How it runs finetunes: `docker` is in a container.
+             *
+             *     * `process` - process
+             *     * `docker` - docker
+             */
+            runtime: components["schemas"]["RuntimeEnum"];
+            /** @description Why it cannot run any now; blank where it can. */
+            runtime_problem: string;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
             cache_bytes: number;
@@ -4195,6 +4204,12 @@ export interface components {
          * @enum {string}
          */
         RunStatusEnum: "queued" | "starting" | "running" | "stopping" | "succeeded" | "failed" | "stopped";
+        /**
+         * @description * `process` - process
+         *     * `docker` - docker
+         * @enum {string}
+         */
+        RuntimeEnum: "process" | "docker";
         SaidInputRequest: {
             verdict: components["schemas"]["VerdictEnum"];
             /** @description Of an edit. */

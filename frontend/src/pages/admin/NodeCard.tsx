@@ -168,6 +168,10 @@ function NodeFacts({ node }: { node: Node }) {
           <span className="muted">{words.docker}</span>{" "}
           {version || (engine ? words.dockerSilent : words.noDocker)}
         </span>
+        <span>
+          <span className="muted">{words.finetunes}</span>{" "}
+          {node.runtime === "docker" ? words.inContainers : words.asProcess}
+        </span>
         {engine?.relay && (
           <span>
             <span className="muted">{words.relay}</span>{" "}
@@ -183,8 +187,17 @@ function NodeFacts({ node }: { node: Node }) {
           {node.last_seen_at ? <RelativeTime iso={node.last_seen_at} /> : text.never}
         </span>
       </div>
-      {engine?.problem && (
-        <Alert type="warning" showIcon style={{ marginTop: 12 }} title={engine.problem} />
+      {[...new Set([engine?.problem, node.runtime_problem])].map(
+        (problem) =>
+          problem && (
+            <Alert
+              key={problem}
+              type="warning"
+              showIcon
+              style={{ marginTop: 12 }}
+              title={problem}
+            />
+          ),
       )}
       {sayUnlimited(engine, language).map((notice) => (
         <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />
