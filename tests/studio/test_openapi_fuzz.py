@@ -89,7 +89,7 @@ def furnished(alice, bob, settings, tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def drawn(operations) -> dict[str, list[tuple[Any, int]]]:
-    """Requests for each operation, each with a seed: the same for every caller, so drawn once in a process."""
+    """Requests for each operation, each with a seed: the same for every caller, so drawn once."""
     return {operation.label: draw(operation) for operation in operations}
 
 
