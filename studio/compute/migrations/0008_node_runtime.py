@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("compute", "0006_joining_and_upkeep"),
+        ("compute", "0007_flavor_disks"),
     ]
 
     operations = [
