@@ -4,8 +4,8 @@ from engine.specs import CONTAINABLE_KINDS, ScriptSpec
 from studio.compute.models import Flavor, Node
 from studio.core.errors import BadInput, StudioError, Unavailable
 from studio.jobs.models import Job, Run
+from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.models import Image
-from studio.machines.orders import get_disk_limits
 from studio.machines.placing import list_able_nodes
 from studio.machines.selectors import get_why_no_machines, list_offered_images
 from workers.machines.orders import MachineLimits
@@ -78,7 +78,7 @@ def make_container_order(run: Run, spec: ScriptSpec) -> ContainerOrder:
             cpus=flavor.cores,
             memory_bytes=flavor.memory_bytes,
             shm_bytes=max(64 * 2**20, min(flavor.memory_bytes // 2, 16 * _GIB)),
-            **get_disk_limits(),
+            **get_disk_limits(get_sizes(flavor)),
         ),
         devices=tuple(
             str(device["uuid"]) for device in devices if int(device["index"]) in run.device_indexes
