@@ -23,15 +23,19 @@ class ApiRefusal(RuntimeError):
 
 
 class StudioApi:
-    """One person's view of a studio, by API token."""
+    """One person's view of a studio, by API token.
 
-    def __init__(self, url: str, token: str) -> None:
+    `retry_s` is for how long a GET asks again where nobody answers, as while a studio restarts.
+    """
+
+    def __init__(self, url: str, token: str, *, retry_s: float = _CONNECT_RETRY_S) -> None:
+        self._retry_s = retry_s
         headers = {"Authorization": f"Bearer {token}"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=60)
 
     def get(self, path: str, **params: Any) -> Any:
-        """Return the answer to a GET; a studio that restarts is asked again for half a minute."""
-        deadline = time.monotonic() + _CONNECT_RETRY_S
+        """Return the answer to a GET; a studio that restarts is asked again for a while."""
+        deadline = time.monotonic() + self._retry_s
         while True:
             try:
                 return _read(self._http.get(path, params=params))

@@ -62,7 +62,7 @@ def login(
     """Sign in with an API token, which Profile > API tokens makes; it may come by a pipe."""
     address = check_url(url)
     account = Account(address, check_token(token or _ask_token()))
-    me = StudioApi(account.url, account.token).get("/api/me/")
+    me = StudioApi(account.url, account.token, retry_s=0).get("/api/me/")
     path = keep_account(account)
 
     def tell() -> None:

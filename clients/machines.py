@@ -114,12 +114,14 @@ def list_flavors(as_json: AsJson = False) -> None:
             str(each["cores"]),
             format_bytes(each["memory_bytes"]),
             _tell_devices(each),
+            _tell_disk(each.get("disk_bytes")),
+            _tell_disk(each.get("scratch_bytes")),
             format_points(each["price_mpoints_per_hour"]),
             "yes" if each.get("is_available", True) else "no",
         )
         for each in options["flavors"]
     )
-    columns = ("flavor", "cores", "memory", "gpu", "points/h", "available")
+    columns = ("flavor", "cores", "memory", "gpu", "disk", "/scratch", "points/h", "available")
     show(options["flavors"], as_json, lambda: show_table(columns, rows))
     engine = options["engine"]
     if not engine["is_available"]:
@@ -241,6 +243,10 @@ def _tell_devices(flavor: Json) -> str:
         return "-"
     percent = flavor.get("device_percent", 100)
     return f"{percent} % of a GPU" if percent < 100 else str(flavor["num_devices"])
+
+
+def _tell_disk(num_bytes: int | None) -> str:
+    return "-" if num_bytes is None else format_bytes(num_bytes)
 
 
 def _find_port(machine: Json, tool: str) -> int:

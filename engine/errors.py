@@ -16,8 +16,8 @@ class StopRequested(BaseException):
     """The run was asked to stop. Not an `Exception`: nothing on the way up may swallow it."""
 
 
-class ScriptEnded(Exception):
-    """A user's script has ended other than well. The log is its own: nothing is added to it."""
+class WorkEnded(Exception):
+    """The work in a container has ended other than well. The log is its own: nothing is added."""
 
     def __init__(self, reason: Reason, message: str, exit_code: int) -> None:
         super().__init__(message)

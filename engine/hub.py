@@ -47,6 +47,8 @@ def fetch_repo(ref: str, kind: RepoKind, placement: Placement, emitter: Emitter)
     Raises:
         EngineError: there is no such path or repo, or the hub stays away.
     """
+    if given := placement.fetched.get(f"{kind} {ref}"):
+        return Resolved(ref=ref, path=given.path, repo=given.repo, revision=given.revision)
     if ref.startswith((".", "/")):
         return _resolve_path(ref, kind)
     repo, revision = split_ref(ref)

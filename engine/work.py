@@ -14,11 +14,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from engine.emitter import Emitter, pipe_sink
-from engine.errors import EngineError, ScriptEnded, StopRequested
+from engine.errors import EngineError, StopRequested, WorkEnded
 from engine.ranks import is_first_rank, start_others
 from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.spec_file import explain_problems
-from engine.specs import JOB_SPEC, JobSpec, Placement, ScriptSpec, TrainSpec
+from engine.specs import CONTAINABLE, JOB_SPEC, JobSpec, Placement, ScriptSpec, TrainSpec
 from engine.status import Reason, Status
 from engine.stopping import StopGate
 from engine.verdict import final_status
@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "serve": ("engine.serve.run", "serve"),
     "script": ("engine.script.run", "run_script"),
 }
+_SHUT_IN = ("engine.shut_in", "run_shut_in")
 Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]
 """Does a run, emits what happens, and shields from the gate what must not be left half done."""
 
@@ -40,27 +41,27 @@ def work(run_dir: Path) -> int:
     emitter = Emitter(pipe_sink(fd) if fd is not None else None)
     gate = StopGate()
     gate.listen()
-    is_script = False
+    is_apart = False
 
     def tell_fall(sentence: str) -> None:
         _fail(emitter, Reason.INTERNAL_ERROR, f"{sentence} The end of the log tells where.")
 
     try:
         spec, placement = _read_orders(run_dir)
-        is_script = isinstance(spec, ScriptSpec)
-        if isinstance(spec, TrainSpec):
+        is_apart = isinstance(spec, ScriptSpec) or bool(placement.carrier)
+        if isinstance(spec, TrainSpec) and not is_apart:
             count = spec.parallel.num_processes
             start_others(run_dir, count, placement.num_threads or (os.cpu_count() or 1), tell_fall)
         prepare_process(placement.num_threads)
-        if not is_script and is_first_rank():  # a script's log is its own, to the byte
+        if not is_apart and is_first_rank():  # what runs in a container has the log to itself
             print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
-        _load_verb(spec.kind)(spec, placement, emitter, gate)
+        _load_verb(spec, placement)(spec, placement, emitter, gate)
     except StopRequested:
-        if not is_script:
+        if not is_apart:
             print("Stopped as asked.", flush=True)
         emitter.status(Status.STOPPED, Reason.STOPPED_BY_OWNER)
         return 0
-    except ScriptEnded as ended:
+    except WorkEnded as ended:
         emitter.status(final_status(ended.reason), ended.reason, ended.message)
         return ended.exit_code
     except EngineError as error:
@@ -89,8 +90,9 @@ def _read_orders(run_dir: Path) -> tuple[JobSpec, Placement]:
     return spec, placement
 
 
-def _load_verb(kind: str) -> Verb:
-    module, function = KINDS[kind]
+def _load_verb(spec: JobSpec, placement: Placement) -> Verb:
+    is_shut_in = isinstance(spec, CONTAINABLE) and bool(placement.carrier)
+    module, function = _SHUT_IN if is_shut_in else KINDS[spec.kind]
     verb: Verb = getattr(importlib.import_module(module), function)
     return verb
 

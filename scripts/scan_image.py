@@ -15,7 +15,6 @@ import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
 
 # Debian's own; no-new-privileges keeps all of them from working in a machine.
 KNOWN_SETUID = {
@@ -85,19 +84,17 @@ def scan_image(image: str, base: str = "") -> list[Finding]:
     found = []
     for where, text in (("Env", "\n".join(told["Config"]["Env"])), ("history", history)):
         found += [Finding(where, what) for what in find_secrets(text.encode(), is_setting=True)]
-    container = _call("docker", "create", image, "true").strip()
-    try:
-        with _stream("docker", "export", container) as tar:
-            found += scan_modes(tar)
-    finally:
-        _call("docker", "rm", container)
-    for layer in list_contents(image, base):
-        found += scan_contents(layer)
+    modes: dict[str, list[Finding]] = {}
+    for layer, is_known in list_contents(image, base):
+        lay_over(modes, layer)
+        if not is_known:
+            found += scan_contents(layer)
+    found += [each for findings in modes.values() for each in findings]
     return sorted(set(found), key=lambda each: (each.path, each.what))
 
 
-def list_contents(image: str, base: str) -> Iterator[tarfile.TarFile]:
-    """Yield an image's layers but those of another that it is built on."""
+def list_contents(image: str, base: str) -> Iterator[tuple[tarfile.TarFile, bool]]:
+    """Yield an image's layers, the lowest first, and whether it is of another it is built on."""
     num_known = 0
     if base:
         told = _call("docker", "image", "inspect", "--format", "{{json .RootFS.Layers}}", base)
@@ -107,9 +104,29 @@ def list_contents(image: str, base: str) -> Iterator[tarfile.TarFile]:
         with tarfile.open(saved.name) as tar:
             manifest = tar.extractfile("manifest.json")
             assert manifest is not None
-            for name in json.load(manifest)[0]["Layers"][num_known:]:
-                with tarfile.open(fileobj=tar.extractfile(name), mode="r|*") as layer:
-                    yield layer
+            for index, name in enumerate(json.load(manifest)[0]["Layers"]):
+                with tarfile.open(fileobj=tar.extractfile(name)) as layer:
+                    yield layer, index < num_known
+
+
+def lay_over(modes: dict[str, list[Finding]], layer: tarfile.TarFile) -> None:
+    """Have `modes` be what is amiss with one more layer on top (OCI's image-spec, layer.md)."""
+    for member in layer:
+        path = member.name.removeprefix("./")
+        folder, _, name = path.rpartition("/")
+        if name == ".wh..wh..opq":  # the folder begins anew, and is itself in this layer
+            _forget(modes, folder)
+        elif name.startswith(".wh."):
+            _forget(modes, f"{folder}/{name.removeprefix('.wh.')}".removeprefix("/"))
+        else:
+            modes.pop(path, None)
+    for finding in scan_modes(layer):
+        modes.setdefault(finding.path, []).append(finding)
+
+
+def _forget(modes: dict[str, list[Finding]], path: str) -> None:
+    for each in [each for each in modes if f"{each}/".startswith(f"{path}/")]:
+        del modes[each]
 
 
 def scan_modes(tar: tarfile.TarFile) -> Iterator[Finding]:
@@ -164,26 +181,6 @@ def list_layers(image: str) -> Iterator[tuple[str, str]]:
 
 def _call(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=False).stdout.decode()
-
-
-class _stream:
-    """A program's output, read as a tar."""
-
-    def __init__(self, *words: str) -> None:
-        self._words = words
-
-    def __enter__(self) -> tarfile.TarFile:
-        self._process = subprocess.Popen(self._words, stdout=subprocess.PIPE)
-        assert self._process.stdout is not None
-        output: IO[bytes] = self._process.stdout
-        self._tar = tarfile.open(fileobj=output, mode="r|", bufsize=2**20)
-        return self._tar
-
-    def __exit__(self, *_: object) -> None:
-        self._tar.close()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        self._process.wait()
 
 
 if __name__ == "__main__":

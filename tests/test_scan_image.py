@@ -7,7 +7,7 @@ import tarfile
 
 import pytest
 
-from scripts.scan_image import find_secrets, scan_contents, scan_modes
+from scripts.scan_image import Finding, find_secrets, lay_over, scan_contents, scan_modes
 
 KEY = b"-----BEGIN OPENSSH PRIVATE KEY-----\n" + base64.b64encode(bytes(150)) + b"\n-----END"
 
@@ -34,6 +34,25 @@ def test_what_everybody_may_write_to_is_found_but_not_shared_folders():
 def test_what_runs_as_another_user_is_found_unless_it_is_known_to():
     tar = make_tar(("usr/bin/su", 0o4755, b""), ("opt/tool", 0o4755, b""), ("opt/g", 0o2755, b""))
     assert [each.path for each in scan_modes(tar)] == ["opt/tool", "opt/g"]
+
+
+def test_modes_are_those_that_the_last_layer_leaves():
+    modes: dict[str, list[Finding]] = {}
+    lay_over(
+        modes,
+        make_tar(
+            ("./run/lock/", 0o777, b""),
+            *(
+                (f"opt/{name}", 0o666, b"")
+                for name in ("kept", "gone", "old/a", "old/b/c", "older")
+            ),
+            ("usr/tool", 0o4777, b""),
+        ),
+    )
+    assert len(modes["usr/tool"]) == 2
+    changes = (("opt/.wh.gone", 0, b""), ("opt/old/.wh..wh..opq", 0, b""), ("usr/.wh.tool", 0, b""))
+    lay_over(modes, make_tar(("run/lock/", 0o755, b""), *changes, ("opt/old/d", 0o602, b"")))
+    assert sorted(modes) == ["opt/kept", "opt/old/d", "opt/older"]
 
 
 def test_keys_and_tokens_are_found_where_they_are():

@@ -8,9 +8,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from workers.errors import WorkerError
+from workers.machines.orders import IMAGE
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,252})|[0-9a-fA-F:]+")
+_RUNTIMES = ("process", "docker")
 _BROKERS = ("redis", "rediss", "redis+socket", "unix")
 
 
@@ -36,6 +38,8 @@ class NodeConfig:
     is one, and none on a node of little memory."""
     mock_devices: int = 0
     """GPUs to say that it has although it has not, for trying out how they are given out."""
+    engine_image: str = ""
+    """The image that engines run in, each in a container; blank runs them as processes."""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
@@ -63,6 +67,7 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
         mock_devices=_read_whole(
             env, "ATHANOR_MOCK_DEVICES", 64, "how many GPUs to make believe, at most 64"
         ),
+        engine_image=_read_engine_image(env),
     )
 
 
@@ -147,6 +152,22 @@ def _read_spares(env: Mapping[str, str]) -> int | None:
     if not env.get(name, "").strip():
         return None
     return _read_whole(env, name, 100, "how many spare dev machines to keep, at most 100")
+
+
+def _read_engine_image(env: Mapping[str, str]) -> str:
+    runtime = env.get("ATHANOR_RUNTIME", "").strip() or "process"
+    image = env.get("ATHANOR_ENGINE_IMAGE", "").strip()
+    if runtime not in _RUNTIMES:
+        raise WorkerError(f"ATHANOR_RUNTIME is {runtime!r}: write process or docker.")
+    if runtime == "process":
+        return ""
+    if not re.fullmatch(IMAGE, image):
+        said = f"is {image!r}" if image else "is not set"
+        raise WorkerError(
+            f"ATHANOR_ENGINE_IMAGE {said}: with ATHANOR_RUNTIME=docker, write the id or the digest "
+            "of an image that carries the engine."
+        )
+    return image
 
 
 def _read_whole(env: Mapping[str, str], name: str, most: int, mend: str) -> int:

@@ -51,8 +51,13 @@ def take_inventory(disk: Path, *, mock_devices: int = 0) -> Inventory:
         memory_bytes=read_memory_bytes(),
         disk_free_bytes=usage.free,
         disk_bytes=usage.total,
-        devices=_make_believe(mock_devices) if mock_devices else list_devices(),
+        devices=choose_devices(mock_devices),
     )
+
+
+def choose_devices(mock_devices: int) -> tuple[Device, ...]:
+    """Return the GPUs that there are, or so many that are not."""
+    return _make_believe(mock_devices) if mock_devices else list_devices()
 
 
 @cache

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.specs import Placement
+from engine.specs import CONTAINABLE, Placement
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused
 from workers.node_dir import NodeDir
@@ -66,12 +66,13 @@ def place(node: NodeDir, config: NodeConfig, order: RunOrder) -> RunDir:
 def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placement:
     """Say where the run happens on this node."""
     run_dir = node.runs / order.run_id
+    carrier = _make_carrier(config, order)
     return Placement(
         run_dir=run_dir,
         devices=tuple(range(len(order.devices))),  # the runtime shows it these devices only
         num_threads=order.num_threads,
         # A container has a limit of its own, and what it holds is not the recorder's.
-        memory_bytes=None if order.container else order.memory_bytes,
+        memory_bytes=None if carrier else order.memory_bytes,
         hub_url=config.studio_url,
         hub_token=order.run_token,
         push_to=order.push_to,
@@ -79,7 +80,7 @@ def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placem
         cache_dir=node.cache,
         host=config.node_host,
         server_token=order.server_token,
-        carrier=_make_carrier(config, order),
+        carrier=carrier,
         provenance=order.provenance | {"node": config.node_name},
     )
 
@@ -99,11 +100,19 @@ def start(run: RunDir, runtime: Runtime) -> None:
 
 
 def _make_carrier(config: NodeConfig, order: RunOrder) -> tuple[str, ...]:
-    """Return the command that runs a script's container; the engine refuses a script without."""
-    if order.container is None:
-        return ()
-    drives = () if config.drive_dir is None else (f"--drives={config.drive_dir}",)
-    return (sys.executable, "-m", "workers.scripts", f"--node={config.node_name}", *drives)
+    """Return the command that runs the work in a container; empty where the recorder's child is it.
+
+    The engine refuses a script without.
+    """
+    run = (sys.executable, "-m")
+    if order.container is not None:
+        drives = () if config.drive_dir is None else (f"--drives={config.drive_dir}",)
+        return (*run, "workers.scripts", f"--node={config.node_name}", *drives)
+    if config.engine_image and isinstance(order.spec, CONTAINABLE):
+        mocked = (f"--mock-devices={config.mock_devices}",) if config.mock_devices else ()
+        chosen = (f"--node={config.node_name}", f"--image={config.engine_image}", *mocked)
+        return (*run, "workers.engines", *chosen)
+    return ()
 
 
 def _find_checkpoint(node: NodeDir, order: RunOrder) -> Path | None:

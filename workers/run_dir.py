@@ -18,6 +18,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from engine.events import EVENT, StatusEvent
+from engine.specs import Placement
 from engine.status import FINAL, Reason
 from workers.files import read_json, write_once, write_whole
 from workers.orders import RunOrder
@@ -63,6 +64,13 @@ class RunDir:
         """Return the order the run was made for."""
         try:
             return RunOrder.model_validate_json((self.path / "order.json").read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def read_placement(self) -> Placement | None:
+        """Return where the run happens, as its folder was made."""
+        try:
+            return Placement.model_validate_json((self.path / "placement.json").read_bytes())
         except (OSError, ValidationError):
             return None
 

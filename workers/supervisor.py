@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from workers.care import Need, RunView, decide, explain_end
 from workers.config import NodeConfig
+from workers.engines.check import RuntimeCheck
 from workers.errors import StudioAway, StudioRefused
 from workers.inventory import take_inventory
 from workers.launch import claim, is_expired, place, start
@@ -49,12 +50,13 @@ class Supervisor:
         client: StudioClient,
         containers: Runtime | None = None,
     ) -> None:
-        """Take what it works with; `run` begins. `containers` is the runtime of scripts."""
+        """Take what it works with; `run` begins. `containers` is for what runs in one."""
         self.node = NodeDir(config.node_dir)
         self._config = config
         self._runtime = runtime
         self._containers = containers or DockerRuntime(config.node_name)
         self._client = client
+        self._check = RuntimeCheck(config)
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._terminated: dict[str, float] = {}
         self._runtimes: dict[str, Runtime] = {}
@@ -65,6 +67,7 @@ class Supervisor:
         self.node.tidy()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_forever())
+            group.create_task(self._check.look_forever())
             group.create_task(self._beat_forever())
             group.create_task(self._sweep_forever())
 
@@ -105,7 +108,8 @@ class Supervisor:
         if self.node.find_run(run_id) is None:
             may_start = await self._claim_in_time(order)
             if may_start:
-                start(place(self.node, self._config, order), self._runtime_of(order))
+                run = place(self.node, self._config, order)
+                start(run, self._runtime_at(run))
         path.unlink(missing_ok=True)
 
     async def _claim_in_time(self, order: RunOrder) -> bool:
@@ -136,13 +140,12 @@ class Supervisor:
         return self._runtime_at(run).look(run)
 
     def _runtime_at(self, run: RunDir) -> Runtime:
+        """Return what a run was placed for, whatever the node is told today."""
         if run.run_id not in self._runtimes:
-            self._runtimes[run.run_id] = self._runtime_of(run.read_order())
+            placement = run.read_placement()
+            is_apart = placement is not None and bool(placement.carrier)
+            self._runtimes[run.run_id] = self._containers if is_apart else self._runtime
         return self._runtimes[run.run_id]
-
-    def _runtime_of(self, order: RunOrder | None) -> Runtime:
-        is_script = order is not None and order.container is not None
-        return self._containers if is_script else self._runtime
 
     def _try_care(self, run: RunDir) -> None:
         try:
@@ -178,7 +181,7 @@ class Supervisor:
     async def _launch_again(self, run: RunDir) -> None:
         order = run.read_order()
         if order is not None and await self._claim_in_time(order):
-            start(run, self._runtime_of(order))
+            start(run, self._runtime_at(run))
         else:  # never started, and not wanted any more
             self.node.shelve_run(run)
             shutil.rmtree(run.path)
@@ -194,6 +197,7 @@ class Supervisor:
         await runtime.clear(run)  # and again when it is shelved
 
     async def _beat_forever(self) -> None:
+        await self._check.wait()
         while True:
             await self._beat()
             await asyncio.sleep(HEARTBEAT_EVERY_S)
@@ -203,7 +207,8 @@ class Supervisor:
         inventory = take_inventory(
             self.node.path, mock_devices=self._config.mock_devices
         ).model_dump(mode="json")
-        body = json.dumps(inventory | {"runs": living}).encode()
+        runtime = {"runtime": self._check.runtime, "runtime_problem": self._check.problem}
+        body = json.dumps(inventory | runtime | {"runs": living}).encode()
         try:
             answer = await self._client.send_heartbeat(self._config.node_token, body)
         except (StudioAway, StudioRefused) as error:

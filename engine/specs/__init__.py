@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from engine.specs.base import RepoRef, Spec, split_ref
-from engine.specs.placement import Placement
+from engine.specs.placement import FetchedRepo, Placement
 from engine.specs.script import ScriptSpec, split_source
 from engine.specs.serve import ServeSpec
 from engine.specs.train import TRAIN_PRESETS, LoraOptions, TrainSpec
@@ -16,9 +16,17 @@ from engine.specs.train import TRAIN_PRESETS, LoraOptions, TrainSpec
 JobSpec = Annotated[TrainSpec | ServeSpec | ScriptSpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[TrainSpec | ServeSpec | ScriptSpec] = TypeAdapter(JobSpec)
 
+CONTAINABLE = (TrainSpec,)
+"""What can run shut in: all that it reads is known before it begins, and what it makes lies in
+`out/` of its run directory when it ends. A model server does neither."""
+CONTAINABLE_KINDS = frozenset(str(each.model_fields["kind"].default) for each in CONTAINABLE)
+
 __all__ = [
+    "CONTAINABLE",
+    "CONTAINABLE_KINDS",
     "JOB_SPEC",
     "TRAIN_PRESETS",
+    "FetchedRepo",
     "JobSpec",
     "LoraOptions",
     "Placement",

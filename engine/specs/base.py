@@ -5,11 +5,14 @@ Keys in `json_schema_extra` that the launch form reads: `unit` (shown behind the
 """
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
 _REF = re.compile(r"^[A-Za-z0-9][\w.\-]{0,95}/[A-Za-z0-9][\w.\-]{0,95}(@[\w.\-/]{1,100})?$")
+
+NamedRepo = tuple[Literal["model", "dataset"], str]
+"""A kind of repo and a ref of the hub."""
 
 
 class Spec(BaseModel):

@@ -5,6 +5,18 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class FetchedRepo(BaseModel):
+    """A model or dataset that lies on this machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    path: Path
+    repo: str | None = None
+    """`namespace/name` in the hub it is from."""
+    revision: str | None = None
+    """Its commit there."""
+
+
 class Placement(BaseModel):
     """Devices, folders, addresses and tokens of one run; no part of the spec or its record."""
 
@@ -35,6 +47,8 @@ class Placement(BaseModel):
     server_token: str | None = None
     """Bearer token that a server asks of its callers."""
     carrier: tuple[str, ...] = ()
-    """Command of the node that runs a script in a container; without it no script runs."""
+    """Command of the node that runs the work in a container; without it no script runs."""
+    fetched: dict[str, FetchedRepo] = {}
+    """What a run that is shut in reads, by kind and ref, such as `model athanor/tiny@main`."""
     provenance: dict[str, str] = {}
     """Names and digests that go into the artifact's card: job, run, node, owner."""

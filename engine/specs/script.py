@@ -5,10 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from engine.specs.base import Spec, check_ref
-
-Source = tuple[Literal["model", "dataset"], str]
-"""A kind of repo and a ref of the hub."""
+from engine.specs.base import NamedRepo, Spec, check_ref
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
@@ -25,7 +22,7 @@ def _check_source(value: str) -> str:
     return value
 
 
-def split_source(source: str) -> Source:
+def split_source(source: str) -> NamedRepo:
     """Return the kind and the ref of `namespace/name@revision`, with `datasets/` before a dataset.
 
     As in Hugging Face's own paths; `models/` may be written and need not be.
@@ -117,7 +114,7 @@ class ScriptSpec(Spec):
         _check_places(self.list_inputs())
         return self
 
-    def list_inputs(self) -> dict[str, Source]:
+    def list_inputs(self) -> dict[str, NamedRepo]:
         """Return what lies where in the container, the code too."""
         found = {"/code": split_source(self.code)} if self.code else {}
         for name, source in self.inputs.items():
@@ -141,7 +138,7 @@ def _check_environment(environment: dict[str, str]) -> None:
             )
 
 
-def _check_places(inputs: dict[str, Source]) -> None:
+def _check_places(inputs: dict[str, NamedRepo]) -> None:
     for place in inputs:
         if place != "/code" and not _PLACE.fullmatch(place):
             raise ValueError(

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.specs.base import RepoRef, Spec
+from engine.specs.base import NamedRepo, RepoRef, Spec
 from engine.specs.parallel import ParallelOptions
 from engine.specs.sources import Source
 from engine.specs.stages import DpoOptions, RewardOptions
@@ -237,6 +237,11 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """Answered at each evaluation, so that you see the model learn."""
+
+    def list_sources(self) -> tuple[NamedRepo, ...]:
+        """Return all that a run of it reads from the hub."""
+        more: list[NamedRepo] = [("dataset", source.repo) for source in self.mixture]
+        return ("model", self.model), ("dataset", self.dataset), *more
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:

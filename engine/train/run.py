@@ -13,7 +13,7 @@ from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
 from engine.models.load import load_bare_tokenizer, load_tokenizer, pick_device
-from engine.ranks import get_local_rank
+from engine.ranks import get_local_rank, is_first_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
 from engine.status import Reason
@@ -117,7 +117,7 @@ def _prepare(
     where = placement.cache_dir or placement.run_dir
     how = Preparation(
         cache_dir=where / "tokenized",
-        run_dir=placement.run_dir,
+        run_dir=placement.run_dir if is_first_rank() else None,
         max_bad_fraction=spec.max_bad_fraction,
         num_workers=placement.num_threads,
     )

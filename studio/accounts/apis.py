@@ -27,6 +27,7 @@ from studio.core.errors import NotFound
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.core.permissions import IsAdministrator, IsOperator, SignedInByBrowser
+from studio.machines.charging import Use, list_uses
 from studio.points.selectors import Balance, get_balances
 
 _PAGE = [OpenApiParameter("page", int), OpenApiParameter("page_size", int)]
@@ -158,9 +159,10 @@ def _show_me(user: User) -> dict[str, Any]:
 
 def _show_users(users: Iterable[User]) -> list[dict[str, Any]]:
     people = list(users)
-    balances = get_balances(user.pk for user in people)
+    ids = [user.pk for user in people]
+    balances, uses = get_balances(ids), list_uses(ids)
     for user in people:
-        balance = balances.get(user.pk, Balance())
+        balance, use = balances.get(user.pk, Balance()), uses.get(user.pk, Use())
         user.available_mpoints = balance.available_mpoints  # type: ignore[attr-defined]
-        user.held_mpoints = balance.held_mpoints  # type: ignore[attr-defined]
+        user.held_mpoints = balance.held_mpoints - use.unwritten_mpoints  # type: ignore[attr-defined]
     return [dict(shown) for shown in shapes.UserOutput(people, many=True).data]

@@ -4,6 +4,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
+MOST_DISK_GIB, MOST_SCRATCH_GIB = 100_000, 16_000
+"""What a node takes in an order; the scratch file is an ext4, which ends at 16 TiB."""
+
 
 class Node(models.Model):
     """A machine that dials in with its own token. What it has is what it last said.
@@ -24,6 +27,10 @@ class Node(models.Model):
     """Of the disk that runs are kept on; 0 until it said so."""
     devices = models.JSONField(default=list, blank=True)
     """`[{index, name, memory_bytes, uuid}]`, one per GPU."""
+    runtime = models.CharField(max_length=16, default="process")
+    """How it runs engines that can be shut in: as `process`, or in a container by `docker`."""
+    runtime_problem = models.CharField(max_length=500, blank=True)
+    """Why it cannot run any now, in a sentence; blank where it can."""
     run_ids = models.JSONField(default=list, blank=True)
     """Runs the node said are alive, when last seen."""
     cache_bytes = models.PositiveBigIntegerField(default=0)
@@ -81,6 +88,11 @@ class Flavor(models.Model):
     """Users may pick it; what is not listed is the platform's own."""
     is_exclusive = models.BooleanField(default=True)
     """Takes its cores and devices for itself; otherwise only its memory is counted."""
+    disk_gib = models.PositiveIntegerField(null=True, blank=True)
+    """What a dev machine may write beside its home and /scratch; 0 is no limit, None what the
+    studio has set."""
+    scratch_gib = models.PositiveIntegerField(null=True, blank=True)
+    """The size of a dev machine's /scratch; 0 and None as above."""
 
     class Meta:
         """Bounds that hold whoever writes."""
@@ -93,6 +105,14 @@ class Flavor(models.Model):
                 condition=Q(device_percent__range=(1, 100))
                 & (Q(device_percent=100) | Q(num_devices=1)),
                 name="flavor_share_of_one_device",
+            ),
+            models.CheckConstraint(
+                condition=Q(disk_gib__isnull=True) | Q(disk_gib__lte=MOST_DISK_GIB),
+                name="flavor_disk_in_range",
+            ),
+            models.CheckConstraint(
+                condition=Q(scratch_gib__isnull=True) | Q(scratch_gib__lte=MOST_SCRATCH_GIB),
+                name="flavor_scratch_in_range",
             ),
         ]
 

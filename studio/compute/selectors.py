@@ -34,7 +34,7 @@ def describe_node(node_id: int) -> dict[str, Any]:
 
 def _describe_node(node: Node, held: list[Holding]) -> dict[str, Any]:
     fields = "name last_seen_at cores memory_bytes disk_free_bytes disk_bytes version num_running "
-    fields += "cache_bytes cache_limit_bytes share is_cordoned"
+    fields += "runtime runtime_problem cache_bytes cache_limit_bytes share is_cordoned"
     drain = {
         "at": node.drain_at,
         "reason": node.drain_reason,
@@ -63,6 +63,7 @@ def _describe_engine(engine: Any) -> dict[str, Any] | None:
         "version": engine.version,
         "problem": engine.problem,
         "relay": relay,
+        "unlimited": engine.unlimited,
         "reported_at": engine.reported_at,
         "is_fresh": engine.reported_at >= since,
     }

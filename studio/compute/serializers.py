@@ -7,6 +7,7 @@ from studio.compute.upkeep import USUAL_GRACE_S
 from workers.orders import ShareProgress
 
 _MOST = 2**62
+RUNTIMES = ["process", "docker"]
 SHARE_STATES = [state.value for state in ShareProgress]
 
 
@@ -50,6 +51,10 @@ class NodeEngineOutput(serializers.Serializer):
     version = serializers.CharField(allow_blank=True, help_text="Blank where none answers.")
     problem = serializers.CharField(allow_blank=True)
     relay = serializers.CharField(allow_null=True, help_text="host:port.")
+    unlimited = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What of its disk it cannot limit for each machine: `layer`, `scratch`.",
+    )
     reported_at = serializers.DateTimeField()
     is_fresh = serializers.BooleanField()
 
@@ -86,6 +91,12 @@ class NodeOutput(serializers.Serializer):
     disk_bytes = serializers.IntegerField(help_text="0 until it has said so.")
     devices = NodeDeviceOutput(many=True)
     version = serializers.CharField(allow_blank=True)
+    runtime = serializers.ChoiceField(
+        choices=RUNTIMES, help_text="How it runs finetunes: `docker` is in a container."
+    )
+    runtime_problem = serializers.CharField(
+        allow_blank=True, help_text="Why it cannot run any now; blank where it can."
+    )
     num_running = serializers.IntegerField()
     cache_bytes = serializers.IntegerField(help_text="What its cache of models and datasets holds.")
     cache_limit_bytes = serializers.IntegerField(help_text="0 until it has said so.")
@@ -144,5 +155,7 @@ class HeartbeatInput(serializers.Serializer):
     memory_bytes = serializers.IntegerField(min_value=0, max_value=_MOST)
     disk_free_bytes = serializers.IntegerField(min_value=0, max_value=_MOST)
     disk_bytes = serializers.IntegerField(min_value=0, max_value=_MOST, default=0)
+    runtime = serializers.ChoiceField(choices=RUNTIMES, default="process")
+    runtime_problem = serializers.CharField(max_length=500, allow_blank=True, default="")
     devices = NodeDevice(many=True)
     runs = serializers.ListField(child=serializers.UUIDField(), max_length=10_000)

@@ -38,6 +38,8 @@ class Inventory:
     memory_bytes: int
     disk_free_bytes: int
     disk_bytes: int = 0
+    runtime: str = "process"
+    runtime_problem: str = ""
     devices: list[dict[str, Any]] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
@@ -102,9 +104,12 @@ def record_heartbeat(*, node: Node, inventory: Inventory) -> Node:
     node.memory_bytes = inventory.memory_bytes
     node.disk_free_bytes = inventory.disk_free_bytes
     node.disk_bytes = inventory.disk_bytes
+    node.runtime = inventory.runtime
+    node.runtime_problem = inventory.runtime_problem
     node.devices = inventory.devices
     node.run_ids = inventory.run_ids
-    fields = "last_seen_at version cores memory_bytes disk_free_bytes disk_bytes devices run_ids"
+    fields = "last_seen_at version cores memory_bytes disk_free_bytes disk_bytes devices run_ids "
+    fields += "runtime runtime_problem"
     node.save(update_fields=fields.split())
     return node
 

@@ -1,9 +1,10 @@
 """What a script's run needs of the dev machines' side: an image, a node with an engine, a drive."""
 
-from engine.specs import ScriptSpec
+from engine.specs import CONTAINABLE_KINDS, ScriptSpec
 from studio.compute.models import Flavor, Node
 from studio.core.errors import BadInput, StudioError, Unavailable
 from studio.jobs.models import Job, Run
+from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.models import Image
 from studio.machines.placing import list_able_nodes
 from studio.machines.selectors import get_why_no_machines, list_offered_images
@@ -20,6 +21,8 @@ def needs_container(job: Job) -> bool:
 
 def keep_able(online: dict[int, Node], job: Job) -> dict[int, Node]:
     """Return those of the nodes that can run the job at all."""
+    if job.kind in CONTAINABLE_KINDS:
+        return {pk: node for pk, node in online.items() if not node.runtime_problem}
     if not needs_container(job):
         return online
     able = list_able_nodes()
@@ -75,6 +78,7 @@ def make_container_order(run: Run, spec: ScriptSpec) -> ContainerOrder:
             cpus=flavor.cores,
             memory_bytes=flavor.memory_bytes,
             shm_bytes=max(64 * 2**20, min(flavor.memory_bytes // 2, 16 * _GIB)),
+            **get_disk_limits(get_sizes(flavor)),
         ),
         devices=tuple(
             str(device["uuid"]) for device in devices if int(device["index"]) in run.device_indexes

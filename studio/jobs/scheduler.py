@@ -34,7 +34,7 @@ from studio.compute.rooms import (
 )
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
-from studio.jobs.containers import keep_able, make_container_order
+from studio.jobs.containers import keep_able, make_container_order, needs_container
 from studio.jobs.hooks import get_listener
 from studio.jobs.models import LIVE, Run
 from studio.jobs.run_tokens import make_run_token
@@ -222,8 +222,10 @@ def _say_why(run: Run, online: dict[int, Node], able: dict[int, Node]) -> None:
     flavor = run.job.flavor
     if not online:
         message = "No node is online: the run starts as soon as one is."
-    elif not able:
+    elif not able and needs_container(run.job):
         message = "No node with a Docker engine is online: the run starts as soon as one is."
+    elif not able:
+        message = "No node can run such a job now: an operator sees why on the page Nodes."
     elif all(node.is_cordoned for node in able.values()):
         message = "Every node is set aside by an administrator: the run waits for one."
     elif not any(can_ever_hold(node, flavor) for node in able.values()):

@@ -9,12 +9,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from studio.accounts.viewers import viewer_of
-from studio.compute.selectors import describe_flavors
 from studio.core.errors import NotFound
 from studio.core.inputs import read_input
 from studio.machines import saving, selectors, services, wishes
 from studio.machines import serializers as shapes
 from studio.machines.cloning import clone_machine
+from studio.machines.disks import describe_flavors
 from studio.machines.models import Audience, Machine
 from studio.machines.showing import show_machine, show_machines, show_port, show_saved
 from studio.machines.ssh.host_keys import host_fingerprint, read_host_key
@@ -59,7 +59,7 @@ class MachineOptionsApi(APIView):
         host = f"[{settings.SSH_HOST}]{port}" if port else settings.SSH_HOST
         said = {
             "images": [_show_image(image) for image in wishes.list_images(viewer_of(request))],
-            "flavors": describe_flavors(with_shares=True),
+            "flavors": describe_flavors(),
             "engine": {"is_available": not problem, "problem": problem},
             "min_duration_s": wishes.LEAST_S,
             "max_duration_s": wishes.MOST_S,

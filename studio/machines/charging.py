@@ -1,18 +1,37 @@
-"""What a machine costs: the time its node has shown it running, at its lease's rate."""
+"""What a machine costs: the time its node has shown it running, at its lease's rate.
 
+Each second of it is on the lease as soon as it is shown. The ledger has it at every end and
+extension, and in between every ten minutes: what is used and not written yet is held, and shown.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from studio.machines.models import Lease, Machine
+from studio.machines.models import Lease, Machine, Status
+from studio.points.selectors import get_run_costs
 from studio.points.services import charge_run, hold_points, release_run
 
 MOST_GAP_S = 10.0
 """What two signs of life may lie apart and still be paid in between: a longer silence is the
 platform's, and so is its cost."""
+WRITTEN_EVERY_S = 600.0
+"""How much used time may be without its charge in the ledger: 1000 machines write two a second."""
 _HOUR_S = 3600
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a person's machines cost now."""
+
+    rate_mpoints_per_hour: int = 0
+    unwritten_mpoints: int = 0
+    """Used, and still on the held account."""
 
 
 def price(seconds: float, rate_mpoints_per_hour: int) -> int:
@@ -30,6 +49,32 @@ def get_ends_at(lease: Lease) -> datetime | None:
     if lease.seen_at is None or lease.ended_at is not None:
         return lease.ended_at
     return lease.seen_at + timedelta(seconds=max(0.0, lease.granted_s - lease.used_s))
+
+
+def get_unwritten_mpoints(lease: Lease, charged_mpoints: int) -> int:
+    """Return what an open lease has cost beyond what the ledger has charged for it."""
+    if lease.ended_at is not None:
+        return 0
+    return max(0, get_cost_mpoints(lease) - charged_mpoints)
+
+
+def list_uses(user_ids: Collection[int]) -> dict[int, Use]:
+    """Return what people's machines cost now, by user id; who has none that goes is not in it."""
+    leases = list(
+        Lease.objects.filter(machine__owner_id__in=user_ids, ended_at__isnull=True).select_related(
+            "machine"
+        )
+    )
+    charged = get_run_costs([lease.pk for lease in leases]) if leases else {}
+    uses: dict[int, Use] = {}
+    for lease in leases:
+        owner_id, known = lease.machine.owner_id, uses.get(lease.machine.owner_id, Use())
+        is_burning = lease.machine.status in {Status.RUNNING, Status.STOPPING}
+        uses[owner_id] = Use(
+            known.rate_mpoints_per_hour + (lease.rate_mpoints_per_hour if is_burning else 0),
+            known.unwritten_mpoints + get_unwritten_mpoints(lease, charged.get(lease.pk, 0)),
+        )
+    return uses
 
 
 def open_lease(machine: Machine, duration_s: int) -> None:
@@ -50,13 +95,14 @@ def open_lease(machine: Machine, duration_s: int) -> None:
 
 
 def extend_lease(machine: Machine, duration_s: int) -> None:
-    """Hold points for more time of the lease that is open.
+    """Charge what was used, and hold points for more time of the lease that is open.
 
     Raises:
         PointsExhausted: fewer are available.
     """
     assert machine.lease is not None, "the caller has made sure that it goes"
     lease = Lease.objects.select_for_update().get(pk=machine.lease.pk)
+    charge_lease(machine, lease)
     lease.num_parts += 1
     more = price(lease.granted_s + duration_s, lease.rate_mpoints_per_hour)
     more -= price(lease.granted_s, lease.rate_mpoints_per_hour)
@@ -78,12 +124,26 @@ def count_time(lease: Lease, now: datetime) -> None:
 
 
 def charge_lease(machine: Machine, lease: Lease) -> int:
-    """Charge what the lease has cost and is not charged yet; return what could not be paid."""
-    total = get_cost_mpoints(lease)
+    """Charge what the lease has cost and is not charged yet; return what could not be paid.
+
+    The caller holds the lease's row lock.
+    """
+    total, note = get_cost_mpoints(lease), _say(machine)
     if total == 0:
         return 0
-    note = _say(machine)
-    return charge_run(user=machine.owner, run_id=lease.pk, total_mpoints=total, note=note)
+    unpaid = charge_run(user=machine.owner, run_id=lease.pk, total_mpoints=total, note=note)
+    if not unpaid:  # else it is tried again until the machine has stopped
+        lease.charged_s = lease.used_s
+        lease.save(update_fields=["charged_s"])
+    return unpaid
+
+
+def settle_lease(machine: Machine) -> None:
+    """Charge what the open lease has cost, where there is one: the machine's status changes."""
+    if machine.lease is not None and machine.lease.ended_at is None:
+        lease = Lease.objects.select_for_update().get(pk=machine.lease.pk)
+        charge_lease(machine, lease)
+        machine.lease = lease
 
 
 def close_lease(machine: Machine) -> None:
@@ -100,10 +160,15 @@ def close_lease(machine: Machine) -> None:
 
 
 def charge_leases() -> list[UUID]:
-    """Charge every open lease; return the machines whose owner could not pay all of it."""
+    """Charge the open leases that are due; return the machines whose owner could not pay all.
+
+    Due is what has used ten minutes that are not written, or all of its time.
+    """
     unpaid = []
     going = Lease.objects.filter(ended_at__isnull=True, started_at__isnull=False)
-    for lease_id in going.values_list("pk", flat=True):
+    is_long = Q(used_s__gte=F("charged_s") + WRITTEN_EVERY_S)
+    is_up = Q(used_s__gte=F("granted_s"), charged_s__lt=F("granted_s"))
+    for lease_id in going.filter(is_long | is_up).values_list("pk", flat=True):
         with transaction.atomic():
             locked = Lease.objects.select_for_update(of=("self",))
             lease = locked.select_related("machine__owner").get(pk=lease_id)

@@ -263,6 +263,8 @@ class Lease(models.Model):
     """When its node last did."""
     used_s = models.FloatField(default=0)
     """What is to be paid: only time that the node has shown proof of."""
+    charged_s = models.FloatField(default=0)
+    """How much of it the ledger has charged; the rest is held."""
     ended_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from studio.core.threads import in_a_thread
 from workers.machines.measures import MachineUsage
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ async def note_presence(key: str, way: str) -> None:
     if len(_noted) >= _MOST_NOTED:
         _noted.clear()
     _noted[key, way] = now
-    await sync_to_async(_keep)(_presence_key(key, way), time.time(), _PRESENT_S)
+    await in_a_thread(_keep)(_presence_key(key, way), time.time(), _PRESENT_S)
 
 
 def forget_notes() -> None:

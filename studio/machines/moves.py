@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from studio.jobs.wakes import wake_user
 from studio.machines.bells import kick_placing, ring_node
-from studio.machines.charging import close_lease
+from studio.machines.charging import close_lease, settle_lease
 from studio.machines.models import GOES, Machine, Reason, Status
 from studio.machines.progress import note_move
 
@@ -19,6 +19,7 @@ log = structlog.get_logger(__name__)
 
 _LEAVES_ROOM = {Status.QUEUED, Status.STOPPED, Status.DELETED}
 _TO_NODE = {Status.STARTING, Status.STOPPING, Status.DELETING}
+_COSTS = {Status.RUNNING, Status.STOPPING}
 _ENDS = {Status.STOPPED, Status.DELETING, Status.DELETED}
 _MOVES: dict[Status, set[Status]] = {
     Status.QUEUED: {Status.STARTING, *_ENDS},
@@ -66,6 +67,8 @@ def move_machine(machine: Machine, move: Move, *, now: datetime | None = None) -
         machine.restarts = False
         machine.shutdown_reason = Reason.NONE
         close_lease(machine)
+    elif old in _COSTS:
+        settle_lease(machine)
     machine.save()
     log.info(
         "machine.moved",

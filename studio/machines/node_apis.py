@@ -12,7 +12,8 @@ from rest_framework.views import APIView
 from studio.compute.authentication import IsNode, NodeTokenAuthentication, get_node
 from studio.core.errors import BadInput
 from studio.core.inputs import read_body
-from studio.machines.orders import find_usual_image, get_disk_limits, list_orders
+from studio.machines.disks import Sizes, find_usual_sizes, get_disk_limits
+from studio.machines.orders import find_usual_image, list_orders
 from studio.machines.reports import take_report
 from studio.machines.saving import list_kept_keys
 from studio.machines.usage import keep_usage
@@ -39,16 +40,17 @@ class NodeMachinesApi(APIView):
         node = get_node(request)
         take_report(node=node, report=report)
         keep_usage(node=node, report=report)
+        image, sizes = _find_usual(int(time.monotonic() // _USUAL_FOR_S))
         answer = MachineAnswer(
             orders=tuple(list_orders(node)),
             saved=tuple(list_kept_keys(node)),
-            usual_image=_find_usual(int(time.monotonic() // _USUAL_FOR_S)),
-            **get_disk_limits(),
+            usual_image=image,
+            **get_disk_limits(sizes),
         )
         return Response(answer.model_dump(mode="json"))
 
 
 @lru_cache(maxsize=1)
-def _find_usual(_at: int) -> str:
+def _find_usual(_at: int) -> tuple[str, Sizes]:
     """Look seldom: every node asks each second, and the answer hardly ever changes."""
-    return find_usual_image()
+    return find_usual_image(), find_usual_sizes()

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from studio.compute.models import Node
 from studio.machines.charging import get_ends_at
+from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.idling import get_verdict
 from studio.machines.machine_tokens import make_machine_token
 from studio.machines.models import Image, Machine, NodeEngine, Saving, Status
@@ -49,14 +50,6 @@ def find_usual_image() -> str:
     return usual.reference if usual else ""
 
 
-def get_disk_limits() -> dict[str, int | None]:
-    """Return how much a machine may write beside its home; None where there is no limit."""
-    return {
-        "disk_bytes": settings.MACHINE_DISK_GIB * _GIB or None,
-        "scratch_bytes": settings.MACHINE_SCRATCH_GIB * _GIB or None,
-    }
-
-
 def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
     flavor = machine.flavor
     return MachineOrder(
@@ -72,7 +65,7 @@ def _make_order(machine: Machine, node: Node, studio_url: str) -> MachineOrder:
             cpus=flavor.cores,
             memory_bytes=flavor.memory_bytes,
             shm_bytes=max(64 * 2**20, min(flavor.memory_bytes // 2, 16 * _GIB)),
-            **get_disk_limits(),
+            **get_disk_limits(get_sizes(flavor)),
         ),
         devices=tuple(
             str(device["uuid"])
@@ -132,6 +125,7 @@ def _describe(machine: Machine, studio_url: str) -> dict[str, object]:
         "key": machine.key,
         "name": machine.name,
         "owner": machine.owner.username,
+        "language": machine.owner.language,
         "studio_url": studio_url,
         "public_url": settings.PUBLIC_URL,
         "flavor": machine.flavor.title,

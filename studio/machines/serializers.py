@@ -77,7 +77,17 @@ class MachineImageOutput(serializers.Serializer):
     title = serializers.CharField()
 
 
-class MachineFlavorOutput(serializers.Serializer):
+class MachineDisksOutput(serializers.Serializer):
+    disk_bytes = serializers.IntegerField(
+        allow_null=True,
+        help_text="What it may write beside its home and /scratch; null is no limit.",
+    )
+    scratch_bytes = serializers.IntegerField(
+        allow_null=True, help_text="The size of /scratch; null is no limit."
+    )
+
+
+class MachineFlavorOutput(MachineDisksOutput):
     name = serializers.CharField()
     title = serializers.CharField()
     cores = serializers.IntegerField()
@@ -238,9 +248,13 @@ class MachineSshOutput(serializers.Serializer):
     host_key = serializers.CharField(help_text="A line for known_hosts.")
 
 
+class MachineFlavorChoiceOutput(FlavorOutput, MachineDisksOutput):
+    pass
+
+
 class MachineOptionsOutput(serializers.Serializer):
     images = MachineImageChoiceOutput(many=True)
-    flavors = FlavorOutput(many=True)
+    flavors = MachineFlavorChoiceOutput(many=True)
     engine = MachineEngineOutput()
     min_duration_s = serializers.IntegerField()
     max_duration_s = serializers.IntegerField()

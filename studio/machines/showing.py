@@ -5,8 +5,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from studio.compute.models import Node
-from studio.machines.charging import get_cost_mpoints, get_ends_at
+from studio.compute.models import Flavor, Node
+from studio.machines.charging import get_cost_mpoints, get_ends_at, get_unwritten_mpoints
+from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.idling import show_idle
 from studio.machines.models import Image, Lease, Machine, PublishedPort, Saving, Status
 from studio.machines.progress import show_progress
@@ -15,7 +16,7 @@ from studio.machines.tabs import list_last_tabs
 from studio.machines.waits import estimate_waits
 from studio.machines.web.numbers import get_number
 from studio.machines.web.origins import public_url
-from studio.points.selectors import get_run_holds
+from studio.points.selectors import get_run_costs, get_run_holds
 
 
 def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
@@ -24,11 +25,17 @@ def show_machines(machines: list[Machine]) -> list[dict[str, Any]]:
     waits = estimate_waits() if is_any_waiting else {}
     places = {pk: place for place, pk in enumerate(waits, start=1)}
     savings = _find_last_savings(machines)
-    holds = get_run_holds([machine.lease_id for machine in machines if machine.lease_id])
+    leases = [machine.lease for machine in machines if machine.lease]
+    open_ids = [lease.pk for lease in leases if lease.ended_at is None]
+    holds, costs = get_run_holds(open_ids), get_run_costs(open_ids)
+    held = {
+        lease.pk: holds.get(lease.pk, 0) - get_unwritten_mpoints(lease, costs.get(lease.pk, 0))
+        for lease in leases
+    }
     return [
         {
             **_show(machine, places.get(machine.pk)),
-            "lease": _show_lease(machine.lease, holds) if machine.lease else None,
+            "lease": _show_lease(machine.lease, held) if machine.lease else None,
             "wait_s": waits.get(machine.pk),
             "saving": savings.get(machine.pk),
         }
@@ -63,7 +70,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "status_since": machine.status_since,
         "created_at": machine.created_at,
         "image": machine.image,
-        "flavor": machine.flavor,
+        "flavor": _show_flavor(machine.flavor),
         "node": machine.node.name if machine.node else None,
         "drain": _show_drain(machine.node) if machine.node else None,
         "tools": [
@@ -76,6 +83,12 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "progress": show_progress(machine),
         "last_tabs": list_last_tabs(machine),
     }
+
+
+def _show_flavor(flavor: Flavor) -> dict[str, Any]:
+    fields = "name title cores memory_bytes num_devices device_percent price_mpoints_per_hour"
+    own = {name: getattr(flavor, name) for name in fields.split()}
+    return own | get_disk_limits(get_sizes(flavor))
 
 
 def show_saved(image: Image) -> dict[str, Any]:
@@ -109,7 +122,7 @@ def _show_drain(node: Node) -> dict[str, Any] | None:
     return {"at": node.drain_at, "reason": node.drain_reason} if node.drain_at else None
 
 
-def _show_lease(lease: Lease, holds: dict[UUID, int]) -> dict[str, Any]:
+def _show_lease(lease: Lease, held: dict[UUID, int]) -> dict[str, Any]:
     is_open = lease.ended_at is None
     return {
         "started_at": lease.started_at,
@@ -118,6 +131,6 @@ def _show_lease(lease: Lease, holds: dict[UUID, int]) -> dict[str, Any]:
         "used_s": round(lease.used_s, 1),
         "rate_mpoints_per_hour": lease.rate_mpoints_per_hour,
         "cost_mpoints": get_cost_mpoints(lease),
-        "held_mpoints": holds.get(lease.pk, 0) if is_open else 0,
+        "held_mpoints": held[lease.pk] if is_open else 0,
         "is_open": is_open,
     }

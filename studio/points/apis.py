@@ -18,9 +18,17 @@ from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
 from studio.jobs.selectors import get_burn_mpoints_per_hour, get_run_labels
+from studio.machines.charging import Use, list_uses
 from studio.points import serializers as shapes
 from studio.points.models import Transfer
-from studio.points.selectors import get_balance, list_transfers, sum_entries
+from studio.points.selectors import (
+    RunSum,
+    get_balance,
+    list_last_transfers,
+    list_transfers,
+    sum_entries,
+    sum_runs,
+)
 from studio.points.services import grant_points
 
 _KEY = OpenApiParameter(
@@ -39,13 +47,16 @@ class PointsApi(APIView):
     def get(self, request: Request) -> Response:
         viewer = viewer_of(request)
         balance = get_balance(viewer)
-        burn = get_burn_mpoints_per_hour(viewer)
+        use = list_uses([viewer.pk]).get(viewer.pk, Use())
+        burn = get_burn_mpoints_per_hour(viewer) + use.rate_mpoints_per_hour
+        total = balance.total - use.unwritten_mpoints
         shown = {
             "available_mpoints": balance.available_mpoints,
-            "held_mpoints": balance.held_mpoints,
-            "total_mpoints": balance.total,
+            "held_mpoints": balance.held_mpoints - use.unwritten_mpoints,
+            "total_mpoints": total,
             "burn_mpoints_per_hour": burn,
-            "runs_out_at": _forecast_end(balance.total, burn),
+            "unwritten_mpoints": use.unwritten_mpoints,
+            "runs_out_at": _forecast_end(total, burn),
         }
         return Response(shapes.PointsOutput(shown).data)
 
@@ -55,6 +66,11 @@ class StatementApi(APIView):
         operation_id="points_statement",
         parameters=[
             OpenApiParameter("user", str, description="Whose; another's for operators only."),
+            OpenApiParameter(
+                "by_run",
+                bool,
+                description="One line for all moves of a run or a machine's time, at its last.",
+            ),
             OpenApiParameter("page", int),
             OpenApiParameter("page_size", int),
         ],
@@ -63,9 +79,11 @@ class StatementApi(APIView):
     def get(self, request: Request) -> Response:
         viewer = viewer_of(request)
         user = find_user(viewer, request.query_params.get("user") or viewer.username)
+        by_run = request.query_params.get("by_run", "").lower() in {"1", "true"}
+        listed = list_last_transfers(user) if by_run else list_transfers(user)
         pages = Pages()
-        page = pages.paginate_queryset(list_transfers(user), request, view=self) or []
-        response = pages.get_paginated_response(_show_lines(page))
+        page = pages.paginate_queryset(listed, request, view=self) or []
+        response = pages.get_paginated_response(_show_lines(page, by_run=by_run))
         assert response.data is not None
         response.data["totals"] = _show_totals(user)
         return response
@@ -127,9 +145,13 @@ def _read_key(request: Request) -> str:
     return key
 
 
-def _show_lines(transfers: Sequence[Any]) -> list[dict[str, Any]]:
-    labels = get_run_labels({made.run_id for made in transfers if made.run_id})
-    lines = [_describe(made, labels.get(made.run_id)) for made in transfers]
+def _show_lines(transfers: Sequence[Any], *, by_run: bool = False) -> list[dict[str, Any]]:
+    run_ids = {made.run_id for made in transfers if made.run_id}
+    labels, sums = get_run_labels(run_ids), sum_runs(run_ids) if by_run else {}
+    lines = [
+        _describe(made, labels.get(made.run_id)) | _describe_sum(sums.get(made.run_id))
+        for made in transfers
+    ]
     return [dict(line) for line in shapes.StatementLineOutput(lines, many=True).data]
 
 
@@ -140,6 +162,8 @@ def _describe(made: Any, label: tuple[Any, str, int] | None) -> dict[str, Any]:
     return {
         "id": made.pk,
         "time": made.created_at,
+        "begun_at": made.created_at,
+        "num_moves": 1,
         "reason": made.reason,
         "note": made.note,
         "job_id": job_id,
@@ -150,6 +174,18 @@ def _describe(made: Any, label: tuple[Any, str, int] | None) -> dict[str, Any]:
         "available_after_mpoints": made.available_after,  # type: ignore[attr-defined]
         "held_after_mpoints": made.held_after,  # type: ignore[attr-defined]
         "by": made.by.username if made.by else None,
+    }
+
+
+def _describe_sum(run: RunSum | None) -> dict[str, Any]:
+    """Return what a line says that stands for all moves of a run; nothing where it does not."""
+    if run is None:
+        return {}
+    return {
+        "begun_at": run.begun_at,
+        "num_moves": run.num_moves,
+        "available_change_mpoints": run.available_change,
+        "held_change_mpoints": run.held_change,
     }
 
 

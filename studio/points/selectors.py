@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from studio.accounts.models import User
@@ -22,6 +23,16 @@ class Balance:
     def total(self) -> int:
         """Return both together."""
         return self.available_mpoints + self.held_mpoints
+
+
+@dataclass(frozen=True)
+class RunSum:
+    """All the moves of one run together."""
+
+    begun_at: datetime
+    num_moves: int
+    available_change: int
+    held_change: int
 
 
 def get_balance(user: User) -> Balance:
@@ -78,6 +89,24 @@ def list_transfers(user: User) -> QuerySet[Transfer]:
         )
         .order_by("-id")
     )
+
+
+def list_last_transfers(user: User) -> QuerySet[Transfer]:
+    """Return what `list_transfers` does, but of each run only the last: one line for all of it."""
+    later = Transfer.objects.filter(run_id=OuterRef("run_id"), pk__gt=OuterRef("pk"))
+    return list_transfers(user).filter(~Exists(later))
+
+
+def sum_runs(run_ids: Iterable[UUID]) -> dict[UUID, RunSum]:
+    """Return what all the moves of runs did to their owners' accounts, by run id."""
+    ids = list(run_ids)
+    available, held = _sum_by_run(ids, Kind.AVAILABLE), _sum_by_run(ids, Kind.HELD)
+    moves = Transfer.objects.filter(run_id__in=ids).values_list("run_id").order_by()
+    return {
+        run_id: RunSum(begun_at, number, available.get(run_id, 0), held.get(run_id, 0))
+        for run_id, begun_at, number in moves.annotate(Min("created_at"), Count("pk"))
+        if run_id is not None
+    }
 
 
 def sum_entries(user: User) -> Balance:

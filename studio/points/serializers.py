@@ -10,7 +10,10 @@ class PointsOutput(serializers.Serializer):
     available_mpoints = serializers.IntegerField()
     held_mpoints = serializers.IntegerField()
     total_mpoints = serializers.IntegerField()
-    burn_mpoints_per_hour = serializers.IntegerField(help_text="What the running jobs cost.")
+    burn_mpoints_per_hour = serializers.IntegerField(help_text="What runs now costs.")
+    unwritten_mpoints = serializers.IntegerField(
+        help_text="Used by running machines, not held any more, and on the statement soon."
+    )
     runs_out_at = serializers.DateTimeField(
         allow_null=True, help_text="When nothing is left at this rate; null while nothing runs."
     )
@@ -18,7 +21,9 @@ class PointsOutput(serializers.Serializer):
 
 class StatementLineOutput(serializers.Serializer):
     id = serializers.IntegerField()
-    time = serializers.DateTimeField()
+    time = serializers.DateTimeField(help_text="Of the last move that the line stands for.")
+    begun_at = serializers.DateTimeField(help_text="Of the first.")
+    num_moves = serializers.IntegerField(help_text="1, but for a line of a whole run.")
     reason = serializers.ChoiceField(Reason.choices)
     note = serializers.CharField(allow_blank=True)
     job_id = serializers.UUIDField(allow_null=True)

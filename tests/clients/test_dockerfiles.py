@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,8 @@ def test_the_scripts_are_read_by_a_shell():
     assert len(scripts) == 3
     for script in scripts:
         subprocess.run(["sh", "-n", str(script)], check=True)
+
+
+def test_the_engine_understands_what_its_image_asks_it_at_the_end():
+    (asked,) = re.findall(r"python (-m engine .*) > ", (FOLDER / "machine/engine.sh").read_text())
+    subprocess.run([sys.executable, *asked.split()], check=True, capture_output=True, cwd=ROOT)

@@ -55,6 +55,7 @@ def places(tmp_path):
         environment=tmp_path / "environment",
         terminals=tmp_path / "pts",
         sshd_run=tmp_path / "sshd",
+        lab_settings=tmp_path / "lab" / "settings" / "overrides.d" / "athanor.json",
     )
 
 
@@ -266,6 +267,19 @@ def test_tools_have_the_token_though_the_container_s_environment_has_not(tmp_pat
     assert program.make_tool_environment({"OPENAI_API_KEY": "own"}, tmp_path)["OPENAI_API_KEY"] == (
         "own"
     )
+
+
+def test_the_notebook_begins_in_its_owner_s_language_where_there_is_one(places, started):
+    told = places.run / "machine.json"
+    told.write_text('{"language": "zh"}')
+    started()
+    await_that(places.environment.exists)
+    assert not places.lab_settings.exists()  # JupyterLab is not in this image
+    (places.lab_settings.parents[2]).mkdir()
+    for language, locale in (("zh", "zh_CN"), ("en", "default"), ("", "default")):
+        program.write_lab_language(places.lab_settings, language)
+        said = json.loads(places.lab_settings.read_text())
+        assert said == {"@jupyterlab/translation-extension:plugin": {"locale": locale}}
 
 
 @pytest.mark.skipif(

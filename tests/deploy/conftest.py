@@ -35,6 +35,7 @@ def node(docker, tmp_path) -> Iterator[Node]:
     node.orders.clear()
     node.settle()
     node.reconciler.close()
+    node.unmount()
     assert docker.run("docker", "ps", "--all", "--quiet").stdout == ""
     assert "athanor-" not in docker.run("docker", "network", "ls").stdout
     assert docker.run("docker", "volume", "ls", "--quiet").stdout == ""

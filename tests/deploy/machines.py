@@ -1,7 +1,7 @@
 """A studio whose node has a real Docker engine with user namespaces, and people with machines."""
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from tests.deploy.build import BASE
 from tests.deploy.engine import DockerEngine, run_engine
 from tests.deploy.supplies import get_base_tree
 from tests.live import LiveStudio, run_studio, wait_for
+from workers.scripts.box import Box
 
 FOLDER = Path("/var/tmp/athanor-tests")
 _DOCKERFILE = f"""FROM {BASE}
@@ -90,8 +91,13 @@ class MachineStudio:
 
 
 @contextmanager
-def run_machine_studio(path: Path) -> Iterator[MachineStudio]:
-    """Start an engine and a studio, and offer the image `base`."""
+def run_machine_studio(
+    path: Path, prepare: Callable[[DockerEngine], dict[str, str]] = lambda docker: {}
+) -> Iterator[MachineStudio]:
+    """Start an engine and a studio, and offer the image `base`.
+
+    `prepare` may put more into the engine, and returns variables of the node.
+    """
     with run_engine("--userns-remap=default", data=FOLDER / "docker") as docker:
         docker.import_tree(get_base_tree(), BASE)
         context = docker.folder / "studio-machine"
@@ -104,9 +110,14 @@ def run_machine_studio(path: Path) -> Iterator[MachineStudio]:
         )
         image = shown.stdout.strip()
         env = {"DOCKER_HOST": f"unix://{docker.socket}", "ATHANOR_MOCK_DEVICES": "1"}
-        with run_studio(path, **env) as studio:
-            studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
-            yield MachineStudio(studio, docker, image)
+        env["STUDIO_MACHINE_SCRATCH_GIB"] = "1"
+        try:
+            with run_studio(path, **env, **prepare(docker)) as studio:
+                studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
+                yield MachineStudio(studio, docker, image)
+        finally:
+            for run in (path / "node" / "runs").glob("*"):  # what a node that is gone cannot
+                Box(run).close()
 
 
 def is_offered(house: MachineStudio) -> bool:

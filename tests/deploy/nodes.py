@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tests.deploy.engine import DockerEngine
+from workers.machines.binds import unbind
 from workers.machines.engine import Folders
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineLimits, MachineOrder, MachineState
@@ -67,6 +68,14 @@ class Node:
         for _ in range(12):
             states = self.reconciler.pass_once(self.orders.values())
         return {state.machine: state for state in states}
+
+    def unmount(self) -> None:
+        """Let go of what is still mounted below its folder, such as that of the slots itself."""
+        told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        points = [Path(line.split()[4]) for line in told]
+        for point in reversed(points):  # what lies upon another was mounted later
+            if point.is_relative_to(self.path):
+                unbind(point)
 
     def remapped_root(self) -> int:
         for line in Path("/etc/subuid").read_text().splitlines():

@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from engine.specs import ScriptSpec
 from tests.deploy.engine import run_engine, why_not
 from tests.deploy.machines import FOLDER
 from tests.deploy.nodes import MIB, Node
+from tests.live import wait_for
 from tests.studio.drive.disks import mount_btrfs, why_no_btrfs
 from workers.machines.orders import MachineLimits, MachinePhase
+from workers.orders import ContainerOrder, RunOrder
+from workers.scripts.box import Box
+from workers.scripts.containers import ScriptEngine
+from workers.scripts.pipe import Pipe
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(300)]
 PROGRAMS = ("cat", "dd", "df", "head", "ls", "sh", "sleep", "sync", "tr")
@@ -103,3 +109,32 @@ def test_a_reset_begins_with_an_empty_scratch_disk(small):
     assert node.inside("m3", "ls /scratch") == ""
     assert {path.name for path in (node.path / "disks").iterdir()} >= {"athanor-m3-2"}
     assert not (node.path / "disks" / "athanor-m3-1").exists()
+
+
+def test_a_scripts_layer_and_its_output_have_an_end(small):
+    node, run_dir = small, small.path / "runs" / "run-1"
+    run_dir.mkdir(parents=True)
+    flood = "dd if=/dev/zero of={0} bs=1M count=64; sync; ls -l {0}"
+    command = "; ".join(flood.format(place) for place in ("/flood", "/output/flood"))
+    container = ContainerOrder(image=node.image, tenant="ada", limits=LIMITS)
+    order = RunOrder(
+        run_id="run-1", job_id="job", run_index=1, run_token="run_x", issued_at=0, expires_at=1,
+        spec=ScriptSpec(command=("sh", "-c", command), home="empty"), container=container,
+    )  # fmt: skip
+    engine, box = ScriptEngine("n1", host=f"unix://{node.docker.socket}"), Box(run_dir)
+    root = engine.prepare(container)
+    box.fill({}, owner=root, drive=None, output_bytes=LIMITS.scratch_bytes)
+    log = Pipe(box.log)
+    made = engine.start(order, box, {})
+    wait_for("it to end", lambda: engine.look(made), timeout_s=60)
+    said = b"".join(log.read()).decode()
+    assert said.count("No space left") + said.count("Disk quota exceeded") == 2, said
+    sizes = [int(line.split()[4]) for line in said.splitlines() if line.startswith("-")]
+    for size, most in zip(sizes, (24, 32), strict=True):
+        assert most / 2 * MIB < size <= most * MIB, said
+    engine.remove("run-1")
+    box.clear()
+    assert (run_dir / "box" / "output" / "flood").stat().st_size == sizes[1]  # to be pushed
+    box.close()
+    assert "run-1" not in Path("/proc/mounts").read_text()
+    assert (run_dir / "box" / "disk" / "output").is_file()

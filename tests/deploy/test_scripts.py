@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -211,3 +213,113 @@ def test_a_script_is_walled_in_and_holds_no_secret(house):
     assert uid_map is not None and int(uid_map[1]) > 0, log
     house.call("bob", "POST", f"/api/jobs/{theirs['id']}/stop/")
     end(house, "bob", theirs)
+
+
+@pytest.fixture
+def lasting(house) -> Iterator[MachineStudio]:
+    """The house, on an engine that lets containers outlive it."""
+    house.docker.end()
+    house.docker.start("--live-restore")
+    yield house
+    house.docker.end()
+    house.docker.start()
+
+
+def is_there(house: MachineStudio) -> bool:
+    return bool(house.call("ada", "GET", "/api/machines/options/").json()["engine"]["is_available"])
+
+
+def begin(house: MachineStudio, *command: str) -> dict[str, Any]:
+    """Submit a script, once the studio has heard that the engine is back, and see it begin."""
+    wish = {"kind": "script", "command": command, "time_limit_minutes": 30}
+
+    def try_submit() -> dict[str, Any] | None:
+        made = house.call("ada", "POST", "/api/jobs/", spec=wish, flavor="cpu-1")
+        return dict(made.json()) if made.status_code == 201 else None
+
+    job = dict(wait_for("it to be taken", try_submit))
+    wait_for("it to begin", lambda: b"\n" in read_log(house, "ada", job))
+    return job
+
+
+def test_an_engine_that_restarts_costs_a_script_nothing(lasting):
+    house = lasting
+    job = begin(house, "sh", "-c", COUNT.format(n=250))
+    name = find_container(house, job)
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        house.docker.end(how)
+        at = len(read_log(house, "ada", job))
+        wait_for(
+            "words without an engine", lambda at=at: len(read_log(house, "ada", job)) > at + 99
+        )
+        house.docker.start("--live-restore")
+        assert find_container(house, job) == name
+    job = end(house, "ada", job, timeout_s=90)
+    assert job["status"] == "succeeded" and len(job["runs"]) == 1, job
+    assert read_log(house, "ada", job) == b"".join(b"line %d\n" % n for n in range(250))
+    assert job["run"]["log_complete"] is True
+    wait_for("its container to go", lambda: not find_container(house, job))
+
+
+def test_what_ended_while_the_engine_was_dead_is_told_when_it_is_back(lasting):
+    """Where it cannot be told how one ended, the doubt is its owner's: it is refunded."""
+    house = lasting
+    well = begin(house, "sh", "-c", "echo on; sleep 5.25; echo off")
+    ill = begin(house, "sh", "-c", "echo on; sleep 5.25; exit 3")
+    house.docker.end(signal.SIGKILL)
+    wait_for("its words", lambda: read_log(house, "ada", well) == b"on\noff\n")
+    wait_for("both to have ended", lambda: not is_shell_there(), timeout_s=20)
+    for job in (well, ill):
+        assert look(house, "ada", job)["status"] == "running", "nobody can tell yet"
+    house.docker.start("--live-restore")
+    well, ill = end(house, "ada", well), end(house, "ada", ill)
+    # The engine has not always kept with what status it ended.
+    is_refunded = well["reason"] == "node_lost" and well["cost_mpoints"] == 0
+    assert well["status"] == "succeeded" or is_refunded, well
+    assert (ill["status"], ill["reason"]) == ("failed", "node_lost"), ill
+    assert "went away" in ill["message"] and ill["cost_mpoints"] == 0
+    for job in (well, ill):
+        wait_for("its container to go", lambda job=job: not find_container(house, job))
+
+
+def is_shell_there() -> bool:
+    """Say whether a container's sleep is there still."""
+    return not subprocess.run(["pgrep", "-x", "-f", "sleep 5.25"], capture_output=True).returncode
+
+
+def test_an_engine_that_takes_a_script_along_is_the_nodes_fault(house):
+    job = begin(house, "sh", "-c", "echo on; sleep 600")
+    house.docker.end()
+    house.docker.start()
+    job = end(house, "ada", job)
+    assert (job["status"], job["reason"]) == ("failed", "node_lost"), job
+    assert read_log(house, "ada", job) == b"on\n" and job["cost_mpoints"] == 0
+    wait_for("its container to go", lambda: not find_container(house, job))
+
+
+def test_an_engine_that_hangs_keeps_no_word_of_a_script_waiting(house):
+    job = begin(house, "sh", "-c", COUNT.format(n=100))
+    assert house.docker.process is not None
+    house.docker.process.send_signal(signal.SIGSTOP)
+    try:
+        wait_for("all that it says", lambda: b"line 99\n" in read_log(house, "ada", job))
+    finally:
+        house.docker.process.send_signal(signal.SIGCONT)
+    job = end(house, "ada", job)
+    assert job["status"] == "succeeded", job
+    assert read_log(house, "ada", job) == b"".join(b"line %d\n" % n for n in range(100))
+
+
+def test_its_output_has_an_end_and_what_fits_is_pushed(house):
+    """The studio of the tests gives it 1 GiB."""
+    wait_for("the engine to be heard", lambda: is_there(house))
+    flood = "head -c 1200M /dev/zero > /output/flood; ls -l /output; rm /output/flood; "
+    code = flood + "echo kept > /output/kept; df -B1M /output | tail -1"
+    job = end(house, "ada", submit(house, "ada", "sh", "-c", code, output="flood"), timeout_s=120)
+    log = read_log(house, "ada", job).decode()
+    assert job["status"] == "succeeded" and "No space left" in log, (job, log)
+    assert house.call("ada", "GET", "/ada/flood/resolve/main/kept").text == "kept\n"
+    folder = house.studio.data_dir / "node" / "runs" / job["run"]["id"] / "box"
+    shown = f"/run/athanor/scripts/{job['run']['id']}"
+    wait_for("it to be put away", lambda: shown not in Path("/proc/mounts").read_text())
+    assert (folder / "disk" / "output").stat().st_size == 2**30

@@ -1,4 +1,4 @@
-"""A machine's start, terminal, images and clone in a browser; the machine is this computer."""
+"""A machine's start, terminal, ports, images and clone in a browser; it is this computer."""
 
 import re
 from collections.abc import Iterator
@@ -74,6 +74,42 @@ def test_a_terminal_is_typed_into_kept_and_come_back_to(visit, live, node, key):
     expect(rows).to_contain_text("kept-after")
     page.get_by_role("button", name="Another terminal").first.click()
     expect(page.get_by_role("tab", name="Terminal 2")).to_be_visible()
+
+
+def test_a_port_is_shared_by_its_link_with_those_it_is_for_until_it_is_taken_back(
+    visit, live, node, key
+):
+    owner, friend, stranger = visit("mona"), visit("fred"), visit("carl")
+    with live.client("root", role="administrator") as client:
+        made = client.post("/api/organizations/", json={"name": "lab"})
+        assert made.status_code == 201, made.text
+        for name in ("mona", "fred"):
+            wish = {"username": name, "role": "member"}
+            assert client.post("/api/organizations/lab/members/", json=wish).is_success
+    owner.go(f"/machines/{key}")
+    page = owner.page
+    page.get_by_label("Port", exact=True).fill("8080")
+    page.get_by_role("button", name="Publish").click()
+    row = page.get_by_role("row").filter(has_text=f"8080-{key}")
+    expect(row.get_by_text("my organizations")).to_be_visible()
+    owner.expect_accessible()
+    link = row.get_by_role("link").get_attribute("href")
+    assert link
+
+    friend.page.goto(link)
+    expect(friend.page.get_by_text("The editor is here")).to_be_visible()
+    assert friend.page.url == link
+    stranger.page.goto(link)
+    expect(stranger.page.get_by_role("heading", name="This could not be opened.")).to_be_visible()
+    stranger.expect_accessible()
+
+    row.get_by_role("button", name="End").click()
+    expect(page.get_by_text("Nothing is published.")).to_be_visible()
+    wait_for("the friend to be let go", lambda: friend.page.reload().status == 404)
+    expect(friend.page.get_by_text("There is nothing here that you may open.")).to_be_visible()
+    for visitor in (friend, stranger):
+        assert all("404" in said for said in visitor.complaints), visitor.complaints
+        visitor.complaints.clear()  # the browser notes the refusal itself
 
 
 def test_a_machine_is_saved_and_cloned(visit, live, node, key):

@@ -41,7 +41,8 @@ class FarNode:
             for i in range(2)
         ]
         size = {"cores": 8, "memory_bytes": 64 * GIB, "disk_free_bytes": GIB, "disk_bytes": 4 * GIB}
-        body = size | {"version": "0.1.0", "devices": gpus, "runs": []}
+        runtime = {"runtime": "docker", "runtime_problem": "Its image carries no engine."}
+        body = size | runtime | {"version": "0.1.0", "devices": gpus, "runs": []}
         return self.http.post("/heartbeat/", json=body).status_code
 
     def _live(self) -> None:
@@ -111,6 +112,8 @@ def test_a_node_joins_holds_a_machine_is_emptied_and_removed(adam, visit, live, 
     expect(panel.get_by_text("Online")).to_be_visible()
     expect(panel.get_by_text("mock", exact=True)).to_have_count(2)
     expect(panel.get_by_text("27.0")).to_be_visible()
+    expect(panel.get_by_text("in containers")).to_be_visible()
+    expect(panel.get_by_role("alert")).to_have_text("Its image carries no engine.")
 
     key = make_machine(live, "nora")
     expect(panel.get_by_role("img", name="GPU 0: box (nora) 30 % · 70 % free")).to_be_visible()

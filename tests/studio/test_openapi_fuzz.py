@@ -7,6 +7,8 @@ those of things that exist. `ATHANOR_FUZZ_EXAMPLES` draws more of them for each 
 import json
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,21 +87,29 @@ def furnished(alice, bob, settings, tmp_path) -> None:
     KNOWN["project_id"] = [made.json()["id"]]
 
 
+@pytest.fixture(scope="module")
+def drawn(operations) -> dict[str, list[tuple[Any, int]]]:
+    """Requests for each operation, each with a seed: the same for every caller, so drawn once."""
+    return {operation.label: draw(operation) for operation in operations}
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("who", ["owner", "stranger", "administrator", "nobody"])
-def test_no_request_is_answered_by_a_500(who, operations, furnished, alice, carol, adam):
+def test_no_request_is_answered_by_a_500(who, drawn, furnished, alice, carol, adam):
     caller = {"owner": alice, "stranger": carol, "administrator": adam}.get(who)
     headers = {"Authorization": f"Bearer {make_token(caller, SCOPES[who])}"} if caller else {}
     client = Client(headers=headers, raise_request_exception=False)
     faults: dict[str, None] = {}
-    for operation in operations:
-        for fault in run(operation, client):
-            faults[f"{operation.label}: {fault}"[:1500]] = None
+    for label, cases in drawn.items():
+        for case, seed in cases:
+            with named(case, random.Random(seed)):
+                for fault in check(client, case):
+                    faults[f"{label}: {fault}"[:1500]] = None
     assert not faults, "\n\n".join(faults)
 
 
-def run(operation: Any, client: Client) -> list[str]:
-    """Send what is drawn for an operation, and return what was wrong with the answers."""
+def draw(operation: Any) -> list[tuple[Any, int]]:
+    cases: list[tuple[Any, int]] = []
 
     @settings(
         max_examples=EXAMPLES,
@@ -109,26 +119,31 @@ def run(operation: Any, client: Client) -> list[str]:
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    @given(case=operation.as_strategy(), chance=st.randoms(use_true_random=False))
-    def ask(case: Any, chance: random.Random) -> None:
-        check(client, case, chance)
+    @given(case=operation.as_strategy(), seed=st.integers(0, 2**32))
+    def take(case: Any, seed: int) -> None:
+        cases.append((case, seed))
 
-    try:
-        ask()
-    except BaseExceptionGroup as group:
-        return [str(error) for error in group.exceptions]
-    except AssertionError as error:
-        return [str(error)]
-    return []
+    take()
+    return cases
 
 
-def check(client: Client, case: Any, chance: random.Random) -> None:
-    """Send one request, half of its names those of things that exist, and look at the answer."""
+@contextmanager
+def named(case: Any, chance: random.Random) -> Iterator[None]:
+    """Have half of a case's names be those of things that exist; after it they are as drawn."""
+    drawn = []
     for part in (case.path_parameters, case.query, case.body):
         if isinstance(part, dict):
-            for name in part.keys() & KNOWN.keys():
+            for name in sorted(part.keys() & KNOWN.keys()):
                 if chance.random() < 0.7:
+                    drawn.append((part, name, part[name]))
                     part[name] = chance.choice(KNOWN[name])
+    yield
+    for part, name, value in drawn:
+        part[name] = value
+
+
+def check(client: Client, case: Any) -> list[str]:
+    """Send one request, and return what is wrong with the answer."""
     wanted = requests.Request(**case.as_transport_kwargs(base_url="http://testserver")).prepare()
     body = wanted.body or b""
     answer = client.generic(
@@ -145,4 +160,10 @@ def check(client: Client, case: Any, chance: random.Random) -> None:
         elapsed=0.0,
         verify=False,
     )
-    case.validate_response(got, checks=CHECKS)
+    try:
+        case.validate_response(got, checks=CHECKS)
+    except BaseExceptionGroup as group:
+        return [str(error) for error in group.exceptions]
+    except AssertionError as error:
+        return [str(error)]
+    return []

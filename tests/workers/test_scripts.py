@@ -108,6 +108,7 @@ class FakeEngine:
 @pytest.fixture
 def run_dir(tmp_path, monkeypatch):
     monkeypatch.setattr(carriers, "is_firewall_up", lambda: True)
+    monkeypatch.setattr("workers.carrier._TOLD_WITHIN_S", 1)
     monkeypatch.setattr("workers.scripts.box.bind", lambda source, target: None)
     folder = tmp_path / "run-1"
     folder.mkdir()
@@ -143,6 +144,14 @@ ENDED_BADLY = Ended(1, was_out_of_memory=False)
         ([ENDED_BADLY], Reason.CRASHED),
         ([Ended(137, was_out_of_memory=True)], Reason.OUT_OF_MEMORY),
         ([Ended(137, was_out_of_memory=False, is_gone=True)], Reason.NODE_LOST),
+        ([Ended(137, was_out_of_memory=False)], Reason.CRASHED),
+        (
+            # Killed first, as `docker rm --force` does.
+            [Ended(137, was_out_of_memory=False), Ended(137, False, is_gone=True)],
+            Reason.NODE_LOST,
+        ),
+        # Stopped first, as an engine does that ends.
+        ([Ended(143, was_out_of_memory=False), EngineFault("away")], Reason.NODE_LOST),
         ([EngineFault("away"), None, ENDED_BADLY], Reason.NODE_LOST),
         ([EngineFault("away"), Ended(0, was_out_of_memory=False)], Reason.NONE),
     ],

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -436,6 +437,30 @@ async def test_a_heartbeat_says_what_the_node_has(place_node: Node, studio: Stud
     assert beat["memory_bytes"] > 1 << 28
     assert beat["disk_free_bytes"] > 0
     assert beat["runs"] == []
+
+
+async def test_a_node_that_cannot_run_engines_says_so_in_a_sentence(
+    place_node: Node, studio: StudioDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    place_node.config = replace(place_node.config, engine_image="engine")
+    async with place_node.supervise():
+        await until("a heartbeat", lambda: studio.heartbeats)
+    beat = studio.heartbeats[0]
+    assert beat["runtime"] == "docker"
+    wanted = "The Docker engine says:" if os.geteuid() == 0 else "a node that runs as root"
+    assert wanted in beat["runtime_problem"]
+
+
+async def test_a_run_is_looked_after_as_it_was_placed_whatever_the_node_is_told_since(
+    place_node: Node, make_order: MakeOrder
+) -> None:
+    config = replace(place_node.config, engine_image="engine")
+    apart = place(place_node.dir, config, make_order())
+    plain = place(place_node.dir, place_node.config, make_order())
+    supervisor = Supervisor(place_node.config, place_node.runtime(), place_node.client)
+    assert supervisor._runtime_at(apart).name == "docker"
+    assert supervisor._runtime_at(plain).name == "process"
 
 
 def test_a_pid_that_was_given_to_another_process_is_not_alive() -> None:

@@ -6,7 +6,7 @@ A machine's owner is root inside it; what keeps them in there is in `walls`.
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -79,11 +79,12 @@ class MachineEngine(DockerEngine):
         disks = folders.disks or folders.secrets.with_name("disks")
         self._scratch = ScratchDisks(disks, folders.secrets.with_name("scratch"))
 
-    def list_containers(self) -> list[Container]:
-        """Return this node's machines, whatever state they are in."""
+    def list_containers(self, machines: Collection[str] | None = None) -> list[Container]:
+        """Return this node's machines, or these of them, whatever state they are in."""
         found = []
         for each in self._list_ours():
-            if MACHINE_NAME.fullmatch(_name_in(each)) is None:
+            name = MACHINE_NAME.fullmatch(_name_in(each))
+            if name is None or (machines is not None and name["machine"] not in machines):
                 continue
             with self._telling():
                 try:

@@ -69,7 +69,7 @@ class MachineLimits(BaseModel):
     disk_bytes: int | None = Field(default=None, ge=2**20, lt=2**50)
     """Of what is written beside /root and /scratch, where the engine's storage can limit it."""
     scratch_bytes: int | None = Field(default=None, ge=16 * 2**20, lt=2**44)
-    """Of /scratch."""
+    """Of /scratch; of a script's /output."""
     open_files: int | None = Field(default=None, ge=256, le=2**20)
     """Of one process; None leaves it to the engine. More than the engine may itself is refused."""
 

@@ -71,15 +71,19 @@ class Reconciler:
         """
         wanted = {order.machine: order for order in orders}
         done = self._memory.read_done()
-        deeds = plan_next(wanted, self._engine.list_containers(), done)
+        containers = self._engine.list_containers()
+        deeds = plan_next(wanted, containers, done)
         for deed in deeds:
             if self._is_due(deed):
                 going = self._pool.submit(self._try, deed, wanted, done)
                 self._going[deed.machine] = going
-        wait(self._going.values(), _PATIENCE_S, FIRST_COMPLETED)
-        self._let_go()
-        done = self._memory.read_done()  # before: what is made in between is not gone
-        containers = self.containers = self._engine.list_containers()
+        if changing := set(self._going):  # of all others is known already how they are
+            wait(self._going.values(), _PATIENCE_S, FIRST_COMPLETED)
+            self._let_go()
+            done = self._memory.read_done()  # before: what is made in between is not gone
+            containers = [each for each in containers if each.machine not in changing]
+            containers += self._engine.list_containers(changing)
+        self.containers = containers
         self._forget(wanted, containers, done)
         self._adopt(wanted, containers, done)
         for order in wanted.values():

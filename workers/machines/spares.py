@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,10 +88,12 @@ class SpareEngine(MachineEngine):
         self._taken: dict[tuple[str, int], Container] = {}
         self._dressed: set[tuple[str, float | None]] = set()
 
-    def list_containers(self) -> list[Container]:
-        """Return this node's machines, whatever state they are in; spares are none yet."""
-        found = super().list_containers()
-        self._taken = {(each.machine, each.life): each for each in found if each.slot}
+    def list_containers(self, machines: Collection[str] | None = None) -> list[Container]:
+        """Return this node's machines, or these of them; spares are none yet."""
+        found = super().list_containers(machines)
+        kept = self._taken if machines is not None else {}
+        self._taken = {key: each for key, each in kept.items() if key[0] not in (machines or ())}
+        self._taken |= {(each.machine, each.life): each for each in found if each.slot}
         return found
 
     def create(self, order: MachineOrder) -> str | None:

@@ -43,6 +43,9 @@ class EngineFault(WorkerError):
 class DockerEngine:
     """One node's Docker engine, asked by whoever runs containers on it."""
 
+    timeout_s = _TIMEOUT_S
+    """How long an answer is waited for."""
+
     def __init__(self, node: str, *, host: str | None = None) -> None:
         """Take the engine at `host`, or at DOCKER_HOST. Nothing is asked of it yet."""
         self._node = node
@@ -112,9 +115,9 @@ class DockerEngine:
     def _docker(self) -> docker.DockerClient:
         if self._client is None:
             if self._host is None:
-                self._client = docker.from_env(timeout=_TIMEOUT_S)
+                self._client = docker.from_env(timeout=self.timeout_s)
             else:
-                self._client = docker.DockerClient(base_url=self._host, timeout=_TIMEOUT_S)
+                self._client = docker.DockerClient(base_url=self._host, timeout=self.timeout_s)
         return self._client
 
     @contextmanager

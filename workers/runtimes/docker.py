@@ -1,7 +1,7 @@
-"""Runs of users' scripts: a recorder on the node, as any run has, and the work in a container.
+"""Runs whose work is in a container: users' scripts, and on nodes that are told so, engines.
 
-The recorder stays outside, where the script cannot reach it: it needs nothing of the image, what it
-writes is the run's record and not the script's, and it lives on without the Docker engine. So a run
+The recorder stays outside, where the work cannot reach it: it needs nothing of the image, what it
+writes is the run's record and not the work's, and it lives on without the Docker engine. So a run
 is looked at, stopped and adopted as a process; what may be left behind is its container.
 """
 
@@ -16,7 +16,7 @@ from workers.machines.walls import EngineFault
 from workers.run_dir import RunDir
 from workers.runtimes.process import ProcessRuntime
 from workers.scripts.box import Box
-from workers.scripts.containers import ScriptEngine
+from workers.scripts.containers import RunEngine
 
 log = structlog.get_logger()
 
@@ -31,13 +31,13 @@ class DockerRuntime(ProcessRuntime):
     def __init__(self, node: str) -> None:
         """Take the node's name, which its containers carry."""
         super().__init__()
-        self._docker = ScriptEngine(node)
+        self._docker = RunEngine(node)
 
     async def clear(self, run: RunDir) -> bool:
         """Remove the run's container and what it was shown; False while the engine is away."""
         try:
             await asyncio.to_thread(self._docker.remove, run.run_id)
-            Box(run.path).clear()
+            Box(run.path).close()
         except (EngineFault, OSError) as error:
             log.warning("container_left", run_id=run.run_id, error=str(error))
             return False

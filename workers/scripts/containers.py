@@ -1,4 +1,4 @@
-"""The containers of scripts, at the node's Docker engine."""
+"""The containers of runs, at the node's Docker engine: what all have, and those of scripts."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +8,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
 from engine.specs import ScriptSpec
+from workers.machines.layers import can_limit_layers, tell_layer_option
 from workers.machines.walls import (
     NODE_LABEL,
     DockerEngine,
@@ -28,7 +29,6 @@ _BEGIN = (
     f"exec >{LOG_PLACE} 2>&1; if [ -r /etc/profile.d/athanor.sh ]; then "
     '. /etc/profile.d/athanor.sh; fi; exec "$@"'
 )
-_NO_LOGS = LogConfig(type="none")
 
 
 @dataclass(frozen=True)
@@ -41,34 +41,11 @@ class Ended:
     """Somebody removed it."""
 
 
-class ScriptEngine(DockerEngine):
-    """The containers of one node's scripts."""
+class RunEngine(DockerEngine):
+    """The containers of one node's runs.
 
-    def prepare(self, order: ContainerOrder) -> int:
-        """Refuse an engine without walls, make the tenant's network, and return who root is.
-
-        Raises:
-            EngineFault: it cannot be; so do the methods below.
-        """
-        with self._telling():
-            self._ensure_network(order.tenant)
-            return self.find_root()
-
-    def start(self, order: RunOrder, box: Box, inputs: dict[str, Path]) -> str:
-        """Make a script's container and start it; return its id."""
-        assert order.container is not None
-        with self._telling():
-            self._ensure_network(order.container.tenant)
-            try:
-                made = self._docker.containers.create(
-                    order.container.image, **self._make_options(order, box, inputs)
-                )
-            except ImageNotFound as error:
-                raise EngineFault(
-                    f"The image {order.container.image} is not on this node: pull it there."
-                ) from error
-            self._docker.api.start(made.id)
-            return str(made.id)
+    Whatever it is asked, EngineFault is raised where the engine does not answer, or refuses.
+    """
 
     def look(self, container: str) -> Ended | None:
         """Return how a container ended; None while it runs."""
@@ -101,21 +78,65 @@ class ScriptEngine(DockerEngine):
                     if error.status_code not in {404, 409}:  # gone, or going
                         raise
 
+    def _make(self, image: str, options: dict[str, Any]) -> str:
+        """Make a container and start it; return its id."""
+        try:
+            made = self._docker.containers.create(image, **options)
+        except ImageNotFound as error:
+            raise EngineFault(f"The image {image} is not on this node: pull it there.") from error
+        self._docker.api.start(made.id)
+        return str(made.id)
+
+    def _name(self, order: RunOrder) -> dict[str, Any]:
+        """Return what a run's container is known by; nothing of its words is kept by the engine."""
+        return {
+            "name": f"athanor-run-{order.run_id}",
+            "labels": {LABEL: order.run_id, NODE_LABEL: self._node},
+            "log_config": LogConfig(type="none"),
+            "healthcheck": {"test": ["NONE"]},
+        }
+
+
+class ScriptEngine(RunEngine):
+    """The containers of one node's scripts."""
+
+    def prepare(self, order: ContainerOrder) -> int:
+        """Refuse an engine without walls, make the tenant's network, and return who root is."""
+        with self._telling():
+            self._ensure_network(order.tenant)
+            return self.find_root()
+
+    def start(self, order: RunOrder, box: Box, inputs: dict[str, Path]) -> str:
+        """Make a script's container and start it; return its id."""
+        assert order.container is not None
+        with self._telling():
+            self._ensure_network(order.container.tenant)
+            return self._make(order.container.image, self._make_options(order, box, inputs))
+
+    def _limit_layer(self, container: ContainerOrder) -> dict[str, str]:
+        """Return what limits the container's own layer, where the engine's storage can."""
+        self.find_root()  # it has asked the engine what it is
+        if container.limits.disk_bytes is None or not can_limit_layers(self._info):
+            return {}
+        try:
+            image_bytes = int(self._docker.api.inspect_image(container.image)["Size"])
+        except ImageNotFound:  # said as the container is made
+            return {}
+        return tell_layer_option(self._info, image_bytes, container.limits.disk_bytes)
+
     def _make_options(self, order: RunOrder, box: Box, inputs: dict[str, Path]) -> dict[str, Any]:
         spec, container = order.spec, order.container
         assert isinstance(spec, ScriptSpec) and container is not None
-        return make_walls(container.limits, container.devices) | {
-            "name": f"athanor-run-{order.run_id}",
+        walls = make_walls(container.limits, container.devices) | self._name(order)
+        return walls | {
             "hostname": "script",
-            "labels": {LABEL: order.run_id, NODE_LABEL: self._node},
+            "storage_opt": self._limit_layer(container),
             "entrypoint": ["/bin/sh", "-c", _BEGIN, "athanor"],
             "command": list(spec.command),
             "working_dir": _find_start(spec),
             "environment": spec.environment | _tell(order, container),
             "network": network_name(container.tenant),
             "mounts": _make_mounts(container, box, inputs),
-            "log_config": _NO_LOGS,
-            "healthcheck": {"test": ["NONE"]},
         }
 
 
@@ -146,8 +167,8 @@ def _names(order: RunOrder) -> set[str]:
 def _make_mounts(container: ContainerOrder, box: Box, inputs: dict[str, Path]) -> list[Mount]:
     own = {
         LOG_PLACE: box.shown / "log",
-        METRICS_PLACE: box.shown / "metrics",
-        OUTPUT_PLACE: box.shown / "output",
+        METRICS_PLACE: box.shown / box.second.name,
+        OUTPUT_PLACE: box.output,
     }
     if container.home is not None:
         own[_PLACES["home"]] = box.home

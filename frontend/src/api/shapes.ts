@@ -41,6 +41,7 @@ export type Statement = Schemas["StatementOutput"];
 export type StatementLine = Schemas["StatementLineOutput"];
 
 export type Flavor = Schemas["FlavorOutput"];
+export type MachineFlavor = Schemas["MachineFlavorChoiceOutput"];
 export type Node = Schemas["NodeOutput"];
 export type NodeDevice = Node["devices"][number];
 export type NodeHolding = Node["holdings"][number];

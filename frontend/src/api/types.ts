@@ -3199,7 +3199,29 @@ export interface components {
             /** Format: int64 */
             duration_s: number;
         };
+        MachineFlavorChoiceOutput: {
+            name: string;
+            title: string;
+            cores: number;
+            memory_bytes: number;
+            num_devices: number;
+            /** @description Of each device; below 100 it is shared. */
+            device_percent: number;
+            device_name: string | null;
+            price_mpoints_per_hour: number;
+            /** @description Some node that is online can hold it. */
+            is_available: boolean;
+            why_not: (components["schemas"]["WhyNotEnum"] | components["schemas"]["NullEnum"]) | null;
+            /** @description What it may write beside its home and /scratch; null is no limit. */
+            disk_bytes: number | null;
+            /** @description The size of /scratch; null is no limit. */
+            scratch_bytes: number | null;
+        };
         MachineFlavorOutput: {
+            /** @description What it may write beside its home and /scratch; null is no limit. */
+            disk_bytes: number | null;
+            /** @description The size of /scratch; null is no limit. */
+            scratch_bytes: number | null;
             name: string;
             title: string;
             cores: number;
@@ -3338,7 +3360,7 @@ export interface components {
         };
         MachineOptionsOutput: {
             images: components["schemas"]["MachineImageChoiceOutput"][];
-            flavors: components["schemas"]["FlavorOutput"][];
+            flavors: components["schemas"]["MachineFlavorChoiceOutput"][];
             engine: components["schemas"]["MachineEngineOutput"];
             min_duration_s: number;
             max_duration_s: number;
@@ -3591,6 +3613,8 @@ export interface components {
             problem: string;
             /** @description host:port. */
             relay: string | null;
+            /** @description What of its disk it cannot limit for each machine: `layer`, `scratch`. */
+            unlimited: string[];
             /** Format: date-time */
             reported_at: string;
             is_fresh: boolean;
@@ -3631,6 +3655,15 @@ export interface components {
             disk_bytes: number;
             devices: components["schemas"]["NodeDeviceOutput"][];
             version: string;
+            /**
+             * @description How it runs finetunes: `docker` is in a container.
+             *
+             *     * `process` - process
+             *     * `docker` - docker
+             */
+            runtime: components["schemas"]["RuntimeEnum"];
+            /** @description Why it cannot run any now; blank where it can. */
+            runtime_problem: string;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
             cache_bytes: number;
@@ -3782,8 +3815,10 @@ export interface components {
             available_mpoints: number;
             held_mpoints: number;
             total_mpoints: number;
-            /** @description What the running jobs cost. */
+            /** @description What runs now costs. */
             burn_mpoints_per_hour: number;
+            /** @description Used by running machines, not held any more, and on the statement soon. */
+            unwritten_mpoints: number;
             /**
              * Format: date-time
              * @description When nothing is left at this rate; null while nothing runs.
@@ -4169,6 +4204,12 @@ export interface components {
          * @enum {string}
          */
         RunStatusEnum: "queued" | "starting" | "running" | "stopping" | "succeeded" | "failed" | "stopped";
+        /**
+         * @description * `process` - process
+         *     * `docker` - docker
+         * @enum {string}
+         */
+        RuntimeEnum: "process" | "docker";
         SaidInputRequest: {
             verdict: components["schemas"]["VerdictEnum"];
             /** @description Of an edit. */
@@ -4303,8 +4344,18 @@ export interface components {
         };
         StatementLineOutput: {
             id: number;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description Of the last move that the line stands for.
+             */
             time: string;
+            /**
+             * Format: date-time
+             * @description Of the first.
+             */
+            begun_at: string;
+            /** @description 1, but for a line of a whole run. */
+            num_moves: number;
             reason: components["schemas"]["PointsReasonEnum"];
             note: string;
             /** Format: uuid */
@@ -9205,6 +9256,8 @@ export interface operations {
     points_statement: {
         parameters: {
             query?: {
+                /** @description One line for all moves of a run or a machine's time, at its last. */
+                by_run?: boolean;
                 page?: number;
                 page_size?: number;
                 /** @description Whose; another's for operators only. */

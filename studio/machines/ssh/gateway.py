@@ -13,10 +13,10 @@ from weakref import WeakSet
 import asyncssh
 import structlog
 from asyncssh.stream import SSHTCPStreamSession, SSHUNIXStreamSession
-from channels.db import database_sync_to_async
 from django.conf import settings
 
 from studio.core.errors import StudioError
+from studio.core.threads import in_a_thread
 from studio.machines.moments import note_presence
 from studio.machines.ssh.access import Guest, enter, find_guest, find_who_must_go
 from studio.machines.ssh.host_keys import read_host_key
@@ -88,7 +88,7 @@ class Gateway:
         """Let go who may not be here any more, or has been silent for too long."""
         present = {each: each.guest for each in self.guests if each.guest is not None}
         asked = list(set(present.values()))
-        gone = await database_sync_to_async(find_who_must_go)(asked) if asked else {}
+        gone = await in_a_thread(find_who_must_go)(asked) if asked else {}
         for connection, guest in present.items():
             if guest in gone:
                 connection.dismiss(gone[guest])
@@ -162,7 +162,7 @@ class GuestConnection(asyncssh.SSHServer):
         """Say whether this key's person has a machine of this name."""
         if username != self._name or len(username) > 60:
             return False
-        self._found = await database_sync_to_async(find_guest)(username, key)
+        self._found = await in_a_thread(find_guest)(username, key)
         return self._found is not None
 
     def auth_completed(self) -> None:
@@ -191,7 +191,7 @@ class GuestConnection(asyncssh.SSHServer):
 
     async def _connect(self, agent_path: str | None) -> asyncssh.SSHClientConnection:
         assert self.guest is not None
-        door = await database_sync_to_async(enter)(self.guest)
+        door = await in_a_thread(enter)(self.guest)
         await note_presence(self.guest.machine_key, "ssh")
         return await connect_machine(door, agent_path=agent_path)
 

@@ -3,15 +3,14 @@
 import time
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.db import DatabaseError, InterfaceError
 from django.utils.crypto import constant_time_compare
 
 from studio.accounts.models import User
 from studio.core.errors import Unavailable
+from studio.core.threads import in_a_thread
 from studio.machines.doors import Door, find_door
 from studio.machines.models import Status
 from studio.machines.selectors import get_by_key, may_open
@@ -66,7 +65,7 @@ async def look(origin: Origin, scope: dict[str, Any]) -> Look:
         found = known[1]
     else:
         try:
-            found = await database_sync_to_async(partial(_look, origin, cookie))()
+            found = await in_a_thread(_look)(origin, cookie)
         except (DatabaseError, InterfaceError):
             if known is None:
                 raise

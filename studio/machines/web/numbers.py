@@ -7,16 +7,15 @@ left and it has rested.
 
 import time
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from studio.core.errors import Unavailable
+from studio.core.threads import in_a_thread
 from studio.machines.models import Audience, Machine, PublishedPort, Status, StudioPort
 from studio.machines.web.headers import get_header
 from studio.machines.web.origins import Origin, parse_host
@@ -47,7 +46,7 @@ async def find_origin(scope: dict[str, Any]) -> Origin | None:
     known = _holders.get(number)
     if known and known[0] > time.monotonic():
         return known[1]
-    found = await database_sync_to_async(partial(find_holder, number))()
+    found = await in_a_thread(find_holder)(number)
     if found.key:
         _holders[number] = (time.monotonic() + _KEPT_S, found)
     return found

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import httpcore
-from channels.db import database_sync_to_async
 from django.conf import settings
 
 from studio.core.errors import Unavailable
+from studio.core.threads import in_a_thread
 from studio.machines.doors import NotListening
 from studio.machines.moments import note_presence
 from studio.machines.web.access import LOOKS_AGAIN_S, Look, Verdict, look
@@ -207,7 +207,7 @@ async def _enter(origin: Origin, scope: Scope) -> Page:
         return make_page("unknown", origin, is_visit=_is_visit(scope))
     query = parse_qs(scope["query_string"].decode("latin-1"))
     raw, path = query.get("pass", [""])[0], clean_path(query.get("path", ["/"])[0])
-    entrant = await database_sync_to_async(spend_pass)(raw, origin)
+    entrant = await in_a_thread(spend_pass)(raw, origin)
     headers: Headers = [(b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
     if entrant is None:  # spent, or too late: the page of the studio's makes another
         return make_refusal(Verdict.SIGN_IN, origin, path, is_visit=True)
@@ -220,7 +220,7 @@ async def _enter(origin: Origin, scope: Scope) -> Page:
 
 async def _forget_the_last(number: int) -> Headers:
     """Have the browser forget what another person's port left at this origin (Clear-Site-Data)."""
-    if not await database_sync_to_async(was_anothers)(number):
+    if not await in_a_thread(was_anothers)(number):
         return []
     return [(b"clear-site-data", b'"cache", "storage"')]
 

@@ -172,7 +172,7 @@ def test_a_mixture_sees_each_source_as_often_as_it_weighs(work):
 
 @pytest.mark.slow
 def test_processes_of_one_run_are_started_and_ended_with_it(work):
-    """From the command line, on two; a stop keeps a checkpoint, and another spec may not read it."""
+    """From the command line, on two; a stop keeps a checkpoint, which is no other spec's."""
     spec = make_spec(work, method="full", max_steps=4000, parallel={"shards": 2})
     (work / "spec.json").write_text(spec.model_dump_json())
     command = [sys.executable, "-m", "engine", "train", str(work / "spec.json"), "--threads", "2"]

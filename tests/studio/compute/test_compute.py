@@ -38,6 +38,17 @@ def test_a_node_that_speaks_is_online(api):
     assert Node.objects.get().cores == 2
 
 
+def test_operators_see_how_a_node_runs_engines_and_why_it_cannot(api, olga):
+    token = make_node_token(name="lab-1")
+    beat(api(), token)  # of a node of an older version
+    shown = api(olga).get("/api/nodes/").json()[0]
+    assert (shown["runtime"], shown["runtime_problem"]) == ("process", "")
+    beat(api(), token, runtime="docker", runtime_problem="No engine answers.")
+    shown = api(olga).get("/api/nodes/").json()[0]
+    assert (shown["runtime"], shown["runtime_problem"]) == ("docker", "No engine answers.")
+    assert beat(api(), token, runtime="podman").status_code == 400
+
+
 def test_a_node_that_is_silent_is_not(api):
     beat(api(), make_node_token(name="lab-1"))
     Node.objects.update(last_seen_at=timezone.now() - timedelta(seconds=25))

@@ -12,6 +12,7 @@ from datetime import timedelta
 from io import BytesIO
 from itertools import islice
 
+from django.db import connection
 from django.utils import timezone
 
 from studio.accounts.models import User
@@ -73,6 +74,10 @@ def make_crowd(num_repos: int, files_each: int, *, num_people: int = 20, seed: i
     _bulk(CommitFile, (f for c in commits for f in _files(c, files_each, blobs, chance)))
     _bulk(CatalogueEntry, (_entry(repo, chance) for repo in repos))
     _bulk(RepoLabel, (label for repo in repos for label in _labels(repo, chance)))
+    if connection.vendor == "postgresql":  # as autovacuum does: else plans are for empty tables
+        with connection.cursor() as cursor:
+            for model in (User, Blob, Repo, Commit, CommitFile, CatalogueEntry, RepoLabel):
+                cursor.execute(f"ANALYZE {model._meta.db_table}")
 
 
 def _hex(value: object, length: int) -> str:

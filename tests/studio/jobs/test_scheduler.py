@@ -56,6 +56,18 @@ def test_a_node_that_is_silent_gets_nothing_and_the_run_says_so(alice):
     assert "No node is online" in run.message
 
 
+def test_a_node_that_can_run_no_engine_gets_no_finetune_and_the_run_says_where_to_look(alice):
+    node = make_node()
+    Node.objects.filter(pk=node.pk).update(runtime_problem="The image is not on this node.")
+    run = make_job(owner=alice).current_run
+    assert place_runs() == 0
+    assert placed(run) == [None]
+    assert run.message.startswith("No node can run such a job now")
+    Node.objects.filter(pk=node.pk).update(runtime_problem="")
+    assert place_runs() == 1
+    assert placed(run) == ["lab-1"]
+
+
 def test_cores_are_given_once(alice, bob):
     make_node(cores=2)
     first = make_job(owner=alice, flavor="cpu-2").current_run

@@ -49,8 +49,8 @@ def have_engine(node, **changes) -> None:
     NodeEngine.objects.update_or_create(node=node, defaults=said | changes)
 
 
-def make_machine(owner, name="box", *, flavor="cpu-1", hours=1) -> Machine:
-    wish = Wish(name=name, image="base", flavor=flavor, duration_s=hours * HOUR_S)
+def make_machine(owner, name="box", *, flavor="cpu-1", hours=1.0) -> Machine:
+    wish = Wish(name=name, image="base", flavor=flavor, duration_s=int(hours * HOUR_S))
     return create_machine(owner=owner, wish=wish)
 
 

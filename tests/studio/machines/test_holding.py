@@ -89,8 +89,10 @@ def test_machines_of_a_removed_node_begin_anew_on_another(adam, rich, node):
 
 def test_the_list_of_nodes_shows_the_engine_and_its_machines(api, olga, rich, node):
     make_running(rich, node)
-    have_engine(node, problem="Docker needs user namespaces.", version="")
+    problem = "Docker needs user namespaces."
+    have_engine(node, problem=problem, version="", unlimited=["layer"])
     (told,) = api(olga).get("/api/nodes/").json()
     assert told["engine"]["problem"] == "Docker needs user namespaces."
+    assert told["engine"]["unlimited"] == ["layer"]
     assert told["engine"]["relay"] == "127.0.0.1:1" and told["engine"]["is_fresh"]
     assert [(held["kind"], held["name"]) for held in told["holdings"]] == [("machine", "box")]

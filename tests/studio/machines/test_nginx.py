@@ -25,6 +25,7 @@ from tests.studio.machines.house import BEGUN, Ports, run_house
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 pytestmark = [
     pytest.mark.django_db(transaction=True, serialized_rollback=True),
+    pytest.mark.one_database,
     pytest.mark.skipif(not Path(NGINX).exists(), reason="no nginx: make provision"),
 ]
 AROUND = """

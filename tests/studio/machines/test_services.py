@@ -1,5 +1,6 @@
 """What becomes of machines by what people ask, what nodes say, and what does not happen."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -35,6 +36,8 @@ def again(machine: Machine) -> Machine:
 
 
 def test_a_machine_is_made_placed_ordered_and_runs(rich, node):
+    rich.language = "zh"
+    rich.save()
     machine = make_machine(rich)
     assert machine.status == Status.QUEUED
     assert get_run_hold(machine.lease_id) == 30_000
@@ -44,6 +47,7 @@ def test_a_machine_is_made_placed_ordered_and_runs(rich, node):
     assert order.home == str(rich.pk)
     assert order.environment["HF_ENDPOINT"] == "http://169.254.86.1:8600"
     assert set(order.secrets) == {"token", "gateway_key.pub", "machine.json"}
+    assert json.loads(order.secrets["machine.json"])["language"] == rich.language == "zh"
     assert not any(order.secrets["token"] in value for value in order.environment.values())
     assert tell(machine, node, RUNNING).status == Status.RUNNING
 
@@ -108,16 +112,19 @@ def test_time_is_paid_that_the_node_has_shown_and_no_other(rich, node):
         clock.shift(3000)  # the node was away: at most ten seconds of it are paid
         machine = tell(machine, node, RUNNING)
         assert machine.lease.used_s == 310
-        assert charge_leases() == []
-        assert get_run_cost(machine.lease_id) == 310 * 30_000 // 3600
+        assert charge_leases() == []  # and writes nothing yet: ten minutes are not used
+        assert get_run_cost(machine.lease_id) == 0
+        assert get_cost_mpoints(machine.lease) == 310 * 30_000 // 3600
         assert get_ends_at(machine.lease) == timezone.now() + timedelta(seconds=3600 - 310)
+        services.delete_machine(by=rich, machine=machine)
+        assert get_run_cost(machine.lease_id) == 310 * 30_000 // 3600
 
 
 def test_at_the_end_of_its_time_it_is_stopped_and_the_rest_given_back(rich, node):
     with time_machine.travel(timezone.now(), tick=False) as clock:
         machine = make_running(rich, node)
-        for _ in range(720):
-            clock.shift(5)
+        for _ in range(360):
+            clock.shift(10)
             machine = tell(machine, node, RUNNING)
         services.end_due()
         assert again(machine).status == Status.STOPPING

@@ -31,6 +31,7 @@ from workers.machines.orders import MachinePhase
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, serialized_rollback=True),
+    pytest.mark.one_database,
     pytest.mark.timeout(120),
 ]
 

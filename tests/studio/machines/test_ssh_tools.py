@@ -21,6 +21,7 @@ from tests.studio.machines.test_ssh import Laptop
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, serialized_rollback=True),
+    pytest.mark.one_database,
     pytest.mark.timeout(120),
 ]
 machine, laptop = test_ssh.machine, test_ssh.laptop

@@ -77,6 +77,33 @@ def test_the_statement_comes_in_pages(api, alice, spent):
     assert [line["reason"] for line in answer["results"]] == ["grant"]
 
 
+def test_a_statement_by_run_has_one_line_for_each_and_adds_up_too(api, alice, spent):
+    charge_run(user=alice, run_id=spent.pk, total_mpoints=900)
+    grant_points(by=None, to=alice, mpoints=10, note="", key="more")
+    release_run(user=alice, run_id=spent.pk)
+    answer = api(alice).get("/api/points/statement/?by_run=true").json()
+    run, more, begun = answer["results"]
+    assert answer["count"] == 3
+    assert [line["reason"] for line in (run, more, begun)] == ["release", "grant", "grant"]
+    assert (run["num_moves"], more["num_moves"]) == (4, 1)
+    assert run["begun_at"] < more["time"] < run["time"]
+    assert (run["available_change_mpoints"], run["held_change_mpoints"]) == (-900, 0)
+    assert run["available_after_mpoints"] == answer["totals"]["available_mpoints"]
+    changes = sum(line["available_change_mpoints"] for line in answer["results"])
+    assert changes == answer["totals"]["sum_available_mpoints"] == 4110
+
+
+def test_a_statement_by_run_keeps_peoples_runs_apart(api, alice, bob, spent):
+    grant_points(by=None, to=bob, mpoints=50, note="", key="bob")
+    other = make_job(owner=bob).current_run
+    hold_points(user=bob, mpoints=40, run_id=other.pk, note="")
+    lines = api(bob).get("/api/points/statement/?by_run=true").json()["results"]
+    assert [(line["reason"], line["held_change_mpoints"]) for line in lines] == [
+        ("hold", 40),
+        ("grant", 0),
+    ]
+
+
 def test_an_operator_grants(api, alice, olga):
     answer = grant(api(olga), "alice")
     assert answer.status_code == 201

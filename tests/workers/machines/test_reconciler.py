@@ -21,9 +21,16 @@ class SlowEngine:
     stop_may_end: threading.Event = field(default_factory=threading.Event)
     listed: Callable[[], object] = lambda: None
     """Called after the containers were counted and before that is told."""
+    inspected: list[str] = field(default_factory=list)
+    """The machines whose containers were looked at, one after the other."""
 
-    def list_containers(self):
-        there = list(self.containers.values())
+    def list_containers(self, machines=None):
+        there = [
+            each
+            for each in self.containers.values()
+            if machines is None or each.machine in machines
+        ]
+        self.inspected += [each.machine for each in there]
         self.listed()
         return there
 
@@ -99,3 +106,20 @@ def test_one_that_is_made_while_its_node_counts_is_not_told_to_be_gone(reconcile
     engine.listed = finish
     (state,) = reconciler.pass_once([order()])
     assert engine.containers and state.phase is MachinePhase.CREATING
+
+
+def test_a_pass_looks_once_at_each_container_and_again_only_at_what_it_changed(reconciler, engine):
+    engine.stop_may_end.set()
+    orders = [order(name) for name in ("a", "b", "c")]
+    reconciler.pass_once(orders)
+    while reconciler.is_busy:
+        reconciler.pass_once(orders)
+    engine.inspected.clear()
+    states = reconciler.pass_once(orders)
+    assert engine.inspected == ["a", "b", "c"]
+    assert [state.phase for state in states] == [MachinePhase.RUNNING] * 3
+    engine.inspected.clear()
+    (_, stopped, _) = reconciler.pass_once([orders[0], order("b", is_running=False), orders[2]])
+    assert engine.inspected == ["a", "b", "c", "b"]
+    assert stopped.phase is MachinePhase.STOPPED
+    assert [each.machine for each in reconciler.containers] == ["a", "c", "b"]

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _LOG_BYTES = 2 * 2**20  # and as many of the log before
 _PAUSES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -41,6 +42,7 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What each login sets for itself.
 _OWN_VARIABLES = {"HOME", "HOSTNAME", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "SHLVL", "TERM"}
 _OWN_VARIABLES |= {"USER", "_"}
+_LAB_LOCALES = {"zh": "zh_CN"}
 _WARNING = (
     "\r\n[Athanor] \u672c\u673a\u5c06\u5728 {minutes} \u5206\u949f\u540e\u505c\u6b62\uff0c"
     "\u5982\u9700\u66f4\u591a\u65f6\u95f4\uff1a{command}"
@@ -72,6 +74,7 @@ class Places:
     environment: Path = Path("/etc/environment.athanor")
     terminals: Path = Path("/dev/pts")
     sshd_run: Path = Path("/run/sshd")
+    lab_settings: Path = Path("/opt/jupyter/share/jupyter/lab/settings/overrides.d/athanor.json")
 
 
 @dataclass(frozen=True)
@@ -285,6 +288,8 @@ class Machine:
         if self._environ.pop("ATHANOR_SPARE", "") == "1" and not self._await_owner(keepers):
             return
         write_environment(self._places.environment, self._environ)
+        with suppress(OSError):
+            write_lab_language(self._places.lab_settings, str(self._read_told().get("language")))
         environ = make_tool_environment(self._environ, self._places.run)
         for keeper in keepers:
             keeper.tell(environ)
@@ -324,11 +329,8 @@ class Machine:
 
     def _warn(self) -> None:
         """Tell the terminals how long there is, at ten minutes and at two."""
-        try:
-            told = json.loads((self._places.run / "machine.json").read_text(encoding="utf-8"))
-            name = str(told.get("name", ""))
-        except (OSError, ValueError, AttributeError):
-            told, name = {}, ""
+        told = self._read_told()
+        name = str(told.get("name", ""))
         for what in self._warned:
             try:
                 left_s = float(told[what]) - time.time()
@@ -339,6 +341,13 @@ class Machine:
                 minutes = max(1, round(left_s / 60))
                 line = make_warning(minutes, name, is_idle=what == "idle_at")
                 write_to_terminals(self._places.terminals, line)
+
+    def _read_told(self) -> dict[str, Any]:
+        """Return what the studio says of this machine; nothing where it says nothing."""
+        with suppress(OSError, ValueError):
+            told = json.loads((self._places.run / "machine.json").read_text(encoding="utf-8"))
+            return told if isinstance(told, dict) else {}
+        return {}
 
     def _is_due(self, what: str, left_s: float) -> bool:
         warned = self._warned[what]
@@ -383,6 +392,15 @@ def write_environment(path: Path, environ: Mapping[str, str]) -> None:
     partial.write_text("\n".join(["# Written at each start.", *lines, ""]), encoding="utf-8")
     partial.chmod(0o644)
     partial.replace(path)
+
+
+def write_lab_language(path: Path, language: str) -> None:
+    """Have JupyterLab begin in its owner's language; what they choose in its menu goes before."""
+    if not path.parents[2].is_dir():
+        return
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    locale = {"locale": _LAB_LOCALES.get(language, "default")}
+    path.write_text(json.dumps({"@jupyterlab/translation-extension:plugin": locale}))
 
 
 def make_tool_environment(environ: Mapping[str, str], run: Path) -> dict[str, str]:

@@ -17,4 +17,4 @@ cp -r /build/engine "$packages/engine"
 /opt/python/bin/python -m compileall -q "$packages/engine"
 chmod -R go-w,go+rX /opt/python
 cd /
-/opt/python/bin/python -m engine schema > /dev/null
+/opt/python/bin/python -m engine schema train > /dev/null

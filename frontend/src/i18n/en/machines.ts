@@ -101,6 +101,7 @@ export const machines = {
     image: "Image",
     flavor: "Flavor",
     node: "Node",
+    disks: "Outside of home",
     price: "Price",
     cost: "Cost so far",
     held: "Held",
@@ -260,6 +261,8 @@ export const machines = {
     past: "past",
   },
   form: {
+    disks: (disk: string, scratch: string) => `Disk ${disk} · /scratch ${scratch}`,
+    noLimit: "without a limit",
     title: "New dev machine",
     name: "Name",
     nameHelp: "Small letters, digits and hyphens: ssh calls it by this name.",

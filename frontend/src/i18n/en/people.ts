@@ -38,6 +38,16 @@ export const people = {
     doesNotAdd: "The sum of all changes is not the balance: tell your administrator.",
     empty: "No change yet.",
     emptyText: "An operator grants points; each grant, hold and charge is written here.",
+    until: (time: string) => `until ${time}`,
+    each: "Show every single move",
+    unwritten: (points: string) =>
+      `${points} more are used by what runs, and come onto the statement within ten minutes.`,
+    together: {
+      hold: "Held",
+      charge: "In use",
+      release: "Used",
+      refund: "Refunded",
+    } as Record<string, string>,
     run: (n: number) => `run ${n}`,
   },
   organizations: {

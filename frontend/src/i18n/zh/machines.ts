@@ -93,6 +93,7 @@ export const machines: typeof English = {
     image: "镜像",
     flavor: "规格",
     node: "节点",
+    disks: "主目录之外",
     price: "价格",
     cost: "已花费",
     held: "冻结",
@@ -244,6 +245,8 @@ export const machines: typeof English = {
     past: "已过期",
   },
   form: {
+    disks: (disk, scratch) => `磁盘 ${disk} · /scratch ${scratch}`,
+    noLimit: "不限",
     title: "新建开发机",
     name: "名称",
     nameHelp: "小写字母、数字与连字符；ssh 以此名称连接。",

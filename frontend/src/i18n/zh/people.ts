@@ -38,6 +38,15 @@ export const people: typeof en = {
     doesNotAdd: "全部变动之和与余额不符，请告诉管理员。",
     empty: "还没有变动。",
     emptyText: "运营人员会发放算力点；每一笔发放、冻结和扣费都记在这里。",
+    until: (time) => `至 ${time}`,
+    each: "显示每一笔变动",
+    unwritten: (points) => `运行中的机器另外已用 ${points}，十分钟内记入流水。`,
+    together: {
+      hold: "冻结中",
+      charge: "使用中",
+      release: "已使用",
+      refund: "已退还",
+    },
     run: (n) => `第 ${n} 次运行`,
   },
   organizations: {

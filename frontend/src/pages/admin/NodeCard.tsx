@@ -9,6 +9,7 @@ import { useNow } from "../machines/useNow";
 import { DeviceBars } from "./DeviceBars";
 import { countHeld, NodeActions } from "./NodeActions";
 import { NodeHoldings } from "./NodeHoldings";
+import { sayUnlimited } from "./unlimited";
 
 export function NodeCard({ node, mayAdminister }: { node: Node; mayAdminister: boolean }) {
   return (
@@ -156,7 +157,7 @@ function Meter({
 }
 
 function NodeFacts({ node }: { node: Node }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.nodes;
   const { engine } = node;
   const version = engine?.is_fresh ? engine.version : "";
@@ -166,6 +167,10 @@ function NodeFacts({ node }: { node: Node }) {
         <span>
           <span className="muted">{words.docker}</span>{" "}
           {version || (engine ? words.dockerSilent : words.noDocker)}
+        </span>
+        <span>
+          <span className="muted">{words.finetunes}</span>{" "}
+          {node.runtime === "docker" ? words.inContainers : words.asProcess}
         </span>
         {engine?.relay && (
           <span>
@@ -182,9 +187,21 @@ function NodeFacts({ node }: { node: Node }) {
           {node.last_seen_at ? <RelativeTime iso={node.last_seen_at} /> : text.never}
         </span>
       </div>
-      {engine?.problem && (
-        <Alert type="warning" showIcon style={{ marginTop: 12 }} title={engine.problem} />
+      {[...new Set([engine?.problem, node.runtime_problem])].map(
+        (problem) =>
+          problem && (
+            <Alert
+              key={problem}
+              type="warning"
+              showIcon
+              style={{ marginTop: 12 }}
+              title={problem}
+            />
+          ),
       )}
+      {sayUnlimited(engine, language).map((notice) => (
+        <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />
+      ))}
     </>
   );
 }

@@ -1,7 +1,8 @@
 // The flavors for a machine as cards: what each holds, what it costs, and why one cannot be had now.
 
-import type { Flavor, MachineOptions } from "../../api/shapes";
+import type { MachineFlavor, MachineOptions } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useDisks } from "./useDisks";
 
 interface Props {
   options: MachineOptions;
@@ -10,7 +11,7 @@ interface Props {
   onChange: (name: string) => void;
 }
 
-export function flavorsFor(options: MachineOptions, image: string): Flavor[] {
+export function flavorsFor(options: MachineOptions, image: string): MachineFlavor[] {
   const allowed = options.images.find((one) => one.name === image)?.flavors ?? [];
   return options.flavors.filter((one) => allowed.length === 0 || allowed.includes(one.name));
 }
@@ -18,6 +19,7 @@ export function flavorsFor(options: MachineOptions, image: string): Flavor[] {
 export function FlavorChoice({ options, image, value, onChange }: Props) {
   const { text, format } = useWords();
   const words = text.launch.flavor;
+  const sayDisks = useDisks();
   return (
     <fieldset className="choices" id="field-flavor">
       <legend className="visually-hidden">{text.machines.form.flavor}</legend>
@@ -40,6 +42,7 @@ export function FlavorChoice({ options, image, value, onChange }: Props) {
               <span>{words.devices(flavor.num_devices, flavor.device_name ?? "GPU")}</span>
             )
           )}
+          <span className="num small">{sayDisks(flavor)}</span>
           <span className="num">
             {text.pointsPerHour(format.points(flavor.price_mpoints_per_hour))}
           </span>

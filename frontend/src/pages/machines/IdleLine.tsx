@@ -1,14 +1,9 @@
 // Whether a machine is used, in one sentence, and the button that keeps it going when it is not.
 
-import { useQuery } from "@tanstack/react-query";
 import { Alert, Button, Dropdown, Tooltip, type ButtonProps } from "antd";
-import { Link } from "react-router";
-import { machineQueries, secondsIdle } from "../../api/machineQueries";
 import type { Machine, MachineIdle } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { LAST_S, WARN_S } from "./TimeLeft";
 import { useMachineDeeds } from "./useMachineDeeds";
-import { useNow } from "./useNow";
 
 const HOURS = [1, 2, 4, 8, 24];
 const HOUR_S = 3600;
@@ -69,28 +64,4 @@ export function IdleLine({ machine }: { machine: Machine }) {
       {idle.state !== "off" && <KeepButton machine={machine} size="small" />}
     </div>
   );
-}
-
-/** On every page: a machine of one's own that stops for idleness within ten minutes. */
-export function IdleWarnings() {
-  const { text, format } = useWords();
-  const machines = useQuery(machineQueries.list());
-  const now = useNow(5000);
-  const ending = (machines.data ?? []).flatMap((machine) => {
-    const left = secondsIdle(machine, now);
-    return left !== null && left <= WARN_S ? [{ machine, left }] : [];
-  });
-  return ending.map(({ machine, left }) => (
-    <Alert
-      key={machine.key}
-      banner
-      type={left <= LAST_S ? "error" : "warning"}
-      title={
-        <Link to={`/machines/${machine.key}`}>
-          {text.machines.idle.soon(machine.name, format.duration(left))}
-        </Link>
-      }
-      action={<KeepButton machine={machine} size="small" />}
-    />
-  ));
 }

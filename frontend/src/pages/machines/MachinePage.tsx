@@ -25,6 +25,7 @@ import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
 import { UsagePanel } from "./UsagePanel";
 import { useMachineDeeds } from "./useMachineDeeds";
+import { useDisks } from "./useDisks";
 
 function Actions({ machine }: { machine: Machine }) {
   const { text } = useWords();
@@ -71,6 +72,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
   const { text, format } = useWords();
   const names = text.machines.facts;
   const { lease, flavor } = machine;
+  const sayDisks = useDisks();
   return (
     <section className="panel">
       <Facts
@@ -80,6 +82,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
           [text.machines.col.left, <TimeLeft key="left" machine={machine} />],
           [names.image, machine.image.title],
           [names.flavor, flavor.title],
+          [names.disks, sayDisks(flavor)],
           [names.node, machine.node],
           [names.price, text.pointsPerHour(format.points(flavor.price_mpoints_per_hour))],
           [names.cost, lease && format.points(lease.cost_mpoints)],

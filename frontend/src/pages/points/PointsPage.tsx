@@ -1,7 +1,7 @@
 // The balance and the statement, which adds up before the reader's eyes.
 
 import { CheckCircleFilled, CloseCircleFilled } from "../../widgets/icons";
-import { Button, Table } from "antd";
+import { Button, Checkbox, Table } from "antd";
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { queries } from "../../api/queries";
 import type { Statement } from "../../api/shapes";
@@ -15,6 +15,7 @@ import { useStatementColumns } from "./useStatementColumns";
 import { DataTable } from "../../widgets/DataTable";
 
 const PAGE_SIZE = 50;
+const READ_AGAIN_MS = 30_000; // while something runs, time alone changes both
 
 export function PointsPage() {
   const { text } = useWords();
@@ -22,8 +23,10 @@ export function PointsPage() {
   const [read, write] = useUrlState();
   const user = read("user");
   const page = Number(read("page")) || 1;
+  const isEach = read("moves") === "each";
   const statement = useQuery({
-    ...queries.statement({ page, page_size: PAGE_SIZE, user }),
+    ...queries.statement({ page, page_size: PAGE_SIZE, user, by_run: !isEach }),
+    refetchInterval: READ_AGAIN_MS,
     placeholderData: keepPreviousData,
   });
   return (
@@ -40,6 +43,12 @@ export function PointsPage() {
         <section className="panel flush">
           <div className="panel-head">
             <h2>{user ? words.statementOf(user) : words.statement}</h2>
+            <Checkbox
+              checked={isEach}
+              onChange={({ target }) => write({ moves: target.checked ? "each" : "", page: "" })}
+            >
+              {words.each}
+            </Checkbox>
           </div>
           <Loaded query={statement}>
             {(data) => (
@@ -59,7 +68,7 @@ export function PointsPage() {
 function Balance() {
   const { text, format } = useWords();
   const words = text.pointsPage;
-  const points = useQuery(queries.points());
+  const points = useQuery({ ...queries.points(), refetchInterval: READ_AGAIN_MS });
   return (
     <section className="panel">
       <Loaded query={points}>
@@ -74,7 +83,11 @@ function Balance() {
               isBig
               label={words.held}
               value={format.points(balance.held_mpoints)}
-              note={words.heldHelp}
+              note={
+                balance.unwritten_mpoints > 0
+                  ? words.unwritten(format.points(balance.unwritten_mpoints))
+                  : words.heldHelp
+              }
             />
             <Figure isBig label={words.total} value={format.points(balance.total_mpoints)} />
             <Figure

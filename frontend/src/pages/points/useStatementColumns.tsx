@@ -16,15 +16,23 @@ export function useStatementColumns(): TableColumnsType<StatementLine> {
       title: col.time,
       key: "time",
       render: (_, line) => (
-        <time className="num" dateTime={line.time}>
-          {format.time(line.time)}
-        </time>
+        <>
+          <time className="num" dateTime={line.begun_at}>
+            {format.time(line.begun_at)}
+          </time>
+          {line.num_moves > 1 && (
+            <div className="num muted small">
+              <time dateTime={line.time}>{words.until(format.time(line.time))}</time>
+            </div>
+          )}
+        </>
       ),
     },
     {
       title: col.reason,
       key: "reason",
-      render: (_, line) => words.reason[line.reason] ?? line.reason,
+      render: (_, line) =>
+        (line.num_moves > 1 ? words.together : words.reason)[line.reason] ?? line.reason,
     },
     {
       title: col.what,
