@@ -18,9 +18,12 @@ from engine.events import EventBase, Metric
 from engine.models.load import load_base, load_tokenizer
 from engine.models.lora import add_adapter
 from engine.specs import TrainSpec
+from engine.specs.parallel import ParallelOptions
 from engine.stopping import StopGate
 from engine.train.attention import PACKED
 from engine.train.loop import Training, train_loop
+from engine.train.mesh import Mesh
+from engine.train.trainee import Trainee
 
 PEER_BATCH = 8  # samples at once; a usual choice for short conversations
 
@@ -68,11 +71,12 @@ class Task:
         return add_adapter(base, self.spec.lora, seed=seed)
 
     def make_training(self, model: Any, run_dir: Path, emitter: Emitter) -> Training:
+        compute = model.get_base_model().get_output_embeddings().weight.dtype
         return Training(
             spec=self.spec,
-            model=model,
+            trainee=Trainee(model, compute),
             samples=self.samples,
-            device=self.device,
+            mesh=Mesh(ParallelOptions(), self.device),
             run_dir=run_dir,
             emitter=emitter,
             gate=StopGate(),

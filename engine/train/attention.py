@@ -61,11 +61,7 @@ def attend_packed(
             mend="lower max_length, or ",
         )
     if layout is None:
-        is_causal = query_BHTD.shape[2] > 1  # one token behind a cache sees all of it
-        out = F.scaled_dot_product_attention(
-            query_BHTD, key_BKTD, value_BKTD, is_causal=is_causal, scale=scaling, enable_gqa=True
-        )
-        return out.transpose(1, 2), None
+        return _attend_whole(query_BHTD, key_BKTD, value_BKTD, scaling), None
     query, key, value = _gather(layout, query_BHTD[0], key_BKTD[0], value_BKTD[0])
     attend = functools.partial(_attend_bucket, dropout=dropout, scaling=scaling)
     if layout.num_gathered > _MOST_COPIES_KEPT * query.shape[0]:
@@ -80,6 +76,16 @@ def attend_packed(
     if layout.group is not None:
         out_THD = scatter_rows(out_THD.transpose(0, 1), layout.group).transpose(0, 1)
     return out_THD[None], None
+
+
+def _attend_whole(
+    query_BHTD: Tensor, key_BKTD: Tensor, value_BKTD: Tensor, scaling: float | None
+) -> Tensor:
+    is_causal = bool(query_BHTD.shape[2] > 1)  # one token behind a cache sees all of it
+    out_BHTD = F.scaled_dot_product_attention(
+        query_BHTD, key_BKTD, value_BKTD, is_causal=is_causal, scale=scaling, enable_gqa=True
+    )
+    return out_BHTD.transpose(1, 2)
 
 
 def _gather(

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import shut_in
 from engine.emitter import Emitter
 from engine.hub import Resolved, fetch_repo
 from engine.launch import make_run_dir
 from engine.recorder import record_run
-from engine.specs import CONTAINABLE_KINDS, FetchedRepo, Placement, TrainSpec
+from engine.specs import FetchedRepo, Placement, TrainSpec
 from engine.status import Reason, Status
 from tests.engine.recorded import join_log, read_events
 from tests.engine.test_script_run import CARRIER, last
@@ -31,10 +30,6 @@ def record(tmp_path: Path, body: str, spec: TrainSpec = SPEC, **fields) -> tuple
     carrier = (sys.executable, "-c", code)
     make_run_dir(spec, Placement(run_dir=run_dir, carrier=carrier, fetched=fetched, **fields))
     return run_dir, record_run(run_dir)
-
-
-def test_every_kind_that_can_be_shut_in_says_what_it_makes():
-    assert set(shut_in.MADE) == CONTAINABLE_KINDS
 
 
 def test_what_was_fetched_is_told_and_the_log_is_the_engines_alone(tmp_path):

@@ -16,9 +16,7 @@ from engine.models.merge import merge_adapter
 from engine.models.tiny import FAMILIES, make_family, make_model, save_family, save_tiny
 from engine.specs import LoraOptions
 from engine.status import Reason
-from engine.train.checkpoint import Progressed, take_snapshot, write_weights
-from engine.train.optim import Optimizers
-from engine.train.trainee import Trainee
+from tests.engine.models.saved import save_adapter
 
 IDS = torch.arange(4, 40)[None]
 TARGETS = {
@@ -160,8 +158,7 @@ def test_our_adapter_folder_loads_with_peft(tmp_path, family):
     model = add_adapter(make_family(family), LoraOptions(rank=2), seed=1)
     for parameter in list_trainable(model):
         parameter.data += 0.1
-    trainee = Trainee(model, torch.float32)
-    write_weights(trainee, take_snapshot(trainee, Optimizers([]), Progressed(0, "")), tmp_path)
+    save_adapter(model, tmp_path)
     loaded = PeftModel.from_pretrained(make_family(family), tmp_path)
     torch.testing.assert_close(get_logits(loaded), get_logits(model))
     names = load_file(tmp_path / "adapter_model.safetensors")

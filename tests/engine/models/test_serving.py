@@ -9,7 +9,7 @@ from engine.models.load import load_base, load_tokenizer
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.tiny import FAMILIES, make_family, save_family
 from engine.specs import LoraOptions
-from engine.train.checkpoint import save_adapter
+from tests.engine.models.saved import save_adapter
 
 
 @pytest.mark.parametrize("family", FAMILIES)
