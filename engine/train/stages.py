@@ -22,7 +22,6 @@ Key = tuple[int, int]
 class Stage(nn.Module):
     """Every supervised token, each with its weight: SFT and pretraining."""
 
-    needs_pairs = False
     needs_reference = False
 
     def count(self, samples: Sequence[Sample]) -> float:
@@ -37,8 +36,6 @@ class Stage(nn.Module):
 
 class PairStage(Stage):
     """One loss for each pair of answers."""
-
-    needs_pairs = True
 
     def count(self, samples: Sequence[Sample]) -> float:
         """Count the pairs."""

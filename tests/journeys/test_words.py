@@ -43,7 +43,7 @@ def test_every_unit_of_the_forms_has_a_chinese_word():
         for field in spec.model_fields.values()
         if isinstance(field.json_schema_extra, dict) and "unit" in field.json_schema_extra
     }
-    assert units <= keys_of("zh/fields.ts", "units")
+    assert units <= keys_of("zh/units.ts", "units")
 
 
 def test_every_problem_of_a_row_has_chinese_words():

@@ -3,6 +3,7 @@
 import { Collapse } from "antd";
 import type { ReactNode } from "react";
 import { useWords } from "../i18n";
+import { fields as chineseFields } from "../i18n/zh/fields";
 import type { SpecValue } from "../api/shapes";
 import { valueAt, withValue, type SpecField } from "../stores/specSchema";
 import { WithCode } from "./WithCode";
@@ -83,9 +84,13 @@ interface FieldProps {
 }
 
 function FormField({ field, value, error, widget: Widget, scope, onChange }: FieldProps) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const id = fieldId(field.name);
-  const words = text.fields[scope + field.name] ?? { title: field.title, help: field.help };
+  // Not part of the catalogue, which the first page waits for; English comes with the schema.
+  const words = (language === "zh" && chineseFields[scope + field.name]) || {
+    title: field.title,
+    help: field.help,
+  };
   const isFull = field.kind === "list" || field.kind === "pairs";
   const control = { field, id, value, onChange, hasError: error !== undefined };
   const range = rangeText(field, text.launch, format.measure);

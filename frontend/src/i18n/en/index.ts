@@ -14,7 +14,6 @@ import { playground } from "./playground";
 import { repo } from "./repo";
 import { shell } from "./shell";
 
-const fields: Record<string, { title: string; help: string }> = {};
 const units: Record<string, string> = {};
 
 export const en = {
@@ -41,7 +40,6 @@ export const en = {
   images,
   playground,
   ...people,
-  fields,
   units,
 };
 export type Catalogue = typeof en;

@@ -112,11 +112,3 @@ export const fields: Record<string, { title: string; help: string }> = {
   },
   max_waiting: { title: "最长队列", help: "可以等待的请求数；再多就请对方稍后再来。" },
 };
-
-export const units: Record<string, string> = {
-  tokens: "词元",
-  steps: "步",
-  passes: "遍",
-  minutes: "分钟",
-  bytes: "字节",
-};

@@ -1,6 +1,5 @@
 import type { Catalogue } from "../en";
 import { basics } from "./basics";
-import { fields, units } from "./fields";
 import { drive } from "./drive";
 import { finding } from "./finding";
 import { home } from "./home";
@@ -15,6 +14,7 @@ import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
 import { shell } from "./shell";
+import { units } from "./units";
 
 export const zh: Catalogue = {
   ...basics,
@@ -40,6 +40,5 @@ export const zh: Catalogue = {
   images,
   playground,
   ...people,
-  fields,
   units,
 };
