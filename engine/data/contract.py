@@ -9,7 +9,8 @@ from engine.errors import EngineError
 from engine.specs.contract import DataContract, SourceContract
 from engine.status import Reason
 
-FILE_NAME = "data_contract.json"
+FILE_NAME = "data/contract.json"
+"""Below the run directory, in the one folder of it that preparing writes to."""
 _MOST_TOLD = 5
 _COLUMNS = {
     "rows": "num_rows",
@@ -42,7 +43,7 @@ def check_contract(contract: DataContract) -> None:
 def write_contract(contract: DataContract, run_dir: Path, emitter: Emitter) -> Path:
     """Write the contract into the run directory, whole or not at all, and announce it."""
     path = run_dir / FILE_NAME
-    run_dir.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     body = contract.model_dump_json(indent=1)
     half = path.with_suffix(f".{os.getpid()}.tmp")  # every rank of a run may write it
     half.write_text(body)

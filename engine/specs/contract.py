@@ -1,6 +1,6 @@
 """The data contract: what became of every row, told before the first step.
 
-A contract module: pydantic and the standard library only. A run writes it as `data_contract.json`.
+A contract module: pydantic and the standard library only. A run writes it as `data/contract.json`.
 """
 
 from pydantic import BaseModel, ConfigDict

@@ -114,7 +114,7 @@ def _prepare(
     located = [Located(Source(repo=dataset.ref), dataset.path)]
     for source in spec.mixture:
         located.append(Located(source, fetch_repo(source.repo, "dataset", placement, emitter).path))
-    where = placement.cache_dir or placement.run_dir
+    where = placement.cache_dir or placement.run_dir / "data"
     how = Preparation(
         cache_dir=where / "tokenized",
         run_dir=placement.run_dir if is_first_rank() else None,
