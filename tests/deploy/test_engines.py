@@ -91,7 +91,7 @@ def test_a_finetune_waits_for_the_engine_and_is_then_one_as_ever(house, alice):
     told = wait_for(
         "the node to say so", lambda: look_at_node(house)["runtime_problem"], timeout_s=60
     )
-    assert "Docker engine says" in told
+    assert "No Docker engine answers" in told
     launched = alice.launch(max_steps=8, output="shut-in")
     waiting = launched.wait("the word", lambda job: job["run"]["message"] or job["message"])
     assert waiting["status"] == "queued", waiting
