@@ -11,8 +11,6 @@ import pytest
 
 from workers.environments.store import EnvironmentStore, Facts
 
-# One worker makes the environment that all of these clone, not each of them its own.
-pytestmark = pytest.mark.xdist_group("environments")
 SHOWN = ".athanor-env.json"
 
 

@@ -94,7 +94,6 @@ def drawn(operations) -> dict[str, list[tuple[Any, int]]]:
 
 
 @pytest.mark.django_db
-@pytest.mark.xdist_group("openapi_fuzz")
 @pytest.mark.parametrize("who", ["owner", "stranger", "administrator", "nobody"])
 def test_no_request_is_answered_by_a_500(who, drawn, furnished, alice, carol, adam):
     caller = {"owner": alice, "stranger": carol, "administrator": adam}.get(who)
