@@ -119,7 +119,9 @@ def test_launch_watch_and_chat(visit, live):
 
     visitor.go("/points")
     expect(page.get_by_role("cell", name="Used", exact=True).first).to_be_visible()
-    page.get_by_role("checkbox", name="Show every single move").check()
+    single = page.get_by_role("checkbox", name="Show every single move")
+    single.click()  # it is checked when the address says so
+    expect(single).to_be_checked()
     for reason in ("Grant", "Hold", "Charge", "Release"):
         expect(page.get_by_role("cell", name=reason, exact=True).first).to_be_visible()
     expect(page.get_by_text("The sum of all changes is the balance.")).to_be_visible()

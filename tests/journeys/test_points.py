@@ -32,6 +32,10 @@ def test_no_points_no_launch_until_an_administrator_grants_some(visit, live):
         "+250.500"
     )
     expect(poor.page.get_by_text("The sum of all changes is the balance.")).to_be_visible()
+    single = poor.page.get_by_role("checkbox", name="Show every single move")
+    single.click()
+    expect(single).to_be_checked()
+    expect(poor.page).to_have_url(re.compile("moves=each"))
     total = poor.page.get_by_test_id("sum-available").inner_text().lstrip("+")
     assert total == poor.page.get_by_test_id("balance-available").inner_text()
     poor.go(launch)
