@@ -125,11 +125,18 @@ class Keeper:
         return folder
 
 
-def write_weights(trainee: Trainee, snapshot: Snapshot, folder: Path) -> int:
-    """Write an adapter in peft's format, or a model in Hugging Face's; return the size in bytes."""
+def write_weights(
+    trainee: Trainee, snapshot: Snapshot, folder: Path, *, dtype: torch.dtype = torch.float32
+) -> int:
+    """Write an adapter in peft's format, or a model in Hugging Face's; return the size in bytes.
+
+    A model's weights are written as `dtype`; an adapter's stay float32.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    name = ADAPTER_FILE if trainee.is_adapted else MODEL_FILE
-    save_file(snapshot.stored, folder / name, metadata={"format": "pt"})
+    name, stored = ADAPTER_FILE, snapshot.stored
+    if not trainee.is_adapted:
+        name, stored = MODEL_FILE, {key: value.to(dtype) for key, value in stored.items()}
+    save_file(stored, folder / name, metadata={"format": "pt"})
     is_reward = isinstance(trainee.stage, Reward)
     if trainee.is_adapted:
         config = copy.copy(trainee.model.peft_config["default"])
@@ -139,7 +146,7 @@ def write_weights(trainee: Trainee, snapshot: Snapshot, folder: Path) -> int:
         config.save_pretrained(str(folder))
     else:
         config = copy.deepcopy(trainee.model.config)
-        config.architectures = [type(trainee.model).__name__]
+        config.architectures, config.dtype = [type(trainee.model).__name__], dtype
         if is_reward:
             name = type(trainee.model).__name__.replace("CausalLM", "SequenceClassification")
             config.architectures, config.num_labels = [name], 1

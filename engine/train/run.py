@@ -12,7 +12,7 @@ from engine.data.render import Renderer
 from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
-from engine.models.load import load_bare_tokenizer, load_tokenizer, pick_device
+from engine.models.load import DTYPES, load_bare_tokenizer, load_tokenizer, pick_device
 from engine.ranks import get_local_rank, is_first_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
@@ -144,7 +144,8 @@ def _deliver(
     folder = placement.run_dir / "out"
     role: ArtifactRole = "adapter" if trainee.is_adapted else "model"
     emitter.progress("save", 0, 1)
-    size_bytes = write_weights(trainee, snapshot, folder)
+    dtype = DTYPES[getattr(made.spec, "precision", "fp32")]  # what it was computed in
+    size_bytes = write_weights(trainee, snapshot, folder, dtype=dtype)
     if not trainee.is_adapted:
         load_bare_tokenizer(made.base.path).save_pretrained(folder)
     write_card(folder, made)

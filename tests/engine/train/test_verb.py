@@ -137,6 +137,16 @@ def test_a_reward_model_scores_the_better_answer_higher(work, method):
     assert score("aye aye") > score("no no ")
 
 
+def test_a_model_that_is_computed_in_bfloat16_is_written_so(work):
+    out, _ = run(work, method="full", precision="bf16")
+    kept = list_checkpoints(out.parent)[-1]
+    for folder, dtype in ((out, torch.bfloat16), (kept, torch.float32)):
+        assert {value.dtype for value in load_file(folder / "model.safetensors").values()} == {
+            dtype
+        }
+        assert AutoModelForCausalLM.from_pretrained(folder).dtype == dtype
+
+
 def test_a_checkpoint_of_a_whole_model_is_one_that_loads(work):
     out, _ = run(work, method="full")
     kept = list_checkpoints(out.parent)[-1]
