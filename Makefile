@@ -108,7 +108,7 @@ shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screensh
 	$(BIN)/python -m tests.journeys.shots
 
 bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
-	$(BIN)/python bench/train.py
+	$(BIN)/python -m bench.train
 
 bench-machine-start: $(VENV)/.athanor-dev  ## Seconds to a usable VS Code, of a studio that `make up` runs
 	$(BIN)/python bench/machine_start.py --url http://127.0.0.1:$(ATHANOR_PORT) \
