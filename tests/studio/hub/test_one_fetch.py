@@ -12,12 +12,12 @@ from tests.studio.hub.made import push
 RUNS = 4
 FETCH = """
 import sys
-from types import SimpleNamespace
+from engine.emitter import Emitter
 from engine.hub import fetch_repo
+from engine.specs import Placement
 url, token, cache = sys.argv[1:]
-placement = SimpleNamespace(hub_url=url, hub_token=token, cache_dir=cache)
-emitter = SimpleNamespace(progress=lambda *args, **rest: None)
-print(fetch_repo("alice/model", "model", placement, emitter).path)
+placement = Placement(run_dir=cache, hub_url=url, hub_token=token, cache_dir=cache)
+print(fetch_repo("alice/model", "model", placement, Emitter()).path)
 """
 
 
