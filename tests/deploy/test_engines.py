@@ -109,7 +109,11 @@ def test_a_finetune_waits_for_the_engine_and_is_then_one_as_ever(house, alice):
     made = [
         (e.role, e.path, e.repo) for e in launched.read_events() if isinstance(e, ArtifactEvent)
     ]
-    assert made == [("adapter", "out", None), ("adapter", None, "alice/shut-in")]
+    assert made == [
+        ("report", "data/contract.json", None),
+        ("adapter", "out", None),
+        ("adapter", None, "alice/shut-in"),
+    ]
     check_nothing_left(house, launched)
 
 
