@@ -17,7 +17,7 @@ PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 # In CI a few tests may try twice, and what failed first is told (docs/decisions/033).
 PYTEST := $(BIN)/python -m pytest -q $(if $(CI),--reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks)
 
-.PHONY: help up down demo token link frontend test test-fast test-slow test-deploy test-postgres test-frontend
+.PHONY: help up down demo token link frontend test test-fast test-slow test-journeys test-deploy test-postgres test-frontend
 .PHONY: lint format types shots bench-train bench-machines bench-machine-start lock clean provision
 
 help:  ## List the commands
@@ -65,13 +65,18 @@ test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and
 	@log=$$(mktemp); set -m; $(MAKE) --no-print-directory test-deploy > $$log 2>&1 & deploy=$$!; set +m; \
 		trap 'kill -INT -- -$$deploy; wait $$deploy; exit 130' INT TERM; \
 		$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow; others=$$?; \
-		wait $$deploy; deployed=$$?; cat $$log; rm $$log; exit $$((others || deployed))
+		wait $$deploy; deployed=$$?; cat $$log; rm $$log; [ $$((others || deployed)) = 0 ] || exit 1; \
+		trap - INT TERM; $(MAKE) --no-print-directory test-journeys
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
 	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) -m "$(FAST)"
 
-test-slow: $(VENV)/.athanor-dev  ## Real models, browser journeys, faults
-	$(PYTEST) --durations 12 -m "not deploy and not ($(FAST))"
+test-slow: $(VENV)/.athanor-dev  ## Real models, trainings on several processes, faults
+	$(PYTEST) --durations 12 -m "not deploy and not journey and not ($(FAST))"
+
+# Not beside a Docker engine: a browser ends its requests when a network of containers comes or goes.
+test-journeys: $(VENV)/.athanor-dev  ## A real browser through a running studio
+	$(PYTEST) --durations 12 -m "journey and not deploy"
 
 test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking and one core's work
 	$(PYTEST) -m deploy
