@@ -24,6 +24,11 @@ def is_first_rank() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def count_ranks() -> int:
+    """Return how many processes the training has."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def get_local_rank() -> int:
     """Return this process's number on its machine, from 0."""
     return int(os.environ.get("LOCAL_RANK", "0"))

@@ -1,4 +1,4 @@
-"""The process around the engine: the only reader of its environment."""
+"""The process around the engine: with `engine.ranks` the only reader of its environment."""
 
 import os
 import sys

@@ -67,7 +67,7 @@ class RunCarrier:
         data = outcome.model_dump_json().encode()
         write_whole(self._run_dir / "outcome.json", data)
 
-    # What a subclass says.
+    # What each sort of run says of its own: scripts and engines.
 
     def fill(self) -> None:
         """Lay out what the container is shown, its pipes among it."""

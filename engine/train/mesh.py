@@ -4,7 +4,6 @@ Dimensions, outermost first: `replica` and `shard` see different samples, `seque
 of a packed row, `tensor` different parts of each matrix.
 """
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -14,6 +13,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from engine.errors import EngineError
+from engine.ranks import count_ranks
 from engine.specs.parallel import ParallelOptions
 from engine.status import Reason
 
@@ -125,7 +125,7 @@ def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
     Raises:
         EngineError: bad_spec, when there are other processes than the spec asks for.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = count_ranks()
     if world != options.num_processes:
         raise EngineError(
             Reason.BAD_SPEC,

@@ -139,10 +139,3 @@ def _sum_gradients(module: nn.Module, mesh: Mesh) -> None:
     for parameter in module.parameters(recurse=False):
         if parameter.requires_grad:
             parameter.register_hook(add_up)
-
-
-def is_spread(parameter: torch.Tensor) -> bool:
-    """Say whether a tensor is one process's part of a larger one."""
-    return isinstance(parameter, DTensor) and any(
-        not isinstance(placement, Replicate) for placement in parameter.placements
-    )
