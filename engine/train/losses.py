@@ -32,9 +32,11 @@ class _HeadLoss(torch.autograd.Function):
         is_trained = ctx.needs_input_grad[1]
         grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, compute):
-            loss_B = F.cross_entropy(logits_BV, target_S[part], reduction="none")
-            wrong_BV = logits_BV.softmax(-1)
-            wrong_BV[torch.arange(wrong_BV.shape[0]), target_S[part]] -= 1
+            logp_BV = logits_BV.log_softmax(-1)
+            picked = torch.arange(logp_BV.shape[0]), target_S[part]
+            loss_B = -logp_BV[picked]
+            wrong_BV = logp_BV.exp_()
+            wrong_BV[picked] -= 1
             if weight_S is not None:
                 loss_B = loss_B * weight_S[part]
                 wrong_BV *= weight_S[part, None]
