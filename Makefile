@@ -76,7 +76,7 @@ test-slow: $(VENV)/.athanor-dev  ## Real models, trainings on several processes,
 
 # Not beside a Docker engine: a browser ends its requests when a network of containers comes or goes.
 test-journeys: $(VENV)/.athanor-dev  ## A real browser through a running studio
-	$(PYTEST) --durations 12 -m "journey and not deploy"
+	scripts/own_network.sh $(PYTEST) --durations 12 -m "journey and not deploy"
 
 test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking and one core's work
 	$(PYTEST) -m deploy
