@@ -62,11 +62,7 @@ provision:  ## Install the system parts that the tests need (root on Debian), or
 	@scripts/provision.sh
 
 test: $(VENV)/.athanor-dev provision frontend  ## The whole suite, on SQLite and on PostgreSQL
-	@log=$$(mktemp); set -m; $(MAKE) --no-print-directory test-deploy > $$log 2>&1 & deploy=$$!; set +m; \
-		trap 'kill -INT -- -$$deploy; wait $$deploy; exit 130' INT TERM; \
-		$(MAKE) --no-print-directory test-frontend test-fast test-postgres test-slow; others=$$?; \
-		wait $$deploy; deployed=$$?; cat $$log; rm $$log; [ $$((others || deployed)) = 0 ] || exit 1; \
-		trap - INT TERM; $(MAKE) --no-print-directory test-journeys
+	@scripts/test_all.sh
 
 test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no running studio
 	OMP_NUM_THREADS=1 $(PYTEST) $(PARALLEL) -m "$(FAST)"
@@ -74,12 +70,11 @@ test-fast: $(VENV)/.athanor-dev  ## Everything that needs no real model and no r
 test-slow: $(VENV)/.athanor-dev  ## Real models, trainings on several processes, faults
 	$(PYTEST) --durations 12 -m "not deploy and not journey and not ($(FAST))"
 
-# Not beside a Docker engine: a browser ends its requests when a network of containers comes or goes.
 test-journeys: $(VENV)/.athanor-dev  ## A real browser through a running studio
-	scripts/own_network.sh $(PYTEST) --durations 12 -m "journey and not deploy"
+	scripts/own_network.sh $(PYTEST) --durations 12 -m "journey and not deploy" tests/journeys
 
 test-deploy: $(VENV)/.athanor-dev  ## The Docker deployment: mostly unpacking and one core's work
-	$(PYTEST) -m deploy
+	$(PYTEST) --durations 20 -m deploy tests/deploy
 
 test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a Redis server
 	scripts/with_postgres.sh $(PYTEST) $(PARALLEL) -m "$(FAST)" tests/studio

@@ -12,6 +12,9 @@ os.environ.setdefault("STUDIO_DATA_DIR", tempfile.mkdtemp(prefix="athanor-tests-
 Path(os.environ["STUDIO_DATA_DIR"], "static").mkdir(exist_ok=True)  # WhiteNoise looks for it
 
 
+_HOMES = {"deploy": "deploy", "journey": "journeys"}
+"""Where `make` looks for tests of a mark: reading all of them takes half a minute."""
+
 # Without one of these, or the mark that asks for them, pytest-django refuses every query.
 _DATABASE_FIXTURES = {"db", "transactional_db", "django_db_setup", "live_server"}
 
@@ -25,6 +28,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in gone]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
+        for mark, folder in _HOMES.items():
+            if item.get_closest_marker(mark) and folder not in item.path.parts:
+                raise pytest.UsageError(f"{item.nodeid}: {mark} tests are looked for in {folder}/")
         for mark in item.iter_markers("django_db"):
             if mark.kwargs.get("transaction") and not mark.kwargs.get("serialized_rollback"):
                 raise pytest.UsageError(f"{item.nodeid}: add serialized_rollback=True")
