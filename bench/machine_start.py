@@ -146,7 +146,7 @@ def main() -> None:
     table = Table("seconds from the click", *(f"{p} {q}" for p in PHASES for q in ("p50", "p95")))
     for name, row in results.items():
         table.add_row(name, *(f"{row[p][q]:.2f}" for p in PHASES for q in ("p50", "p95")))
-    Console().print(table)
+    Console(width=140).print(table)
     print(json.dumps(results))
 
 
