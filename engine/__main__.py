@@ -110,6 +110,16 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
     inspect.add_argument("--rows", type=int, default=3, help="samples to show of each file")
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
     inspect.set_defaults(verb=_inspect)
+    tokenizer = data.add_parser("tokenizer", help="train a tokenizer on a dataset's words")
+    tokenizer.add_argument("path", help="file, folder, or namespace/name of a dataset")
+    tokenizer.add_argument("out", type=Path, help="new folder for the tokenizer")
+    tokenizer.add_argument(
+        "--options", type=Path, metavar="YAML", help="fields of TokenizerOptions"
+    )
+    tokenizer.add_argument("--vocab-size", type=int, metavar="TOKENS", help="most tokens it has")
+    tokenizer.add_argument("--format", default="auto", help="format of the rows (default: look)")
+    tokenizer.add_argument("--split", default="", help="split whose files are read")
+    tokenizer.set_defaults(verb=_train_tokenizer)
 
 
 def _add_run_verbs(verbs: argparse._SubParsersAction) -> None:
@@ -183,6 +193,13 @@ def _inspect(options: argparse.Namespace) -> int:
     from engine.data.inspect import inspect_options
 
     return inspect_options(options)
+
+
+def _train_tokenizer(options: argparse.Namespace) -> int:
+    from engine.data.new_tokenizer import make_from_options
+
+    make_from_options(options)
+    return 0
 
 
 def _run(options: argparse.Namespace) -> int:

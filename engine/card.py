@@ -51,7 +51,7 @@ def _to_json(made: Provenance) -> dict[str, Any]:
     return {
         "kind": "adapter" if _is_adapter(made) else "model",
         "spec": made.spec.model_dump(mode="json"),
-        "base": _to_source(made.base),
+        "base": None if _is_new(made) else _to_source(made.base),
         "dataset": _to_source(made.dataset) | made.counts,
         "metrics": made.metrics,
         "device": made.device,
@@ -118,7 +118,7 @@ def _write_text(made: Provenance, body: dict[str, Any]) -> str:
 
 {_say_what(made)}, made with Athanor.
 
-- **Base model**: {_name(made.base)}
+- **Base model**: {"none: from scratch" if _is_new(made) else _name(made.base)}
 - **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}
 - **Device**: {made.device}
 - **Versions**: {versions}
@@ -139,6 +139,10 @@ The same spec, seed and device give the same losses: save it as `spec.yaml` and 
 """
 
 
+def _is_new(made: Provenance) -> bool:
+    return getattr(made.spec, "from_scratch", None) is not None
+
+
 def _is_adapter(made: Provenance) -> bool:
     return getattr(made.spec, "method", "lora") != "full"
 
@@ -153,7 +157,8 @@ def _say_what(made: Provenance) -> str:
 
 def _title(made: Provenance) -> str:
     """Return the name its owner gave it, else the one that a hub makes of base and dataset."""
-    parts = (Path(source.repo or source.path).name for source in (made.base, made.dataset))
+    named = (made.dataset,) if _is_new(made) else (made.base, made.dataset)
+    parts = (Path(source.repo or source.path).name for source in named)
     return getattr(made.spec, "output", "") or "-".join(parts)
 
 

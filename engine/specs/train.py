@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from engine.specs.base import NamedRepo, RepoRef, Spec
 from engine.specs.parallel import ParallelOptions
+from engine.specs.scratch import ScratchOptions
 from engine.specs.sources import Source
 from engine.specs.stages import DpoOptions, RewardOptions
 
@@ -54,9 +55,13 @@ class TrainSpec(Spec):
     )
     """`lora` learns an adapter, `qlora` one beside a base held in 4 bits, `full` every weight."""
     model: RepoRef = Field(
-        title="Base model", json_schema_extra={"part": "what", "widget": "model"}
+        default="", title="Base model", json_schema_extra={"part": "what", "widget": "model"}
     )
-    """The model to start from."""
+    """The model to start from. Empty where `from_scratch` tells the shape of a new one."""
+    from_scratch: ScratchOptions | None = Field(
+        default=None, title="New model", json_schema_extra={"part": "terminal"}
+    )
+    """The shape of a model that begins with random weights, and its tokenizer."""
     dataset: RepoRef = Field(
         title="Dataset", json_schema_extra={"part": "what", "widget": "dataset"}
     )
@@ -241,7 +246,33 @@ class TrainSpec(Spec):
     def list_sources(self) -> tuple[NamedRepo, ...]:
         """Return all that a run of it reads from the hub."""
         more: list[NamedRepo] = [("dataset", source.repo) for source in self.mixture]
-        return ("model", self.model), ("dataset", self.dataset), *more
+        scratch = self.from_scratch
+        start = self.model if scratch is None else scratch.tokenizer_from
+        models: list[NamedRepo] = [("model", start)] if start else []
+        return *models, ("dataset", self.dataset), *more
+
+    @model_validator(mode="after")
+    def _start_is_told(self) -> Self:
+        scratch = self.from_scratch
+        if scratch is None:
+            if not self.model:
+                raise ValueError(
+                    "model is missing: name one, or tell a new one's shape in from_scratch"
+                )
+            return self
+        if self.model:
+            raise ValueError("model and from_scratch are both given: take one of them out")
+        if (self.stage, self.method) != ("pretrain", "full"):
+            raise ValueError(
+                "from_scratch is for pretraining all weights: set stage to pretrain and method to "
+                "full"
+            )
+        if self.max_length > scratch.max_positions:
+            raise ValueError(
+                "max_length is more than from_scratch.max_positions: lower it or raise "
+                "max_positions"
+            )
+        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:

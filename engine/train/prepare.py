@@ -10,6 +10,7 @@ from engine.data.samples import Sample
 from engine.models.decoder import head_weight
 from engine.models.load import has_fast_bf16, load_base
 from engine.models.lora import add_adapter
+from engine.models.scratch import make_start
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
@@ -29,13 +30,16 @@ def prepare_trainee(
     """
     is_full = spec.method == "full"
     precision = "fp32" if is_full else spec.precision  # what is trained is kept in fp32
-    base = load_base(
-        folder,
-        precision=precision,
-        device=mesh.device,
-        attention=PACKED,
-        quantize="nf4" if spec.method == "qlora" else None,
-    )
+    if spec.from_scratch is not None:
+        base = make_start(folder, seed=spec.seed, attention=PACKED).to(mesh.device)
+    else:
+        base = load_base(
+            folder,
+            precision=precision,
+            device=mesh.device,
+            attention=PACKED,
+            quantize="nf4" if spec.method == "qlora" else None,
+        )
     check_likeness(base, samples, mesh.device)
     trainee = make_trainee(base, spec)
     if mesh.is_first:

@@ -1,9 +1,6 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
-from pathlib import Path
-
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from engine.card import Provenance, write_card
 from engine.data.contract import count_rows
@@ -12,7 +9,7 @@ from engine.data.render import Renderer
 from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
-from engine.models.load import DTYPES, load_bare_tokenizer, load_tokenizer, pick_device
+from engine.models.load import DTYPES, load_bare_tokenizer, pick_device
 from engine.ranks import get_local_rank, is_first_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
@@ -24,6 +21,7 @@ from engine.train.mesh import open_mesh
 from engine.train.optim import Optimizers
 from engine.train.prepare import prepare_trainee
 from engine.train.sample import answer_greedily
+from engine.train.start import open_start, open_tokenizer
 from engine.train.trainee import Trainee
 
 _SAMPLE_TOKENS = 64
@@ -42,12 +40,13 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     if not mesh.is_first:  # the first speaks for all
         emitter = Emitter()
     _seed(spec.seed, placement.num_threads // spec.parallel.num_processes)
-    base_at = fetch_repo(spec.model, "model", placement, emitter)
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
-    renderer = Renderer(_load_tokenizer(base_at.path, spec), max_length=spec.max_length)
-    samples = _prepare(spec, data_at, renderer, placement, emitter)
+    sources = _locate(spec, data_at, placement, emitter)
+    base_at = open_start(spec, sources, placement, mesh, emitter)
+    renderer = Renderer(open_tokenizer(base_at.path, spec), max_length=spec.max_length)
+    samples = _prepare(spec, sources, renderer, placement, emitter)
     if mesh.is_first:
-        print(f"Loading {spec.model} in {spec.precision} on {device}", flush=True)
+        print(f"Loading {base_at.ref} in {spec.precision} on {device}", flush=True)
     trainee = prepare_trainee(base_at.path, spec, mesh, samples)
 
     def show_samples(step: int) -> None:
@@ -98,22 +97,28 @@ def _seed(seed: int, num_threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def _load_tokenizer(folder: Path, spec: TrainSpec) -> PreTrainedTokenizerBase:
-    """Open the base's tokenizer; plain text needs no chat template."""
-    return load_bare_tokenizer(folder) if spec.stage == "pretrain" else load_tokenizer(folder)
+def _locate(
+    spec: TrainSpec, dataset: Resolved, placement: Placement, emitter: Emitter
+) -> list[Located]:
+    """Return all sources, fetched."""
+    located = [Located(Source(repo=dataset.ref), dataset.path)]
+    for source in spec.mixture:
+        located.append(Located(source, fetch_repo(source.repo, "dataset", placement, emitter).path))
+    return located
 
 
 def _prepare(
-    spec: TrainSpec, dataset: Resolved, renderer: Renderer, placement: Placement, emitter: Emitter
+    spec: TrainSpec,
+    located: list[Located],
+    renderer: Renderer,
+    placement: Placement,
+    emitter: Emitter,
 ) -> Samples:
     """Read and render all sources.
 
     Raises:
         EngineError: bad_data, also where the rows are not what the stage learns from.
     """
-    located = [Located(Source(repo=dataset.ref), dataset.path)]
-    for source in spec.mixture:
-        located.append(Located(source, fetch_repo(source.repo, "dataset", placement, emitter).path))
     where = placement.cache_dir or placement.run_dir / "data"
     how = Preparation(
         cache_dir=where / "tokenized",
