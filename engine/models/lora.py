@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils.constants import EMBEDDING_LAYER_NAMES
 
 from engine.errors import EngineError
 from engine.models.fused_lora import FusedLoraLinear
@@ -15,15 +16,18 @@ AUTO = "auto"
 _ROUTERS = frozenset({"gate", "router"})
 
 
-def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
+def add_adapter(base: Any, options: LoraOptions, *, seed: int, has_head: bool = True) -> PeftModel:
     """Put a fresh adapter on a frozen base; only the adapter is trainable. Changes `base` in place.
 
-    Initialised from `seed` alone: A Kaiming-uniform, B zero (arXiv 2106.09685, section 4.1).
+    Initialised from `seed` alone: A Kaiming-uniform, B zero (arXiv 2106.09685, section 4.1). With
+    `train_embeddings` the embeddings are trained whole, as a copy, and so is the head, which stays
+    the same weight where the model ties the two; without `has_head` nothing reads the head.
 
     Raises:
-        EngineError: bad_spec, when the model has no layer of a name in `target_modules`.
+        EngineError: bad_spec, when the model has no layer of a name in `target_modules`, or ties
+            embeddings to a head that peft cannot tie.
     """
-    config = make_config(base, options)
+    config = make_config(base, options, has_head=has_head)
     config._register_custom_module({torch.nn.Linear: FusedLoraLinear})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -33,12 +37,14 @@ def add_adapter(base: Any, options: LoraOptions, *, seed: int) -> PeftModel:
     return model
 
 
-def make_config(base: Any, options: LoraOptions) -> LoraConfig:
+def make_config(base: Any, options: LoraOptions, *, has_head: bool = True) -> LoraConfig:
     """Return what peft calls these options, for the layers of this model.
 
     Raises:
-        EngineError: bad_spec, when the model has no layer of a name in `target_modules`.
+        EngineError: bad_spec, when the model has no layer of a name in `target_modules`, or ties
+            embeddings to a head that peft cannot tie.
     """
+    whole = _list_whole(base, has_head=has_head) if options.train_embeddings else ()
     return LoraConfig(
         task_type="CAUSAL_LM",
         r=options.rank,
@@ -48,7 +54,26 @@ def make_config(base: Any, options: LoraOptions) -> LoraConfig:
         use_rslora=options.variant == "rslora",
         use_dora=options.variant == "dora",
         bias="none",
+        modules_to_save=list(whole) or None,
+        ensure_weight_tying=bool(whole) and has_head and bool(base.config.tie_word_embeddings),
     )
+
+
+def _list_whole(base: Any, *, has_head: bool) -> tuple[str, ...]:
+    """Return the names of embeddings and head, as peft takes them; of tied ones the first alone."""
+    names = {id(module): name.rpartition(".")[2] for name, module in base.named_modules()}
+    embedding = names[id(base.get_input_embeddings())]
+    if not has_head:
+        return (embedding,)
+    if not base.config.tie_word_embeddings:
+        return embedding, names[id(base.get_output_embeddings())]
+    if embedding not in EMBEDDING_LAYER_NAMES:
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"lora.train_embeddings: the model ties {embedding} to its head, which peft cannot do "
+            "under that name: leave it out, or set method to full.",
+        )
+    return (embedding,)
 
 
 def list_trainable(model: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -106,7 +106,7 @@ def _untie_changed(model: PeftModel) -> None:
     if not base.config.tie_word_embeddings:
         return
     ends = [base.get_input_embeddings(), base.get_output_embeddings()]
-    if not any(_is_adapted(end) for end in ends):
+    if not any(_is_adapted(end) for end in ends) or _are_trained_as_one(model, ends):
         return
     head = ends[1].get_base_layer() if isinstance(ends[1], BaseTunerLayer) else ends[1]
     for module in [m for m in head.modules() if isinstance(m, nn.Linear)]:
@@ -114,6 +114,12 @@ def _untie_changed(model: PeftModel) -> None:
             module.weight = nn.Parameter(module.weight.detach().clone(), requires_grad=False)
     base.config.tie_word_embeddings = False
     base.all_tied_weights_keys = {}
+
+
+def _are_trained_as_one(model: PeftModel, ends: list[Any]) -> bool:
+    """Say whether the adapter holds one trained weight for both ends."""
+    whole = all(hasattr(end, "modules_to_save") for end in ends)
+    return whole and bool(model.active_peft_config.ensure_weight_tying)
 
 
 def _is_adapted(module: nn.Module) -> bool:

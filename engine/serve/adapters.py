@@ -140,7 +140,10 @@ def _take_config(config: dict[str, Any]) -> LoraConfig:
     usual = {field.name: getattr(LoraConfig(), field.name) for field in fields(LoraConfig)}
     for name, value in config.items():
         if name not in _PASSED_OVER and value and value != usual.get(name):
-            raise _bad(f"adapter_config.json sets {name}; only plain LoRA can be served")
+            raise _bad(
+                f"adapter_config.json sets {name}; only plain LoRA can be served, so put it into "
+                "its base with `python -m engine merge`"
+            )
     targets = config.get("target_modules")
     if not isinstance(targets, list) or not targets or not all(map(_is_plain, targets)):
         raise _bad("target_modules in adapter_config.json must be a list of layer names")

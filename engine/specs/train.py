@@ -40,6 +40,11 @@ class LoraOptions(Spec):
         default=1.0, ge=1, le=64, title="Rate of B", json_schema_extra={"advanced": True}
     )
     """How many times the learning rate the adapter's second matrix gets (LoRA+, 2402.12354)."""
+    train_embeddings: bool = Field(
+        default=False, title="Embeddings and head", json_schema_extra={"advanced": True}
+    )
+    """Train the embeddings and the output head whole, beside the adapter: for words and scripts
+    that the model hardly knows. Such an adapter is large, and is merged before it is served."""
 
 
 class TrainSpec(Spec):
@@ -241,7 +246,7 @@ class TrainSpec(Spec):
         title="Sample prompts",
         json_schema_extra={"part": "how", "advanced": True},
     )
-    """Answered at each evaluation, so that you see the model learn."""
+    """Answered, or in pretraining gone on from, at each evaluation: you see the model learn."""
 
     def list_sources(self) -> tuple[NamedRepo, ...]:
         """Return all that a run of it reads from the hub."""
@@ -272,6 +277,12 @@ class TrainSpec(Spec):
                 "max_length is more than from_scratch.max_positions: lower it or raise "
                 "max_positions"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _stage_fits(self) -> Self:
+        if self.stage == "reward" and self.sample_prompts:
+            raise ValueError("sample_prompts: a reward model writes nothing: take them out")
         return self
 
     @model_validator(mode="after")

@@ -142,7 +142,8 @@ def write_weights(
         config = copy.copy(trainee.model.peft_config["default"])
         config.inference_mode = True
         if is_reward:
-            config.task_type, config.modules_to_save = "SEQ_CLS", ["score"]
+            config.task_type = "SEQ_CLS"
+            config.modules_to_save = [*(config.modules_to_save or ()), "score"]
         config.save_pretrained(str(folder))
     else:
         config = copy.deepcopy(trainee.model.config)
@@ -204,13 +205,28 @@ def _name_for_file(trainee: Trainee, weights: dict[str, Tensor]) -> dict[str, Te
     }
     heads = {_HEADS[name]: value for name, value in weights.items() if name in _HEADS}
     if trainee.is_adapted:
+        for name, parameter in trainee.model.named_parameters(remove_duplicate=False):
+            if parameter.requires_grad and name not in named:  # a head that is its embeddings
+                named[name] = next(
+                    named[other] for other, p in trainee.model.named_parameters() if p is parameter
+                )
         adapter = get_peft_model_state_dict(
             trainee.model, state_dict=named, save_embedding_layers=False
         )
         adapter |= {f"base_model.model.{name}": value for name, value in heads.items()}
-        return {name: value.contiguous() for name, value in adapter.items()}
+        return _part_shared(adapter)
     frozen = {name: p for name, p in trainee.model.named_parameters() if not p.requires_grad}
     return named | heads | {name: _copy_whole(parameter) for name, parameter in frozen.items()}
+
+
+def _part_shared(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give each name memory of its own: safetensors writes no weight under two names."""
+    seen: set[int] = set()
+    parted = {}
+    for name, value in stored.items():
+        parted[name] = value.clone() if value.data_ptr() in seen else value.contiguous()
+        seen.add(value.data_ptr())
+    return parted
 
 
 def _name_as_here(stored: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -49,13 +49,13 @@ def prepare_trainee(
 
 def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
     """Make of a loaded base what a spec trains: its adapter, or all of it. Changes it in place."""
-    model = base
+    model, head_VE = base, head_weight(base)
+    is_bf16 = head_VE.dtype == torch.bfloat16
     if spec.method == "full":
         base.requires_grad_(True)
     else:
-        model = add_adapter(base, spec.lora, seed=spec.seed)
-    head_VE = head_weight(base)
-    is_bf16 = head_VE.dtype == torch.bfloat16
+        has_head = spec.stage != "reward"
+        model = add_adapter(base, spec.lora, seed=spec.seed, has_head=has_head)
     if spec.method == "full":
         is_bf16 = spec.precision == "bf16" and has_fast_bf16(head_VE.device)
     stage = make_stage(spec, width=head_VE.shape[1], device=head_VE.device)

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from engine.__main__ import main
 from engine.errors import EngineError
+from engine.models.decoder import head_weight
 from engine.models.load import load_base
 from engine.models.lora import AUTO, add_adapter, default_targets, list_trainable
 from engine.models.merge import merge_adapter
@@ -151,6 +152,30 @@ def test_a_tied_end_that_no_adapter_changes_stays_tied(tmp_path):
     merge_adapter(base, write_adapter(load(base), tmp_path / "adapter"), tmp_path / "out")
     assert load(tmp_path / "out").config.tie_word_embeddings
     assert "lm_head.weight" not in load_file(tmp_path / "out" / "model.safetensors")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "llama", "tied"])
+def test_trained_embeddings_load_with_peft_and_merge(tmp_path, family):
+    """Both ends move; where the model ties them they move as one, and stay so when merged."""
+    is_tied = family == "tied"
+    base = save_any(tmp_path / "base", "llama" if is_tied else family, **TIES.get(family, {}))
+    model = add_adapter(load(base), LoraOptions(rank=2, train_embeddings=True), seed=1)
+    noise = torch.Generator().manual_seed(3)
+    for parameter in list_trainable(model):
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=noise)
+    ends = [model.get_base_model().get_input_embeddings(), head_weight(model.get_base_model())]
+    assert ends[1].requires_grad and (ends[0].weight is ends[1]) == is_tied
+    save_adapter(model, tmp_path / "adapter")
+    want = get_logits(model)
+    loaded = PeftModel.from_pretrained(load(base), tmp_path / "adapter")
+    torch.testing.assert_close(get_logits(loaded), want)
+    merge_adapter(base, tmp_path / "adapter", tmp_path / "out")
+    assert (get_logits(load(tmp_path / "out")) - want).abs().max() <= 1e-5 * want.abs().max()
+    kept = [load_file(at / "model.safetensors").keys() for at in (base, tmp_path / "out")]
+    assert kept[0] == kept[1]
+
+
+TIES = {"llama": {"tie_word_embeddings": False}, "tied": {"tie_word_embeddings": True}}
 
 
 @pytest.mark.parametrize("family", FAMILIES)

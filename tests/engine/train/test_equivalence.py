@@ -12,6 +12,7 @@ KINDS = [
     for stage in ("sft", "pretrain", "dpo", "reward")
     for method in RATES
 ]
+KINDS.append(KINDS[0] | {"lora": {"rank": 4, "alpha": 8, "train_embeddings": True}})
 ALONE = {
     "accumulation": {"micro_batch_tokens": 64},
     "recompute-some": {"activation_checkpointing": "selective"},
@@ -36,7 +37,7 @@ ON_FOUR = {
 
 
 def name(kind):
-    return f"{kind['stage']}-{kind['method']}"
+    return f"{kind['stage']}-{kind['method']}" + ("-embeddings" if "lora" in kind else "")
 
 
 @pytest.fixture(scope="module")

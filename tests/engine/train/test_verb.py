@@ -79,11 +79,12 @@ def get_losses(seen):
         {},
         {"lora": {"rank": 4, "alpha": 8, "variant": "dora"}},
         {"lora": {"rank": 4, "alpha": 8, "variant": "rslora", "rate_ratio": 4}},
+        {"lora": {"rank": 4, "alpha": 8, "train_embeddings": True}},
         {"method": "qlora"},
         {"stage": "pretrain", "dataset": "pretrain"},
         {"stage": "dpo", "dataset": "pairs"},
     ],
-    ids=["lora", "dora", "rslora", "qlora", "pretrain", "dpo"],
+    ids=["lora", "dora", "rslora", "embeddings", "qlora", "pretrain", "dpo"],
 )
 def test_an_adapter_that_peft_loads(work, changes):
     if "dataset" in changes:
