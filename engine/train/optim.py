@@ -12,7 +12,7 @@ from engine.status import Reason
 Schedule = Literal["cosine", "linear", "constant", "wsd"]
 Named = tuple[str, torch.nn.Parameter]
 _BETAS = (0.9, 0.999)
-_OUTER = ("embed", "lm_head", "output", "head")
+_OUTER = ("embed", "tok_embed", "lm_head", "output", "head")
 """Parts of the names of what Muon leaves to AdamW: embeddings and heads."""
 
 

@@ -27,6 +27,7 @@ def make_named():
         "model.layers.0.q.lora_B.default.weight": (4, 2),
     }
     named = [(name, nn.Parameter(torch.randn(shape))) for name, shape in shapes.items()]
+    named.append(("model.tok_embeddings.weight", nn.Parameter(torch.ones(2, 2))))  # InternLM2's
     named.append(("model.frozen.weight", nn.Parameter(torch.ones(2, 2), requires_grad=False)))
     return named
 
@@ -44,7 +45,8 @@ def test_muon_takes_the_matrices_within_layers():
     named = make_named()
     outer, inner = get_names(make_optimizers(named, name="muon", weight_decay=0.1), named)
     assert "model.layers.0.mlp.up_proj.weight" in inner
-    assert {"model.embed_tokens.weight", "lm_head.weight"} <= outer.keys()
+    ends = {"model.embed_tokens.weight", "model.tok_embeddings.weight", "lm_head.weight"}
+    assert ends <= outer.keys()
     assert not outer.keys() & inner.keys()
 
 
