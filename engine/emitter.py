@@ -30,6 +30,15 @@ class Emitter:
     def __init__(self, sink: Sink | None = None) -> None:
         self._sink = sink or (lambda event: None)
 
+    def beside(self, other: Sink) -> "Emitter":
+        """Return an emitter that gives each event to another sink as well."""
+
+        def give(event: EventBase) -> None:
+            self._sink(event)
+            other(event)
+
+        return Emitter(give)
+
     def metric(self, step: int, values: dict[str, float]) -> None:
         """Report measured numbers; one that is not finite is left out, since JSON has none."""
         finite = {name: value for name, value in values.items() if math.isfinite(value)}

@@ -123,6 +123,18 @@ def count_own(sample: Sample, shared: tuple[int, ...]) -> int:
     return len(sample.ids) - (len(shared) if shares(sample, shared) else 0)
 
 
+def count_attended(sample: Sample, shared: tuple[int, ...]) -> int:
+    """Count the pairs of a sample's own token and one that it sees, itself among them."""
+    total, lent = 0, 0
+    for side in get_sides(sample):
+        length = len(side.ids)
+        before = (len(shared) if shares(side, shared) else 0) + lent
+        own = length - before
+        total += own * before + own * (own + 1) // 2
+        lent = _count_lent(sample, shared) if isinstance(sample, RenderedPair) else 0
+    return total
+
+
 def count_room(micro_tokens: int, shared: tuple[int, ...]) -> int:
     """Count the own tokens that fit a row beside the shared ones, which every row holds once.
 

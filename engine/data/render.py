@@ -151,6 +151,15 @@ class Renderer:
         text = self._transcribe(messages, tools).get(len(messages), ask=True)
         return self._tokenizer.encode(text, add_special_tokens=False)
 
+    def render_opening(self, text: str, *, is_turn: bool) -> list[int]:
+        """Render a text that a model goes on from: as a user's turn, or as a document begins."""
+        if is_turn:
+            return self.render_prompt([{"role": "user", "content": text}])
+        ids = list(self._tokenizer.encode(text))
+        while len(ids) > 1 and ids[-1] == self._tokenizer.eos_token_id:
+            ids.pop()  # some tokenizers end what they encode
+        return ids
+
     def decode(self, ids: list[int]) -> str:
         """Return the text of tokens, special ones left out."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True)

@@ -45,6 +45,12 @@ class ModelShape(BaseModel):
     vocab_size: int
     max_context: int
 
+    @property
+    def layer_params(self) -> int:
+        """Count the weights of the matrices inside the layers."""
+        attention = self.head_dim * (2 * self.num_heads + 2 * self.num_kv_heads)
+        return self.num_layers * self.hidden_size * (attention + 3 * self.intermediate_size)
+
     @classmethod
     def from_config(cls, config: dict[str, Any], *, num_params: int | None = None) -> Self:
         """Read a `config.json`; parameters are counted from the shape where the files do not tell.

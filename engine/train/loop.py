@@ -1,5 +1,6 @@
 """The loop: plan, step, measure, keep. What is trained, and from what, is decided outside."""
 
+import functools
 import hashlib
 import itertools
 import math
@@ -13,13 +14,23 @@ from typing import overload
 
 import torch
 
-from engine.data.batch import Batch, collate, count_own, count_room, find_shared, silence
+from engine.data.batch import (
+    Batch,
+    collate,
+    count_attended,
+    count_own,
+    count_room,
+    find_shared,
+    silence,
+)
 from engine.data.plan import Budget, Step, plan_epoch, split_held_out
 from engine.data.prepare import Samples
 from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError, StopRequested
 from engine.specs import TrainSpec
+from engine.specs.estimate import ModelShape
+from engine.specs.flops import StepWork, count_flops
 from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.checkpoint import (
@@ -31,6 +42,7 @@ from engine.train.checkpoint import (
 )
 from engine.train.mesh import Mesh
 from engine.train.optim import get_learning_rate, make_optimizers
+from engine.train.roofline import measure_roofline
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
 from engine.train.spread import sum_squares
@@ -276,6 +288,7 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
         "grad_norm": norm,
         "num_tokens": float(sum(training.lengths[index] for micro in step for index in micro)),
         "num_supervised": float(sum(sample.num_supervised for sample in chosen)),
+        "num_attended": float(sum(count_attended(sample, training.shared) for sample in chosen)),
     }
 
 
@@ -367,6 +380,13 @@ class _Meter:
     def __init__(self, training: Training, first: int) -> None:
         self._training = training
         self._first = first
+        self._roofline = measure_roofline(training.mesh, training.trainee.compute_dtype)
+        self._count = functools.partial(
+            count_flops,
+            training.spec,
+            ModelShape.from_config(training.trainee.base.config.to_dict()),
+            num_adapter_params=training.trainee.num_adapter_params,
+        )
         self._begun = self._last = time.monotonic()
 
     def report(self, epochs: float, values: dict[str, float]) -> None:
@@ -375,18 +395,24 @@ class _Meter:
         now = time.monotonic()
         elapsed = max(1e-9, now - self._last)
         self._last = now
-        speed = values.pop("num_tokens") / elapsed
+        work = StepWork(
+            *(int(values.pop(f"num_{what}")) for what in ("tokens", "attended", "supervised"))
+        )
+        speed = work.num_tokens / elapsed
+        flops = self._count(work)
         metrics = {
-            "supervised_tokens_per_s": values.pop("num_supervised") / elapsed,
+            "supervised_tokens_per_s": work.num_supervised / elapsed,
             "tokens_per_s": speed,
+            "mfu": flops.model / elapsed / self._roofline,
+            "hfu": flops.hardware / elapsed / self._roofline,
             **values,
             "memory_bytes": float(_read_peak_bytes(self._training.mesh.device)),
             "epoch": epochs,
         }
         self._training.final_metrics |= metrics
-        self._training.emitter.metric(step, metrics)
         total = self._training.num_steps
         eta_s = (now - self._begun) / (step - self._first) * (total - step)
+        self._training.emitter.metric(step, metrics | {"eta_s": eta_s})
         self._training.emitter.progress("train", step, total, unit="step", eta_s=eta_s)
         if not self._training.mesh.is_first:
             return

@@ -1,5 +1,7 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
+from contextlib import ExitStack, closing
+
 import torch
 
 from engine.card import Provenance, write_card
@@ -15,12 +17,13 @@ from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
 from engine.status import Reason
 from engine.stopping import StopGate
+from engine.train.board import Board
 from engine.train.checkpoint import Progressed, take_snapshot, write_weights
 from engine.train.loop import Training, train_loop
-from engine.train.mesh import open_mesh
+from engine.train.mesh import Mesh, open_mesh
 from engine.train.optim import Optimizers
 from engine.train.prepare import prepare_trainee
-from engine.train.sample import answer_greedily
+from engine.train.sample import write_greedily
 from engine.train.start import open_start, open_tokenizer
 from engine.train.trainee import Trainee
 
@@ -36,22 +39,32 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     """
     assert isinstance(spec, TrainSpec)
     mesh = open_mesh(spec.parallel, _pick_device(spec, placement))
-    device = mesh.device
-    if not mesh.is_first:  # the first speaks for all
-        emitter = Emitter()
     _seed(spec.seed, placement.num_threads // spec.parallel.num_processes)
+    with ExitStack() as stack:
+        if mesh.is_first:  # it speaks for all
+            board = stack.enter_context(closing(Board(placement.run_dir)))
+            _train(spec, placement, emitter.beside(board), gate, mesh)
+        else:
+            _train(spec, placement, Emitter(), gate, mesh)
+    mesh.close()
+
+
+def _train(
+    spec: TrainSpec, placement: Placement, emitter: Emitter, gate: StopGate, mesh: Mesh
+) -> None:
     data_at = fetch_repo(spec.dataset, "dataset", placement, emitter)
     sources = _locate(spec, data_at, placement, emitter)
     base_at = open_start(spec, sources, placement, mesh, emitter)
     renderer = Renderer(open_tokenizer(base_at.path, spec), max_length=spec.max_length)
     samples = _prepare(spec, sources, renderer, placement, emitter)
     if mesh.is_first:
-        print(f"Loading {base_at.ref} in {spec.precision} on {device}", flush=True)
+        print(f"Loading {base_at.ref} in {spec.precision} on {mesh.device}", flush=True)
     trainee = prepare_trainee(base_at.path, spec, mesh, samples)
 
     def show_samples(step: int) -> None:
         for prompt in spec.sample_prompts:
-            text = answer_greedily(trainee, renderer, prompt, max_tokens=_SAMPLE_TOKENS)
+            ids = renderer.render_opening(prompt, is_turn=spec.stage != "pretrain")
+            text = write_greedily(trainee, renderer, ids, max_tokens=_SAMPLE_TOKENS)
             emitter.sample(step, prompt, text)
 
     training = Training(
@@ -71,12 +84,11 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         base=base_at,
         dataset=data_at,
         metrics={**metrics, "step": float(training.at.step)},
-        device=_name_device(device),
+        device=_name_device(mesh.device),
         counts=count_rows(samples.contract),
         names=placement.provenance,
     )
     _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
-    mesh.close()
 
 
 def _pick_device(spec: TrainSpec, placement: Placement) -> torch.device:

@@ -1,4 +1,4 @@
-"""Short greedy answers of a model in training, to be looked at."""
+"""Short greedy texts of a model in training, to be looked at."""
 
 import torch
 
@@ -7,13 +7,12 @@ from engine.train.trainee import Trainee
 
 
 @torch.no_grad()
-def answer_greedily(trainee: Trainee, renderer: Renderer, prompt: str, *, max_tokens: int) -> str:
-    """Answer one user turn without randomness; leaves the model in eval mode.
+def write_greedily(trainee: Trainee, renderer: Renderer, ids: list[int], *, max_tokens: int) -> str:
+    """Go on from tokens without randomness; leaves the model in eval mode.
 
-    Every process of a mesh calls it, and gets the same answer.
+    Every process of a mesh calls it, and gets the same text.
     """
     trainee.eval()
-    ids = renderer.render_prompt([{"role": "user", "content": prompt}])
     input_ids = torch.tensor([ids], device=next(trainee.parameters()).device)
     out = trainee.generate(
         input_ids=input_ids,

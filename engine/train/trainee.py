@@ -29,6 +29,9 @@ class Trainee(nn.Module):
         self.model = model
         self.stage = stage or Stage()
         self.compute_dtype = compute_dtype
+        named = model.named_parameters()
+        self.num_adapter_params = sum(p.numel() for name, p in named if "lora_" in name)
+        """Weights of the adapter's matrices; embeddings that are trained beside are none."""
 
     @property
     def base(self) -> Any:

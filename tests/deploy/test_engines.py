@@ -140,7 +140,7 @@ def check_walls(house: MachineStudio, launched: Launched, name: str) -> None:
     assert host["Memory"] == host["MemorySwap"] == order.memory_bytes
     assert host["NanoCpus"] == order.num_threads * 10**9 and host["PidsLimit"] > 0
     written = {each["Destination"] for each in told["Mounts"] if each["RW"]}
-    made = {f"/run/athanor/run/{name}" for name in ("checkpoints", "data", "out")}
+    made = {f"/run/athanor/run/{name}" for name in ("checkpoints", "data", "out", "tensorboard")}
     assert written == {"/run/athanor/log", "/run/athanor/told"} | made
     looks = LOOKS.replace("TOKEN", order.run_token)
     inside = house.docker.run("docker", "exec", name, "/opt/python/bin/python", "-c", looks).stdout

@@ -135,7 +135,7 @@ def test_it_is_shown_its_orders_and_inputs_and_no_token(run_dir):
     assert inside.fetched["model x/y"].repo == "athanor/tiny" and inside.push_to is None
     assert inside.resume_from == Path("/run/athanor/resume") and inside.carrier == ()
     assert set(shown.written) == {
-        f"/run/athanor/run/{name}" for name in ("data", "checkpoints", "out")
+        f"/run/athanor/run/{name}" for name in ("data", "checkpoints", "out", "tensorboard")
     }
     assert set(shown.read) == {f"/run/athanor/{name}" for name in ("run", "read/0", "resume")}
     assert (run_dir / "box" / "inputs" / "0" / "config.json").read_text() == "{}"

@@ -1,5 +1,5 @@
 """What of the node's disk an engine's container sees: its orders and what it reads, to read; and
-the folders that it makes, `data`, `checkpoints` and `out` of its run's folder, as any run has them.
+the folders that it makes in its run's folder, as any run has them.
 
 Not among it: the run's token and the rest of its folder, the node's cache, other runs.
 """
@@ -15,7 +15,7 @@ from workers.machines.walls import EngineFault
 from workers.scripts.box import Box
 
 RUN_PLACE, READ_PLACE, RESUME_PLACE = "/run/athanor/run", "/run/athanor/read", "/run/athanor/resume"
-_MADE = ("data", "checkpoints", "out")
+_MADE = ("data", "checkpoints", "out", "tensorboard")
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ As a program, `python -m tests.engine.train.cases CASES.json OUT.json`, it is on
 """
 
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import torch
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
 from engine.emitter import Emitter
+from engine.errors import EngineError
 from engine.models.tiny import make_model, make_tokenizer
 from engine.specs import TrainSpec
 from engine.stopping import StopGate
@@ -24,6 +27,7 @@ from engine.train.checkpoint import take_snapshot
 from engine.train.loop import Training, train_loop
 from engine.train.mesh import open_mesh
 from engine.train.prepare import make_trainee, ready
+from engine.train.sample import write_greedily
 
 PLAIN: dict[str, Any] = {
     "model": "./m",
@@ -73,9 +77,14 @@ def make_pair(renderer: Renderer, row: int) -> RenderedPair:
 
 
 def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
-    """Train and return losses, gradient norms, evaluation losses and a digest of the weights."""
+    """Train and return losses, gradient norms, evaluation losses and a digest of the weights.
+
+    With `asks` also what the model writes as it is evaluated. A row that is named as `spoilt` has
+    an endless weight: the run fails, and `error` is what it says.
+    """
     changes = dict(changes)
     resume = changes.pop("resume_from", None)
+    asks, spoilt = changes.pop("asks", False), changes.pop("spoilt", None)
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
     # Wide weights: a random model's logits are too flat for an adapter to move.
@@ -84,17 +93,33 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     base.requires_grad_(False)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
     seen: list[Any] = []
+    written: list[str] = []
+
+    def write(step: int) -> None:
+        if asks:
+            ids = renderer.render_opening("0 0", is_turn=spec.stage != "pretrain")
+            written.append(write_greedily(training.trainee, renderer, ids, max_tokens=8))
+
+    renderer = Renderer(make_tokenizer(), max_length=64)
+    samples = make_samples(spec.stage)
+    if spoilt is not None:
+        weights = (math.inf,) * len(samples[spoilt].ids)
+        samples[spoilt] = replace(samples[spoilt], weights=weights)
     training = Training(
         spec=spec,
         trainee=ready(make_trainee(base, spec), spec, mesh),
-        samples=make_samples(spec.stage),
+        samples=samples,
         mesh=mesh,
         run_dir=run_dir,
         emitter=Emitter(seen.append),
         gate=StopGate(),
         resume_from=Path(resume) if resume else None,
+        on_evaluated=write,
     )
-    train_loop(training)
+    try:
+        train_loop(training)
+    except EngineError as error:
+        return {"error": error.message, "step": training.at.step}
     weights = take_snapshot(training.trainee, training.optimizers, training.at).weights
     told = [event.values for event in seen if event.type == "metric"]
     return {
@@ -102,6 +127,7 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
         "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
         "weights": {name: float(value.double().norm()) for name, value in weights.items()},
+        "written": written,
     }
 
 
