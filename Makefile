@@ -18,7 +18,7 @@ PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 PYTEST := $(BIN)/python -m pytest -q $(if $(CI),--reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks)
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-journeys test-deploy test-postgres test-frontend
-.PHONY: lint format types shots bench-train bench-machines bench-machine-start lock clean provision
+.PHONY: lint format types shots results bench-train bench-machines bench-machine-start lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -109,6 +109,9 @@ shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screensh
 
 bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
 	$(BIN)/python -m bench.train
+
+results: $(VENV)/.athanor-dev  ## What pretraining and finetuning do to the real model, before and after
+	$(BIN)/python -m bench.results
 
 bench-machine-start: $(VENV)/.athanor-dev  ## Seconds to a usable VS Code, of a studio that `make up` runs
 	$(BIN)/python bench/machine_start.py --url http://127.0.0.1:$(ATHANOR_PORT) \
