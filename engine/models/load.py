@@ -64,10 +64,10 @@ def load_base(
     """
     model = open_model(folder, dtype=DTYPES[precision], attention=attention)
     model.requires_grad_(False)
+    if quantize is not None:  # before it is widened: four bits of either are the same
+        model = quantize_base(model, quantize, device=device)
     if precision == "bf16" and not has_fast_bf16(device):
         model = model.float()
-    if quantize is not None:
-        model = quantize_base(model, quantize, device=device)
     return model.to(device).eval()
 
 

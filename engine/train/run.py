@@ -78,12 +78,14 @@ def _train(
         resume_from=placement.resume_from,
         on_evaluated=show_samples,
     )
-    metrics = train_loop(training)
+    metrics = train_loop(training) | {"step": float(training.at.step)}
+    training.optimizers.zero_grad()
+    del training  # gradients and moments: three times the weights, which a copy is taken of now
     made = Provenance(
         spec=spec,
         base=base_at,
         dataset=data_at,
-        metrics={**metrics, "step": float(training.at.step)},
+        metrics=metrics,
         device=_name_device(mesh.device),
         counts=count_rows(samples.contract),
         names=placement.provenance,
