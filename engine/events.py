@@ -52,7 +52,8 @@ class Metric(EventBase):
     step: int = Field(ge=0)
     values: dict[str, float]
     """By name: `loss` (nats per supervised token), `learning_rate`, `grad_norm`, `eval_loss`,
-    `tokens_per_s`, `supervised_tokens_per_s`, `memory_bytes`, `epoch`."""
+    `tokens_per_s`, `supervised_tokens_per_s`, `memory_bytes`, `epoch`, `eta_s` (seconds still to
+    go), `mfu` and `hfu` (shares of the machine's measured speed, 0..1)."""
 
 
 class Progress(EventBase):
