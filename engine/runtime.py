@@ -1,5 +1,7 @@
 """The process around the engine: with `engine.ranks` the only reader of its environment."""
 
+import contextlib
+import ctypes
 import os
 import sys
 import warnings
@@ -24,6 +26,15 @@ def prepare_output() -> None:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     for category in (FutureWarning, DeprecationWarning):
         warnings.filterwarnings("ignore", category=category)
+
+
+def return_memory() -> None:
+    """Give back to the system what was freed: the C library keeps it in case it is wanted again.
+
+    What else asks for memory then sees it, and so does whoever ends a run for what it holds.
+    """
+    with contextlib.suppress(AttributeError):  # a C library other than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def leave(exit_status: int) -> NoReturn:

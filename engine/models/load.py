@@ -12,6 +12,7 @@ from engine.errors import EngineError
 from engine.models.families import register_models
 from engine.models.nf4 import quantize_base
 from engine.models.tokenizer import open_tokenizer
+from engine.runtime import return_memory
 from engine.status import Reason
 
 register_models()
@@ -68,7 +69,9 @@ def load_base(
         model = quantize_base(model, quantize, device=device)
     if precision == "bf16" and not has_fast_bf16(device):
         model = model.float()
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    return_memory()  # of another precision, or of weights that are on a GPU now
+    return model
 
 
 def open_model(folder: Path, *, dtype: torch.dtype | str, attention: str = "sdpa") -> Any:

@@ -120,12 +120,13 @@ def quantize_base(
     there to be quantized and stays: a model loaded on the CPU never is whole on a small GPU.
     """
     assert kind == "nf4"
-    head = model.get_output_embeddings()
-    for name, module in list(model.get_decoder().named_modules()):
-        if type(module) is nn.Linear and module is not head:
-            parent = model.get_decoder().get_submodule(name.rpartition(".")[0])
-            setattr(parent, name.rpartition(".")[2], NF4Linear(module, device))
-            del module
+    head, decoder = model.get_output_embeddings(), model.get_decoder()
+    named = decoder.named_modules()
+    names = [name for name, each in named if type(each) is nn.Linear and each is not head]
+    for name in names:  # and nothing else: who holds the modules holds their weights to the end
+        parent, _, own = name.rpartition(".")
+        module = decoder.get_submodule(name)
+        setattr(decoder.get_submodule(parent), own, NF4Linear(module, device))
     return model if device is None else model.to(device)
 
 
