@@ -1,6 +1,5 @@
 """The loop: plan, step, measure, keep. What is trained, and from what, is decided outside."""
 
-import functools
 import hashlib
 import itertools
 import math
@@ -29,8 +28,7 @@ from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError, StopRequested
 from engine.specs import TrainSpec
-from engine.specs.estimate import ModelShape
-from engine.specs.flops import StepWork, count_flops
+from engine.specs.flops import StepWork
 from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.checkpoint import (
@@ -42,7 +40,7 @@ from engine.train.checkpoint import (
 )
 from engine.train.mesh import Mesh
 from engine.train.optim import get_learning_rate, make_optimizers
-from engine.train.roofline import measure_roofline
+from engine.train.roofline import Use
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
 from engine.train.spread import sum_squares
@@ -380,13 +378,7 @@ class _Meter:
     def __init__(self, training: Training, first: int) -> None:
         self._training = training
         self._first = first
-        self._roofline = measure_roofline(training.mesh, training.trainee.compute_dtype)
-        self._count = functools.partial(
-            count_flops,
-            training.spec,
-            ModelShape.from_config(training.trainee.base.config.to_dict()),
-            num_adapter_params=training.trainee.num_adapter_params,
-        )
+        self._use = Use(training.spec, training.trainee, training.mesh)
         self._begun = self._last = time.monotonic()
 
     def report(self, epochs: float, values: dict[str, float]) -> None:
@@ -399,12 +391,10 @@ class _Meter:
             *(int(values.pop(f"num_{what}")) for what in ("tokens", "attended", "supervised"))
         )
         speed = work.num_tokens / elapsed
-        flops = self._count(work)
         metrics = {
             "supervised_tokens_per_s": work.num_supervised / elapsed,
             "tokens_per_s": speed,
-            "mfu": flops.model / elapsed / self._roofline,
-            "hfu": flops.hardware / elapsed / self._roofline,
+            **self._use.measure(work, elapsed),
             **values,
             "memory_bytes": float(_read_peak_bytes(self._training.mesh.device)),
             "epoch": epochs,

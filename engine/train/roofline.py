@@ -1,4 +1,4 @@
-"""How fast the machine multiplies matrices, measured: what MFU and HFU are shares of."""
+"""How fast the machine multiplies matrices, measured, and what share of that a training uses."""
 
 import functools
 import time
@@ -6,12 +6,40 @@ import time
 import torch
 import torch.distributed as dist
 
+from engine.specs import TrainSpec
+from engine.specs.flops import StepWork, count_flops
+from engine.specs.shape import ModelShape
 from engine.train.mesh import Mesh
+from engine.train.trainee import Trainee
 
 # Large enough that the multiplying units are busy and nothing else counts, small enough for 0.3 s.
 _SIZE_CPU, _SIZE_GPU = 1024, 8192
 _MEASURED_S = 0.25
 _FEWEST = 3
+
+
+class Use:
+    """What share of its machine's speed a training uses."""
+
+    def __init__(self, spec: TrainSpec, trainee: Trainee, mesh: Mesh) -> None:
+        """Measure the speed. Every process of a mesh calls it."""
+        self._spec = spec
+        self._num_adapter_params = trainee.num_adapter_params
+        self._flops_per_s = measure_roofline(mesh, trainee.compute_dtype)
+        try:
+            self._shape: ModelShape | None = ModelShape.from_config(trainee.base.config.to_dict())
+        except ValueError:  # a decoder whose sizes have other names: nothing is told of it
+            self._shape = None
+
+    def measure(self, work: StepWork, elapsed_s: float) -> dict[str, float]:
+        """Return `mfu` and `hfu` of a step, 0..1; nothing for a model of unknown shape."""
+        if self._shape is None:
+            return {}
+        flops = count_flops(
+            self._spec, self._shape, work, num_adapter_params=self._num_adapter_params
+        )
+        whole = elapsed_s * self._flops_per_s
+        return {"mfu": flops.model / whole, "hfu": flops.hardware / whole}
 
 
 def measure_roofline(mesh: Mesh, dtype: torch.dtype) -> float:

@@ -47,8 +47,11 @@ PLAIN: dict[str, Any] = {
 }
 
 
-def make_samples(stage: str) -> list[Sample]:
-    """Twenty samples of uneven length; in pretraining every token is learnt; or ten pairs."""
+def make_samples(stage: str, *, spoilt: int | None = None) -> list[Sample]:
+    """Twenty samples of uneven length; in pretraining every token is learnt; or ten pairs.
+
+    The one that is named as `spoilt` has a weight without end.
+    """
     renderer = Renderer(make_tokenizer(), max_length=64)
     talks = [
         [
@@ -58,6 +61,9 @@ def make_samples(stage: str) -> list[Sample]:
         for n in range(20)
     ]
     samples = [renderer.render(talk, row=row) for row, talk in enumerate(talks)]
+    if spoilt is not None:
+        weights = (math.inf,) * len(samples[spoilt].ids)
+        samples[spoilt] = replace(samples[spoilt], weights=weights)
     if stage == "pretrain":
         samples = [Rendered(ids=s.ids, labels=s.ids, row=s.row) for s in samples]
     if stage in ("dpo", "reward"):
@@ -101,14 +107,10 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
             written.append(write_greedily(training.trainee, renderer, ids, max_tokens=8))
 
     renderer = Renderer(make_tokenizer(), max_length=64)
-    samples = make_samples(spec.stage)
-    if spoilt is not None:
-        weights = (math.inf,) * len(samples[spoilt].ids)
-        samples[spoilt] = replace(samples[spoilt], weights=weights)
     training = Training(
         spec=spec,
         trainee=ready(make_trainee(base, spec), spec, mesh),
-        samples=samples,
+        samples=make_samples(spec.stage, spoilt=spoilt),
         mesh=mesh,
         run_dir=run_dir,
         emitter=Emitter(seen.append),

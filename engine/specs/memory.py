@@ -1,0 +1,164 @@
+"""The memory of a training, part by part, from shapes alone. A contract module: pure arithmetic.
+
+What is kept for the backward pass was counted on the layers themselves (tests/engine/test_memory.py
+counts again): so many numbers of each width a token and layer. P weights, A of them an adapter's,
+T tokens at once, L layers, E hidden width, I inner width, H heads and K key-value heads of width D.
+"""
+
+from dataclasses import dataclass
+
+from engine.specs.facts import DataFacts, Machine
+from engine.specs.shape import ModelShape
+from engine.specs.train import TrainSpec
+
+MIB = 2**20
+# A process with torch, transformers and peft and what its first products load, before any model:
+# resident set on Linux x86-64 with torch 2.13's build for processors.
+PROCESS_BYTES = 510 * MIB
+# A CUDA context with its libraries' workspaces; driver and device differ by some 100 MiB.
+_CONTEXT_BYTES = 600 * MIB
+_NF4_BYTES = 0.516  # a weight at 4 bits with its share of the scales (engine/models/nf4.py)
+# Weights that are looked up at a time, as float32 with their places (nf4.py): on a GPU, on a CPU.
+_LOOK_UP_BYTES = {True: 96 * MIB, False: 2 * MIB}
+_TRAINED_BYTES = 16  # float32: weight, gradient and AdamW's two moments
+_COPIED_BYTES = 12  # of which a checkpoint's copy has all but the gradient
+# Per token and layer: bytes for each number of the width, (frozen, trained), by compute type. In
+# bfloat16 the norms keep float32 beside it; norms that are trained keep what they normed as well.
+_HIDDEN_BYTES = {2: (12, 26), 4: (16, 24)}
+_INNER_COPIES, _QUERY_COPIES, _KEY_COPIES = 4, 3, 2
+_SHORT = 256  # samples up to this length keep their attention's weights (engine/train/short.py)
+_BLOCK = 256  # positions whose logits exist at once (engine/train/losses.py)
+_LOGIT_BYTES = 12  # of each: in the compute type, twice in float32, and the gradient
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What of spec and machine the sums below ask for."""
+
+    spec: TrainSpec
+    shape: ModelShape
+    data: DataFacts
+    machine: Machine
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether all weights are trained."""
+        return self.spec.method == "full"
+
+    @property
+    def is_on_gpu(self) -> bool:
+        """Say whether a GPU's memory is what bounds it."""
+        return self.machine.num_devices > 0
+
+    @property
+    def compute_bytes(self) -> int:
+        """Bytes of a number in computation; a processor without bfloat16 takes float32."""
+        has_bf16 = self.is_on_gpu or self.machine.has_bf16
+        return 2 if self.spec.precision == "bf16" and has_bf16 else 4
+
+    @property
+    def num_held(self) -> int:
+        """Tokens of a process in memory at once."""
+        sequence = self.spec.parallel.sequence
+        return min(self.spec.micro_batch_tokens, self.data.num_tokens) // sequence
+
+
+def predict_parts(
+    spec: TrainSpec,
+    shape: ModelShape,
+    data: DataFacts,
+    machine: Machine,
+    *,
+    num_adapter_params: int,
+    num_steps: int,
+) -> dict[str, int]:
+    """Return the peak by part: of each GPU, or of all processes together on a CPU."""
+    at = Settings(spec, shape, data, machine)
+    whole = shape.num_params if at.is_full else num_adapter_params
+    trained = _share_out(at, whole)
+    ends = shape.end_params
+    if not at.is_full and spec.lora.train_embeddings:
+        trained += ends // spec.parallel.shards
+    parts = {
+        "process": _CONTEXT_BYTES if at.is_on_gpu else PROCESS_BYTES,
+        "weights": _count_weights(at, ends, num_adapter_params),
+        "adapter": _TRAINED_BYTES * trained,
+        "activations": _count_activations(at),
+        "logits": _count_logits(at),
+        "checkpoint": 0,
+    }
+    if at.is_on_gpu:
+        return parts
+    num_processes = spec.parallel.num_processes
+    parts = {name: size * num_processes for name, size in parts.items()}
+    if (
+        num_steps > spec.save_every_steps
+    ):  # the first process holds a whole copy while it is written
+        parts["checkpoint"] = _COPIED_BYTES * whole
+    return parts
+
+
+def _share_out(at: Settings, num_params: int) -> int:
+    """Return how many of all weights one process holds."""
+    parallel = at.spec.parallel
+    return num_params // (parallel.shards * parallel.sequence * parallel.tensor)
+
+
+def _count_weights(at: Settings, ends: int, num_adapter_params: int) -> int:
+    """Count frozen weights, and what is held of weights in another form while they are used."""
+    shape, size = at.shape, at.compute_bytes
+    largest = shape.hidden_size * max(shape.intermediate_size, shape.hidden_size)
+    # Of spread weights, a layer's and both ends' are whole while they are used.
+    is_spread = at.spec.parallel.shards * at.spec.parallel.sequence > 1
+    gathered = size * (shape.layer_params // shape.num_layers + ends) if is_spread else 0
+    cast = 2 if size == 2 else 0  # autocast keeps what it cast until the step's end
+    if at.is_full:
+        return gathered + cast * _share_out(at, shape.layer_params) + cast * ends
+    cast *= num_adapter_params
+    if at.spec.method == "lora":
+        return gathered + cast + size * _share_out(at, shape.num_params)
+    kept = size * ends
+    packed = int(_NF4_BYTES * (shape.num_params - ends))
+    looked_up = size * largest + _LOOK_UP_BYTES[at.is_on_gpu]
+    return gathered + cast + _share_out(at, kept + packed) + looked_up
+
+
+def _count_activations(at: Settings) -> int:
+    """Count what the layers keep for the backward pass."""
+    spec, shape = at.spec, at.shape
+    entered = (4 if at.is_full else at.compute_bytes) * shape.hidden_size  # a layer's input
+    layer = count_layer_bytes(at)
+    kept = {
+        "none": shape.num_layers * layer,
+        "selective": shape.num_layers * (layer + entered) / 2,
+        "full": shape.num_layers * entered + layer,
+    }[spec.activation_checkpointing]
+    return int(at.num_held * kept)
+
+
+def count_layer_bytes(at: Settings) -> float:
+    """Count the bytes that one layer keeps of one token."""
+    spec, shape, size = at.spec, at.shape, at.compute_bytes
+    tensor = spec.parallel.tensor
+    hidden = _HIDDEN_BYTES[size][at.is_full] * shape.hidden_size
+    queries = _QUERY_COPIES * shape.num_heads * shape.head_dim
+    keys = _KEY_COPIES * shape.num_kv_heads * shape.head_dim
+    inner = _INNER_COPIES * shape.intermediate_size
+    ranks = 0 if at.is_full else spec.lora.rank * len(spec.lora.target_modules)
+    length = at.data.num_tokens / max(1, at.data.num_samples)
+    is_short = not at.is_on_gpu and size == 2 and length <= _SHORT
+    scores = shape.num_heads * length if is_short else 0
+    return hidden + size * ((queries + keys + inner + scores) / tensor + ranks)
+
+
+def _count_logits(at: Settings) -> int:
+    """Count a block of logits, and a trained head's gradient beside its own place."""
+    spec, shape = at.spec, at.shape
+    if spec.stage == "reward":
+        return 0
+    share = min(1.0, at.data.num_supervised_tokens / max(1, at.data.num_tokens))
+    block = min(_BLOCK, int(at.num_held * share))
+    is_head_trained = at.is_full or spec.lora.train_embeddings
+    head = 8 * shape.hidden_size * shape.vocab_size if is_head_trained else 0
+    rows = 2 * at.compute_bytes * int(at.num_held * share) * shape.hidden_size
+    return _LOGIT_BYTES * block * shape.vocab_size + head + rows
