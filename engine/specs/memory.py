@@ -18,8 +18,9 @@ PROCESS_BYTES = 510 * MIB
 # A CUDA context with its libraries' workspaces; driver and device differ by some 100 MiB.
 _CONTEXT_BYTES = 600 * MIB
 _NF4_BYTES = 0.516  # a weight at 4 bits with its share of the scales (engine/models/nf4.py)
-# Weights that are looked up at a time, as float32 with their places (nf4.py): on a GPU, on a CPU.
-_LOOK_UP_BYTES = {True: 96 * MIB, False: 2 * MIB}
+# Weights that are looked up at a time, as float32 with their places (nf4.py): on a GPU. On a CPU
+# these are 2 MiB, and the holes that hundreds of them leave were measured.
+_LOOK_UP_BYTES = {True: 96 * MIB, False: 32 * MIB}
 _TRAINED_BYTES = 16  # float32: weight, gradient and AdamW's two moments
 _COPIED_BYTES = 12  # of which a checkpoint's copy has all but the gradient
 # Per token and layer: bytes for each number of the width, (frozen, trained), by compute type. In
@@ -28,7 +29,9 @@ _HIDDEN_BYTES = {2: (12, 26), 4: (16, 24)}
 _INNER_COPIES, _QUERY_COPIES, _KEY_COPIES = 4, 3, 2
 _SHORT = 256  # samples up to this length keep their attention's weights (engine/train/short.py)
 _BLOCK = 256  # positions whose logits exist at once (engine/train/losses.py)
-_LOGIT_BYTES = 12  # of each: in the compute type, twice in float32, and the gradient
+# Bytes of each: in the compute type, twice in float32, the gradient, and what is left of the block
+# before; DPO takes the gradient from the logits anew, by two steps more.
+_LOGIT_BYTES, _DPO_LOGIT_BYTES = 18, 24
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,8 @@ def _count_weights(at: Settings, ends: int, num_adapter_params: int) -> int:
     kept = size * ends
     packed = int(_NF4_BYTES * (shape.num_params - ends))
     looked_up = size * largest + _LOOK_UP_BYTES[at.is_on_gpu]
+    if not at.is_on_gpu:  # the file stays mapped for the sake of what is not packed
+        kept += 2 * (shape.num_params - ends)
     return gathered + cast + _share_out(at, kept + packed) + looked_up
 
 
@@ -159,6 +164,7 @@ def _count_logits(at: Settings) -> int:
     share = min(1.0, at.data.num_supervised_tokens / max(1, at.data.num_tokens))
     block = min(_BLOCK, int(at.num_held * share))
     is_head_trained = at.is_full or spec.lora.train_embeddings
-    head = 8 * shape.hidden_size * shape.vocab_size if is_head_trained else 0
+    head = 4 * shape.hidden_size * shape.vocab_size if is_head_trained else 0
     rows = 2 * at.compute_bytes * int(at.num_held * share) * shape.hidden_size
-    return _LOGIT_BYTES * block * shape.vocab_size + head + rows
+    each = _DPO_LOGIT_BYTES if spec.stage == "dpo" else _LOGIT_BYTES
+    return each * block * shape.vocab_size + head + rows
