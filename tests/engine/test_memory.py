@@ -220,12 +220,14 @@ def assert_predicted(found):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", MATRIX, ids=lambda case: "-".join(map(str, case)))
 def test_the_predicted_peak_is_the_measured_one_to_15_percent(measured, case):
     assert_predicted(measured[case, 99])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_checkpoint_that_is_being_written_is_predicted_too(measured):
     assert_predicted(measured[KEPT, 1])
     assert measured[KEPT, 1][3] > measured[KEPT, 99][3]
