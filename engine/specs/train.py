@@ -255,6 +255,15 @@ class TrainSpec(Spec):
             )
         return self
 
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.parallel.pipeline > 1 and self.sample_prompts:
+            raise ValueError(
+                "sample_prompts: no process of a pipeline can answer alone: leave them out or set "
+                "parallel.pipeline to 1"
+            )
+        return self
+
 
 # Fields of the parts "what" and "how" are in the launch form, those of "terminal" in files alone.
 

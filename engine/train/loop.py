@@ -31,6 +31,7 @@ from engine.train.checkpoint import (
 )
 from engine.train.mesh import Mesh
 from engine.train.optim import get_learning_rate, make_optimizers
+from engine.train.pipeline import Pipeline
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
 from engine.train.spread import sum_squares
@@ -103,6 +104,7 @@ class Training:
             weight_decay=spec.weight_decay,
             rate_ratio=spec.lora.rate_ratio,
         )
+        self.pipeline = Pipeline(self.trainee, self.mesh)
         self.keeper = Keeper(self.run_dir, self.trainee, num_kept=spec.keep_checkpoints)
 
     def plan(self, epoch: int) -> list[Step]:
@@ -189,10 +191,9 @@ def evaluate(training: Training) -> float:
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.trainee.eval()
     total = 0.0
-    with torch.no_grad():
-        for step in plan_epoch(lengths, budget, seed=0, epoch=0):
-            for batch in _read(training, training.held, lengths, step):
-                total += float(training.trainee(batch))
+    for step in plan_epoch(lengths, budget, seed=0, epoch=0):
+        batches = _read(training, training.held, lengths, step)
+        total += sum(float(loss) for _, loss in training.pipeline.look(batches))
     (total,) = training.mesh.sum_over_rows([total])
     return total / training.trainee.stage.count(training.held)
 
@@ -207,9 +208,8 @@ def take_reference(training: Training) -> None:
         lengths = [count_own(sample, training.shared) for sample in samples]
         plan = plan_epoch(lengths, training.budget, seed=0, epoch=0) if samples else []
         for step in plan:
-            for batch in _read(training, samples, lengths, step):
-                with torch.no_grad():
-                    logp_P2 = training.trainee(batch, wants_logps=True)
+            batches = _read(training, samples, lengths, step)
+            for batch, logp_P2 in training.pipeline.look(batches, wants_logps=True):
                 keys = zip(batch.sources, batch.rows, strict=True)
                 known |= zip(keys, map(tuple, logp_P2.tolist()), strict=True)
     stage.reference = training.mesh.gather(known)
@@ -248,13 +248,9 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     chosen = [training.trained[index] for micro in step for index in micro]
     whole = trainee.stage.count(chosen)
     training.optimizers.zero_grad()
-    loss = 0.0
-    for batch in _read(training, training.trained, training.lengths, step):
-        part = trainee(batch) / whole
-        part.backward()
-        loss += float(part.detach())
-    (loss,) = training.mesh.sum_over_rows([loss])
-    norm = math.sqrt(sum_squares(training.parameters))
+    batches = _read(training, training.trained, training.lengths, step)
+    (loss,) = training.mesh.sum_over_rows([training.pipeline.learn(batches, whole)])
+    norm = math.sqrt(sum_squares(trainee, training.mesh))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, number + 1, step)
     _clip(training.parameters, norm, spec.max_grad_norm)
@@ -334,7 +330,7 @@ def _keep(training: Training) -> None:
     if training.kept_step == step:
         return
     training.kept_step = step
-    snapshot = take_snapshot(training.trainee, training.optimizers, training.at)
+    snapshot = take_snapshot(training.trainee, training.optimizers, training.at, training.mesh)
     if training.mesh.is_first:
         _announce(training, training.keeper.begin(snapshot))
 

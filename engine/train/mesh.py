@@ -1,15 +1,16 @@
 """The processes of one training, and who of them shares what.
 
-Dimensions, outermost first: `replica` and `shard` see different samples, `sequence` different parts
-of a packed row, `tensor` different parts of each matrix.
+Dimensions, outermost first: `pipeline` has different layers, `replica` and `shard` see different
+samples, `sequence` different parts of a packed row, `tensor` different parts of each matrix.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from engine.errors import EngineError
@@ -19,7 +20,7 @@ from engine.status import Reason
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-DIMENSIONS = ("replica", "shard", "sequence", "tensor")
+DIMENSIONS = ("pipeline", "replica", "shard", "sequence", "tensor")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Mesh:
     device: torch.device
     devices: DeviceMesh | None = None
     """None where the training is one process."""
+    way_back: dist.ProcessGroup | None = None
+    """The pipeline's processes once more: gradients go their own way, past what goes forward."""
 
     @property
     def is_alone(self) -> bool:
@@ -47,6 +50,11 @@ class Mesh:
         return self.rank == 0
 
     @property
+    def speaks_for_stage(self) -> bool:
+        """Say whether this process gives what all of its pipeline stage have."""
+        return not any(place for name, place in self._place.items() if name != "pipeline")
+
+    @property
     def num_readers(self) -> int:
         """Return how many groups see samples of their own."""
         return self.options.replicas * self.options.shards
@@ -56,6 +64,11 @@ class Mesh:
         """Return the number of this process's group among those."""
         place = self._place
         return place["replica"] * self.options.shards + place["shard"]
+
+    @property
+    def pipeline_stage(self) -> int:
+        """Return which of the pipeline's stages is this process's, from 0."""
+        return self._place["pipeline"]
 
     @property
     def sequence_part(self) -> int:
@@ -94,11 +107,21 @@ class Mesh:
         return dict(zip(DIMENSIONS, self.devices.get_coordinate() or (), strict=True))
 
     def sum_over_rows(self, values: list[float]) -> list[float]:
-        """Sum numbers that differ by sample or by part of a row, over all that see these."""
+        """Sum numbers that differ by sample or by part of a row, over all that see these.
+
+        Stages of a pipeline that know nothing of them give zeros.
+        """
+        return self._sum(values, ("pipeline", "replica", "shard", "sequence"))
+
+    def sum_over_stages(self, value: float) -> float:
+        """Sum a number over the stages of this process's pipeline."""
+        return self._sum([value], ("pipeline",))[0]
+
+    def _sum(self, values: list[float], over: tuple[str, ...]) -> list[float]:
         if self.devices is None:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        for name in ("replica", "shard", "sequence"):
+        for name in over:
             dist.all_reduce(total, group=self.devices[name].get_group())
         return [float(value) for value in total]
 
@@ -109,6 +132,29 @@ class Mesh:
         parts: list[dict[_Key, _Value]] = [{} for _ in range(dist.get_world_size())]
         dist.all_gather_object(parts, known)
         return {key: value for part in parts for key, value in part.items()}
+
+    def bring_to_first(self, known: dict[_Key, Tensor]) -> dict[_Key, Tensor]:
+        """Return, to the first process, what it and the other stages know; it wins what two know.
+
+        Only who speaks for a stage gives; tensors are on the CPU and go one by one.
+        """
+        if self.devices is None or self.options.pipeline == 1 or not self.speaks_for_stage:
+            return known
+        group = self.devices["pipeline"].get_group()
+        shapes = {key: (value.shape, value.dtype) for key, value in known.items()}
+        told: list[Any] | None = [None] * self.options.pipeline if self.is_first else None
+        dist.gather_object(shapes, told, dst=0, group=group)
+        if told is None:
+            for value in known.values():
+                dist.send(value.contiguous(), dst=0, group=group)
+            return known
+        found = dict(known)
+        for stage, theirs in enumerate(told[1:], start=1):
+            for key, (shape, dtype) in theirs.items():
+                value = torch.empty(shape, dtype=dtype)
+                dist.recv(value, src=dist.get_global_rank(group, stage), group=group)
+                found.setdefault(key, value)
+        return found
 
     def agree(self, flag: bool) -> bool:
         """Say whether any process says so; all get one answer at the same step."""
@@ -137,5 +183,16 @@ def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
     if not dist.is_initialized():
         backend = "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend)
-    sizes = (options.replicas, options.shards, options.sequence, options.tensor)
-    return Mesh(options, device, init_device_mesh(device.type, sizes, mesh_dim_names=DIMENSIONS))
+    sizes = (
+        options.pipeline,
+        options.replicas,
+        options.shards,
+        options.sequence,
+        options.tensor,
+    )
+    devices = init_device_mesh(device.type, sizes, mesh_dim_names=DIMENSIONS)
+    way_back = None
+    if options.pipeline > 1:
+        pipelines = devices.mesh.flatten(1).T.tolist()
+        way_back, _ = dist.new_subgroups_by_enumeration(pipelines)
+    return Mesh(options, device, devices, way_back)

@@ -14,6 +14,7 @@ from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.likeness import check_likeness
 from engine.train.mesh import Mesh
+from engine.train.pipeline import cut_layers
 from engine.train.spread import spread
 from engine.train.stages import make_stage
 from engine.train.trainee import Trainee
@@ -59,7 +60,8 @@ def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
 
 
 def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
-    """Have layers recompute, compile and spread as a spec says, in place."""
+    """Have layers be shared out, recompute, compile and spread as a spec says, in place."""
+    cut_layers(trainee, mesh)
     _recompute(trainee, spec.activation_checkpointing)
     if spec.compile:
         for layer in trainee.layers:

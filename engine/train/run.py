@@ -20,7 +20,7 @@ from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.checkpoint import Progressed, take_snapshot, write_weights
 from engine.train.loop import Training, train_loop
-from engine.train.mesh import open_mesh
+from engine.train.mesh import Mesh, open_mesh
 from engine.train.optim import Optimizers
 from engine.train.prepare import prepare_trainee
 from engine.train.sample import answer_greedily
@@ -76,7 +76,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
         counts=count_rows(samples.contract),
         names=placement.provenance,
     )
-    _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
+    _deliver(trainee, made, placement, emitter, mesh)
     mesh.close()
 
 
@@ -135,11 +135,11 @@ def _prepare(
 
 
 def _deliver(
-    trainee: Trainee, made: Provenance, placement: Placement, emitter: Emitter, *, is_first: bool
+    trainee: Trainee, made: Provenance, placement: Placement, emitter: Emitter, mesh: Mesh
 ) -> None:
     """Write what was learnt, and push it. Every process gives its part; the first writes."""
-    snapshot = take_snapshot(trainee, Optimizers([]), Progressed(step=0, plan_digest=""))
-    if not is_first:
+    snapshot = take_snapshot(trainee, Optimizers([]), Progressed(step=0, plan_digest=""), mesh)
+    if not mesh.is_first:
         return
     folder = placement.run_dir / "out"
     role: ArtifactRole = "adapter" if trainee.is_adapted else "model"

@@ -66,13 +66,14 @@ def check_cuts(config: Any, mesh: Mesh) -> None:
         )
 
 
-def sum_squares(parameters: list[nn.Parameter]) -> float:
+def sum_squares(trainee: Trainee, mesh: Mesh) -> float:
     """Return the squared norm of all gradients, each part of a spread one counted once."""
     total = 0.0
     spread_sums: dict[tuple[Any, ...], torch.Tensor] = {}
-    for parameter in parameters:
+    for name, parameter in trainee.named_parameters():
         grad = parameter.grad
-        if grad is None:
+        is_counted_elsewhere = name == trainee.shared_matrix and not trainee.is_first_stage
+        if grad is None or is_counted_elsewhere:
             continue
         if not isinstance(grad, DTensor):
             total += float(grad.float().square().sum())
@@ -80,12 +81,12 @@ def sum_squares(parameters: list[nn.Parameter]) -> float:
         key = (grad.device_mesh, tuple(not isinstance(p, Replicate) for p in grad.placements))
         part = grad.to_local().float().square().sum()
         spread_sums[key] = spread_sums.get(key, torch.zeros_like(part)) + part
-    for (mesh, is_cut), part in spread_sums.items():
+    for (devices, is_cut), part in spread_sums.items():
         for dimension, cut in enumerate(is_cut):
             if cut:
-                dist.all_reduce(part, group=mesh.get_group(dimension))
+                dist.all_reduce(part, group=devices.get_group(dimension))
         total += float(part)
-    return total
+    return mesh.sum_over_stages(total)
 
 
 def _cut_matrices(trainee: Trainee, mesh: Mesh) -> None:

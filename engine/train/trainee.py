@@ -16,6 +16,19 @@ from engine.models.decoder import head_weight
 from engine.train.stages import Dpo, Stage
 
 
+class Elsewhere(nn.Module):
+    """Stands where another process has a layer, and lets hidden states through as they are."""
+
+    def __init__(self, layer: nn.Module | None = None) -> None:
+        """Take the layer's place; some decoders ask it for what it attends to."""
+        super().__init__()
+        self.attention_type = getattr(layer, "attention_type", None)
+
+    def forward(self, hidden: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return what came in."""
+        return hidden
+
+
 class Trainee(nn.Module):
     """A model, and the precision that it computes in.
 
@@ -29,6 +42,13 @@ class Trainee(nn.Module):
         self.model = model
         self.stage = stage or Stage()
         self.compute_dtype = compute_dtype
+        self.is_first_stage = self.is_last_stage = True
+        """Whether it begins with token ids, and ends with a loss; of a pipeline's part see
+        engine/train/pipeline.py."""
+        self.hidden_dtype = torch.float32
+        """What hidden states are between two stages."""
+        self.shared_matrix: str | None = None
+        """The matrix that is both embedding and head, where first and last stage both learn it."""
 
     @property
     def base(self) -> Any:
@@ -42,25 +62,33 @@ class Trainee(nn.Module):
 
     @property
     def layers(self) -> list[nn.Module]:
-        """Return the decoder's layers, in order."""
+        """Return the decoder's layers that are here, in order."""
         decoder = self.base.get_decoder()
-        found = [child for child in decoder.modules() if isinstance(child, nn.ModuleList)]
-        return list(found[0])
+        found = next(child for child in decoder.modules() if isinstance(child, nn.ModuleList))
+        return [layer for layer in found if not isinstance(layer, Elsewhere)]
 
-    def forward(self, batch: Batch, *, wants_logps: bool = False) -> Tensor:
+    def forward(
+        self, batch: Batch, entered_1TE: Tensor | None = None, *, wants_logps: bool = False
+    ) -> Tensor:
         """Return the sum of the losses of a batch, in nats and float32.
 
-        With `wants_logps`, return the P x 2 log-probabilities of pairs' answers in its place.
+        With `wants_logps`, return the P x 2 log-probabilities of pairs' answers in its place. A
+        stage of a pipeline takes what the one before returned; all but the last return 1 x T x E
+        hidden states.
         """
         base = self.base
-        head_VE = head_weight(base)
-        with self._mixed_precision(head_VE):
-            hidden_1TE = base.get_decoder()(
-                input_ids=batch.ids_1T,
+        begin = {"input_ids": batch.ids_1T} if entered_1TE is None else {}
+        with self._mixed_precision(batch.ids_1T.device):
+            hidden_1TE: Tensor = base.get_decoder()(
+                **begin,
+                inputs_embeds=entered_1TE,
                 position_ids=batch.positions_1T,
                 use_cache=False,
                 layout=batch.layout,
             ).last_hidden_state
+            if not self.is_last_stage:
+                return hidden_1TE.to(self.hidden_dtype)
+            head_VE = head_weight(base)
             if wants_logps:
                 assert isinstance(self.stage, Dpo)
                 return self.stage.get_logps(hidden_1TE[0], head_VE, batch)
@@ -76,11 +104,11 @@ class Trainee(nn.Module):
             written: Tensor = self.model.generate(**options)
         return written
 
-    def _mixed_precision(self, head_VE: Tensor) -> AbstractContextManager[object]:
+    def _mixed_precision(self, device: torch.device) -> AbstractContextManager[object]:
         """Compute in bfloat16 where that is asked for: float32 weights are cast in their use."""
         stack = ExitStack()
         if self.compute_dtype == torch.bfloat16:
             if self.is_adapted:
                 stack.enter_context(disable_input_dtype_casting(self.model))
-            stack.enter_context(torch.autocast(head_VE.device.type, dtype=torch.bfloat16))
+            stack.enter_context(torch.autocast(device.type, dtype=torch.bfloat16))
         return stack

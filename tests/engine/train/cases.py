@@ -16,7 +16,7 @@ import torch
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
 from engine.emitter import Emitter
-from engine.models.tiny import make_model, make_tokenizer
+from engine.models.tiny import make_family, make_model, make_tokenizer
 from engine.specs import TrainSpec
 from engine.stopping import StopGate
 from engine.train.attention import PACKED
@@ -76,10 +76,11 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Train and return losses, gradient norms, evaluation losses and a digest of the weights."""
     changes = dict(changes)
     resume = changes.pop("resume_from", None)
+    shape = {"seed": 3, "initializer_range": 0.3} | changes.pop("shape", {})
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
     # Wide weights: a random model's logits are too flat for an adapter to move.
-    base = make_model(seed=3, initializer_range=0.3)
+    base = make_model(**shape) if "family" not in shape else make_family(**shape)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
@@ -95,7 +96,9 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         resume_from=Path(resume) if resume else None,
     )
     train_loop(training)
-    weights = take_snapshot(training.trainee, training.optimizers, training.at).weights
+    weights = take_snapshot(
+        training.trainee, training.optimizers, training.at, training.mesh
+    ).weights
     told = [event.values for event in seen if event.type == "metric"]
     return {
         "losses": [values["loss"] for values in told if "loss" in values],

@@ -22,11 +22,14 @@ ON_TWO = {
     "shards": {"parallel": {"shards": 2}},
     "sequence": {"parallel": {"sequence": 2}},
     "tensor": {"parallel": {"tensor": 2}},
+    "pipeline": {"parallel": {"pipeline": 2}, "micro_batch_tokens": 64},
 }
-RESUMED = ("shards", "tensor")
+RESUMED = ("shards", "tensor", "pipeline")
 ON_FOUR = {
     "hybrid": {"parallel": {"replicas": 2, "shards": 2}},
     "shards-tensor": {"parallel": {"shards": 2, "tensor": 2}},
+    "pipeline-shards": {"parallel": {"pipeline": 2, "shards": 2}, "micro_batch_tokens": 64},
+    "pipeline-tensor": {"parallel": {"pipeline": 2, "tensor": 2}, "micro_batch_tokens": 64},
     "sequence-tensor": {"parallel": {"sequence": 2, "tensor": 2}},
     "shards-sequence-recompute": {
         "parallel": {"shards": 2, "sequence": 2},
@@ -110,6 +113,14 @@ def drop_steps(found, number):
     """What a run finds that begins behind so many steps."""
     rest = {what: found[what][number:] for what in ("losses", "norms")}
     return found | rest
+
+
+@pytest.mark.slow
+def test_a_pipeline_of_four_whose_ends_share_no_matrix(tmp_path):
+    shape = {"num_hidden_layers": 5, "tie_word_embeddings": False}
+    kind = KINDS[1] | {"shape": shape, "micro_batch_tokens": 64, "max_steps": 3}
+    found = run_ranks({"deep": kind | {"parallel": {"pipeline": 4}}}, 4, tmp_path)
+    assert_same(found["deep"], run_case(kind, tmp_path / "plain"))
 
 
 @pytest.mark.slow
