@@ -23,6 +23,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.emitter import measure_folder
 from engine.errors import EngineError
+from engine.models.shards import join_shards, order_by_rank
 from engine.status import Reason
 from engine.train.mesh import Mesh
 from engine.train.optim import Optimizers
@@ -70,6 +71,9 @@ def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed, mesh
     for place, value in _list_all(trainee, named, names, optimizers):
         whole = _copy_whole(value, keep=mesh.speaks_for_stage)
         if whole is not None:
+            shard = trainee.fused.get(place[1]) if whole.ndim else None
+            if shard is not None:
+                whole = join_shards(whole.chunk(mesh.options.tensor), shard)
             found[place] = whole
     weights: dict[str, Tensor] = {}
     frozen: dict[str, Tensor] = {}
@@ -200,7 +204,7 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, trainee: Trainee, optimizers: Optimizers, *, plan_digest: str
+    folder: Path, trainee: Trainee, optimizers: Optimizers, mesh: Mesh, *, plan_digest: str
 ) -> Progressed:
     """Put weights and optimizers back as they were; each process takes its own part.
 
@@ -220,16 +224,21 @@ def load_checkpoint(
     if at.plan_digest != plan_digest:
         raise _refuse(folder, "was made with another dataset or another spec")
     named = dict(list_trained(trainee))
+
+    def take_own(name: str, value: Any) -> Any:
+        shard = trainee.fused.get(name)
+        if shard is not None and isinstance(value, Tensor) and value.ndim:
+            value = order_by_rank(value, shard, mesh.options.tensor)
+        return _take_own(value, named[name])
+
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(_take_own(weights[name], parameter))
+            parameter.copy_(take_own(name, weights[name]))
     for part, kept in zip(optimizers.parts, state["moments"], strict=True):
         for name, state in kept.items():
             if name not in named:  # it belongs to another stage of the pipeline
                 continue
-            part.state[named[name]] = {
-                key: _take_own(value, named[name]) for key, value in state.items()
-            }
+            part.state[named[name]] = {key: take_own(name, value) for key, value in state.items()}
     return at
 
 

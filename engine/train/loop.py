@@ -29,6 +29,7 @@ from engine.train.checkpoint import (
     load_checkpoint,
     take_snapshot,
 )
+from engine.train.matrices import sum_partial_gradients
 from engine.train.mesh import Mesh
 from engine.train.optim import get_learning_rate, make_optimizers
 from engine.train.pipeline import Pipeline
@@ -222,7 +223,11 @@ def _begin(training: Training) -> Progressed:
     if training.resume_from is None:
         return Progressed(step=0, plan_digest=digest)
     at = load_checkpoint(
-        training.resume_from, training.trainee, training.optimizers, plan_digest=digest
+        training.resume_from,
+        training.trainee,
+        training.optimizers,
+        training.mesh,
+        plan_digest=digest,
     )
     if training.mesh.is_first:
         print(f"Going on from step {at.step}.", flush=True)
@@ -250,6 +255,7 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     training.optimizers.zero_grad()
     batches = _read(training, training.trained, training.lengths, step)
     (loss,) = training.mesh.sum_over_rows([training.pipeline.learn(batches, whole)])
+    sum_partial_gradients(trainee, training.mesh)
     norm = math.sqrt(sum_squares(trainee, training.mesh))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, number + 1, step)
@@ -289,14 +295,7 @@ def _read(
         batch = collate(chosen, mesh.device, shared=training.shared)
         if not micro:
             batch = silence(batch)
-        if mesh.sequence_group is not None:
-            batch = take_part(
-                batch,
-                part=mesh.sequence_part,
-                num_parts=mesh.options.sequence,
-                group=mesh.sequence_group,
-            )
-        yield batch
+        yield take_part(batch, mesh)
 
 
 def _mix(seed: int, step: int, reader: int) -> int:

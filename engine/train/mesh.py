@@ -1,7 +1,8 @@
 """The processes of one training, and who of them shares what.
 
 Dimensions, outermost first: `pipeline` has different layers, `replica` and `shard` see different
-samples, `sequence` different parts of a packed row, `tensor` different parts of each matrix.
+samples, `sequence` different parts of a packed row, `tensor` different parts of each matrix, and
+of each part of a row.
 """
 
 from dataclasses import dataclass
@@ -83,6 +84,18 @@ class Mesh:
         return self.devices["sequence"].get_group()
 
     @property
+    def tensor_part(self) -> int:
+        """Return which part of each matrix is this process's, and of its part of each row."""
+        return self._place["tensor"]
+
+    @cached_property
+    def row_group(self) -> dist.ProcessGroup | None:
+        """Return the processes that have a part of one row each; None where rows are whole."""
+        if self.devices is None or self.options.sequence * self.options.tensor == 1:
+            return None
+        return self.devices["sequence", "tensor"]._flatten("row").get_group()
+
+    @property
     def tensor_mesh(self) -> DeviceMesh | None:
         """Return the processes that share matrices; None where these are whole."""
         return self.devices["tensor"] if self.devices and self.options.tensor > 1 else None
@@ -111,7 +124,7 @@ class Mesh:
 
         Stages of a pipeline that know nothing of them give zeros.
         """
-        return self._sum(values, ("pipeline", "replica", "shard", "sequence"))
+        return self._sum(values, DIMENSIONS)
 
     def sum_over_stages(self, value: float) -> float:
         """Sum a number over the stages of this process's pipeline."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from engine.data.batch import Batch
 from engine.models.decoder import head_weight
+from engine.models.shards import Shard
 from engine.train.stages import Dpo, Stage
 
 
@@ -49,6 +50,12 @@ class Trainee(nn.Module):
         """What hidden states are between two stages."""
         self.shared_matrix: str | None = None
         """The matrix that is both embedding and head, where first and last stage both learn it."""
+
+        self.splits_rows = True
+        """Whether processes that share matrices have some of a row's tokens each; not while they
+        write together."""
+        self.fused: dict[str, Shard] = {}
+        """How parameters that hold several matrices are cut: by name, where they are."""
 
     @property
     def base(self) -> Any:
@@ -96,12 +103,16 @@ class Trainee(nn.Module):
 
     def generate(self, **options: Any) -> Tensor:
         """Have the model write, as transformers' `generate` does with these options."""
-        with torch.autocast(
-            self.model.device.type,
-            dtype=torch.bfloat16,
-            enabled=self.compute_dtype == torch.bfloat16,
-        ):
-            written: Tensor = self.model.generate(**options)
+        self.splits_rows = False
+        try:
+            with torch.autocast(
+                self.model.device.type,
+                dtype=torch.bfloat16,
+                enabled=self.compute_dtype == torch.bfloat16,
+            ):
+                written: Tensor = self.model.generate(**options)
+        finally:
+            self.splits_rows = True
         return written
 
     def _mixed_precision(self, device: torch.device) -> AbstractContextManager[object]:
