@@ -132,10 +132,11 @@ class TrainSpec(Spec):
         default=RewardOptions(), title="Reward model", json_schema_extra={"part": "terminal"}
     )
     """For the stage `reward`: a score for an answer, in place of words."""
-    optimizer: Literal["adamw", "muon"] = Field(
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
         default="adamw", title="Optimizer", json_schema_extra={"part": "how", "advanced": True}
     )
-    """AdamW, or Muon for the matrices inside the layers and AdamW for the rest."""
+    """AdamW; the same with a quarter of its memory; or Muon for the matrices inside the layers and
+    AdamW for the rest."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(
         default="cosine", title="Schedule", json_schema_extra={"part": "how", "advanced": True}
     )

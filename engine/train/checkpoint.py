@@ -101,8 +101,8 @@ def _list_all(
 
     A whole model's file has what is frozen as well.
     """
-    for number, part in enumerate(optimizers.parts):
-        for parameter, state in part.state.items():
+    for number, remembered in enumerate(optimizers.read_moments()):
+        for parameter, state in remembered.items():
             for key, value in state.items():
                 yield (number, names[id(parameter)], key), value
     for name, parameter in named.items():
@@ -234,11 +234,12 @@ def load_checkpoint(
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(take_own(name, weights[name]))
-    for part, kept in zip(optimizers.parts, state["moments"], strict=True):
+    for part, kept in enumerate(state["moments"]):
         for name, state in kept.items():
             if name not in named:  # it belongs to another stage of the pipeline
                 continue
-            part.state[named[name]] = {key: take_own(name, value) for key, value in state.items()}
+            moments = {key: take_own(name, value) for key, value in state.items()}
+            optimizers.take_moments(part, named[name], moments)
     return at
 
 

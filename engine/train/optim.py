@@ -8,6 +8,7 @@ import torch
 
 from engine.errors import EngineError
 from engine.status import Reason
+from engine.train.adam8 import AdamW8bit
 
 Schedule = Literal["cosine", "linear", "constant", "wsd"]
 Named = tuple[str, torch.nn.Parameter]
@@ -37,6 +38,24 @@ class Optimizers:
         for part in self.parts:
             part.step()
 
+    def read_moments(self) -> list[dict[torch.Tensor, dict[str, Any]]]:
+        """Return, for each part, what it remembers of each parameter: spread as that is."""
+        return [
+            {
+                parameter: part.read_moments(parameter) if isinstance(part, AdamW8bit) else state
+                for parameter, state in part.state.items()
+            }
+            for part in self.parts
+        ]
+
+    def take_moments(self, part: int, parameter: torch.Tensor, moments: dict[str, Any]) -> None:
+        """Have a part remember what `read_moments` told."""
+        taker = self.parts[part]
+        if isinstance(taker, AdamW8bit):
+            taker.take_moments(parameter, moments)
+        else:
+            taker.state[parameter] = moments
+
     def zero_grad(self) -> None:
         """Forget the gradients."""
         for part in self.parts:
@@ -46,7 +65,7 @@ class Optimizers:
 def make_optimizers(
     named: Iterable[Named],
     *,
-    name: Literal["adamw", "muon"] = "adamw",
+    name: Literal["adamw", "adamw8bit", "muon"] = "adamw",
     weight_decay: float,
     rate_ratio: float = 1.0,
 ) -> Optimizers:
@@ -67,7 +86,12 @@ def make_optimizers(
     parts: list[torch.optim.Optimizer] = []
     if outer:
         groups = _group(outer, weight_decay, rate_ratio)
-        parts.append(torch.optim.AdamW(groups, lr=0.0, betas=_BETAS))
+        is_small = name == "adamw8bit"
+        parts.append(
+            AdamW8bit(groups, betas=_BETAS)
+            if is_small
+            else torch.optim.AdamW(groups, lr=0.0, betas=_BETAS)
+        )
     if inner:
         groups = _group(inner, weight_decay, 1.0)
         parts.append(torch.optim.Muon(groups, lr=0.0, adjust_lr_fn="match_rms_adamw"))
@@ -119,12 +143,12 @@ def _refuse_spread(inner: list[Named]) -> None:
 
 
 def _group(named: list[Named], weight_decay: float, rate_ratio: float) -> list[dict[str, Any]]:
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in named:
         decay = weight_decay if parameter.ndim > 1 else 0.0
         scale = rate_ratio if "lora_B" in name else 1.0
-        groups.setdefault((decay, scale), []).append(parameter)
+        groups.setdefault((decay, scale, "embed" in name), []).append(parameter)
     return [
-        {"params": members, "weight_decay": decay, "scale": scale}
-        for (decay, scale), members in groups.items()
+        {"params": members, "weight_decay": decay, "scale": scale, "keeps_float32": is_embedding}
+        for (decay, scale, is_embedding), members in groups.items()
     ]

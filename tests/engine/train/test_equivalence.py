@@ -152,6 +152,19 @@ def test_fused_matrices_are_cut_part_by_part(fused, tmp_path, kind):
 
 
 @pytest.mark.slow
+def test_eight_bit_moments_are_spread_too(tmp_path):
+    """Blocks lie otherwise where weights are spread, so numbers are near and not the same."""
+    kind = KINDS[1] | {"optimizer": "adamw8bit"}
+    spread = {"parallel": {"shards": 2}}
+    found = run_ranks({"spread": kind | spread}, 2, tmp_path)["spread"]
+    wanted = run_case(kind, tmp_path / "plain")
+    assert_same(found, wanted, tolerance=1e-2)
+    begun = list_checkpoints(tmp_path / "spread")[0]
+    rest = run_case(kind | {"resume_from": str(begun)}, tmp_path / "rest")
+    assert_same(rest, drop_steps(wanted, 2), tolerance=1e-2)
+
+
+@pytest.mark.slow
 def test_a_pipeline_of_four_whose_ends_share_no_matrix(tmp_path):
     shape = {"num_hidden_layers": 5, "tie_word_embeddings": False}
     kind = KINDS[1] | {"shape": shape, "micro_batch_tokens": 64, "max_steps": 3}
