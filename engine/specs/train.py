@@ -155,6 +155,12 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """Keep less for the backward pass and compute it again: of every second layer, or of all."""
+    offload: Literal["none", "optimizer", "activations", "both"] = Field(
+        default="none",
+        title="Keep on the host",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """What waits in the host's memory while the GPU does not need it: slower, and smaller."""
     compile: bool = Field(
         default=False, title="Compile", json_schema_extra={"part": "how", "advanced": True}
     )

@@ -101,10 +101,9 @@ def _list_all(
 
     A whole model's file has what is frozen as well.
     """
-    for number, remembered in enumerate(optimizers.read_moments()):
-        for parameter, state in remembered.items():
-            for key, value in state.items():
-                yield (number, names[id(parameter)], key), value
+    for number, parameter, moments in optimizers.read_moments():
+        for key, value in moments.items():
+            yield (number, names[id(parameter)], key), value
     for name, parameter in named.items():
         yield (_TRAINED, name, ""), parameter
     if not trainee.is_adapted:

@@ -104,6 +104,7 @@ class Training:
             name=spec.optimizer,
             weight_decay=spec.weight_decay,
             rate_ratio=spec.lora.rate_ratio,
+            on_host=spec.offload in ("optimizer", "both"),
         )
         self.pipeline = Pipeline(self.trainee, self.mesh)
         self.keeper = Keeper(self.run_dir, self.trainee, num_kept=spec.keep_checkpoints)
@@ -154,6 +155,7 @@ _NOT_LEARNT_FROM = {
     "parallel",
     "compile",
     "activation_checkpointing",
+    "offload",
 }
 
 

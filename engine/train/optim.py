@@ -1,7 +1,7 @@
 """The optimizer, and its learning rate as a function of the step, so that a resume is exact."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,7 @@ import torch
 from engine.errors import EngineError
 from engine.status import Reason
 from engine.train.adam8 import AdamW8bit
+from engine.train.offload import HOST, move_moments, step_from_host
 
 Schedule = Literal["cosine", "linear", "constant", "wsd"]
 Named = tuple[str, torch.nn.Parameter]
@@ -23,9 +24,10 @@ class Optimizers:
     A group's `scale` is what its learning rate is of the common one.
     """
 
-    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
-        """Take optimizers whose groups have a `scale`."""
+    def __init__(self, parts: list[torch.optim.Optimizer], *, on_host: bool = False) -> None:
+        """Take optimizers whose groups have a `scale`; what they remember may stay on the host."""
         self.parts = parts
+        self.on_host = on_host
 
     def set_rate(self, rate: float) -> None:
         """Set the rate of the next step."""
@@ -36,25 +38,31 @@ class Optimizers:
     def step(self) -> None:
         """Change the weights by their gradients."""
         for part in self.parts:
-            part.step()
+            if self.on_host:
+                step_from_host(part)
+            else:
+                part.step()
 
-    def read_moments(self) -> list[dict[torch.Tensor, dict[str, Any]]]:
-        """Return, for each part, what it remembers of each parameter: spread as that is."""
-        return [
-            {
-                parameter: part.read_moments(parameter) if isinstance(part, AdamW8bit) else state
-                for parameter, state in part.state.items()
-            }
-            for part in self.parts
-        ]
+    def read_moments(self) -> Iterator[tuple[int, torch.Tensor, dict[str, Any]]]:
+        """Yield number of the part, parameter, and what is remembered of it, spread as that is."""
+        for number, part in enumerate(self.parts):
+            for parameter, state in part.state.items():
+                if self.on_host:
+                    move_moments(state, parameter.device)
+                is_packed = isinstance(part, AdamW8bit)
+                yield number, parameter, part.read_moments(parameter) if is_packed else state
+                if self.on_host:
+                    move_moments(state, HOST)
 
-    def take_moments(self, part: int, parameter: torch.Tensor, moments: dict[str, Any]) -> None:
+    def take_moments(self, number: int, parameter: torch.Tensor, moments: dict[str, Any]) -> None:
         """Have a part remember what `read_moments` told."""
-        taker = self.parts[part]
-        if isinstance(taker, AdamW8bit):
-            taker.take_moments(parameter, moments)
+        part = self.parts[number]
+        if isinstance(part, AdamW8bit):
+            part.take_moments(parameter, moments)
         else:
-            taker.state[parameter] = moments
+            part.state[parameter] = moments
+        if self.on_host:
+            move_moments(part.state[parameter], HOST)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -68,6 +76,7 @@ def make_optimizers(
     name: Literal["adamw", "adamw8bit", "muon"] = "adamw",
     weight_decay: float,
     rate_ratio: float = 1.0,
+    on_host: bool = False,
 ) -> Optimizers:
     """Make AdamW (arXiv 1711.05101), or Muon (arXiv 2502.16982) for matrices inside the layers.
 
@@ -95,7 +104,7 @@ def make_optimizers(
     if inner:
         groups = _group(inner, weight_decay, 1.0)
         parts.append(torch.optim.Muon(groups, lr=0.0, adjust_lr_fn="match_rms_adamw"))
-    return Optimizers(parts)
+    return Optimizers(parts, on_host=on_host)
 
 
 def get_learning_rate(

@@ -62,6 +62,7 @@ def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
 def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
     """Have layers be shared out, recompute, compile and spread as a spec says, in place."""
     cut_layers(trainee, mesh)
+    trainee.offloads = spec.offload in ("activations", "both")
     _recompute(trainee, spec.activation_checkpointing)
     if spec.compile:
         for layer in trainee.layers:

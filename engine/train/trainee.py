@@ -3,7 +3,7 @@
 One row of T tokens; E hidden width, V vocabulary, S supervised positions.
 """
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from engine.data.batch import Batch
 from engine.models.decoder import head_weight
 from engine.models.shards import Shard
+from engine.train.offload import keep_activations_on_host
 from engine.train.stages import Dpo, Stage
 
 
@@ -51,6 +52,8 @@ class Trainee(nn.Module):
         self.shared_matrix: str | None = None
         """The matrix that is both embedding and head, where first and last stage both learn it."""
 
+        self.offloads = False
+        """Whether activations wait for the backward pass in the host's memory."""
         self.splits_rows = True
         """Whether processes that share matrices have some of a row's tokens each; not while they
         write together."""
@@ -85,7 +88,7 @@ class Trainee(nn.Module):
         """
         base = self.base
         begin = {"input_ids": batch.ids_1T} if entered_1TE is None else {}
-        with self._mixed_precision(batch.ids_1T.device):
+        with self._mixed_precision(batch.ids_1T.device), self._offload(batch):
             hidden_1TE: Tensor = base.get_decoder()(
                 **begin,
                 inputs_embeds=entered_1TE,
@@ -112,8 +115,13 @@ class Trainee(nn.Module):
             ):
                 written: Tensor = self.model.generate(**options)
         finally:
-            self.splits_rows = True
+            self.offloads = False
+        """Whether activations wait for the backward pass in the host's memory."""
+        self.splits_rows = True
         return written
+
+    def _offload(self, batch: Batch) -> AbstractContextManager[None]:
+        return keep_activations_on_host(batch.num_tokens) if self.offloads else nullcontext()
 
     def _mixed_precision(self, device: torch.device) -> AbstractContextManager[object]:
         """Compute in bfloat16 where that is asked for: float32 weights are cast in their use."""

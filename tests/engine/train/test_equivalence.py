@@ -15,6 +15,7 @@ KINDS = [
 ALONE = {
     "accumulation": {"micro_batch_tokens": 64},
     "one-batch": {"micro_batch_tokens": 256},
+    "offload": {"offload": "both", "activation_checkpointing": "full"},
     "recompute-some": {"activation_checkpointing": "selective"},
     "recompute-all": {"activation_checkpointing": "full"},
 }
@@ -29,7 +30,7 @@ RESUMED = ("shards", "tensor", "pipeline")
 ON_FOUR = {
     "hybrid": {"parallel": {"replicas": 2, "shards": 2}},
     "shards-tensor": {"parallel": {"shards": 2, "tensor": 2}},
-    "pipeline-shards": {"parallel": {"pipeline": 2, "shards": 2}},
+    "pipeline-shards": {"parallel": {"pipeline": 2, "shards": 2}, "offload": "both"},
     "pipeline-tensor": {"parallel": {"pipeline": 2, "tensor": 2}},
     "sequence-tensor": {"parallel": {"sequence": 2, "tensor": 2}},
     "shards-sequence-recompute": {
