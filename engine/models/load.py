@@ -16,7 +16,8 @@ from engine.status import Reason
 
 register_models()
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp8": torch.bfloat16}
+"""What a base is held in, by the precision that it is computed in."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -64,7 +65,7 @@ def load_base(
     """
     model = open_model(folder, dtype=DTYPES[precision], attention=attention)
     model.requires_grad_(False)
-    if precision == "bf16" and not has_fast_bf16(device):
+    if DTYPES[precision] == torch.bfloat16 and not has_fast_bf16(device):
         model = model.float()
     if quantize is not None:
         model = quantize_base(model, quantize, device=device)

@@ -223,12 +223,13 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """How many of the last checkpoints stay."""
-    precision: Literal["bf16", "fp32"] = Field(
+    precision: Literal["bf16", "fp32", "fp8"] = Field(
         default="bf16",
         title="Precision",
         json_schema_extra={"part": "how", "advanced": True},
     )
-    """Number format that is computed in; what is trained is always kept in fp32."""
+    """Number format that is computed in; what is trained is always kept in fp32. `fp8` is bf16 with
+    the large products in 8 bits, on a GPU that has it."""
     seed: int = Field(
         default=17,
         ge=0,
@@ -268,6 +269,11 @@ class TrainSpec(Spec):
             raise ValueError(
                 "sample_prompts: no process of a pipeline can answer alone: leave them out or set "
                 "parallel.pipeline to 1"
+            )
+        if self.precision == "fp8" and (self.method == "qlora" or self.parallel.tensor > 1):
+            raise ValueError(
+                "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, or set "
+                "method to lora or full and parallel.tensor to 1"
             )
         return self
 
