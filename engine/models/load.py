@@ -9,9 +9,11 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from engine.errors import EngineError
+from engine.models.context import change_window
 from engine.models.families import register_models
 from engine.models.nf4 import quantize_base
 from engine.models.tokenizer import open_tokenizer
+from engine.specs.context import ContextOptions
 from engine.status import Reason
 
 register_models()
@@ -51,6 +53,7 @@ def load_base(
     device: torch.device,
     attention: str = "sdpa",
     quantize: Literal["nf4"] | None = None,
+    context: ContextOptions | None = None,
 ) -> Any:
     """Open a causal language model in eval mode, frozen, on `device`.
 
@@ -63,7 +66,7 @@ def load_base(
     Raises:
         EngineError: bad_model, when the folder holds no causal language model in safetensors.
     """
-    model = open_model(folder, dtype=DTYPES[precision], attention=attention)
+    model = open_model(folder, dtype=DTYPES[precision], attention=attention, context=context)
     model.requires_grad_(False)
     if DTYPES[precision] == torch.bfloat16 and not has_fast_bf16(device):
         model = model.float()
@@ -72,14 +75,22 @@ def load_base(
     return model.to(device).eval()
 
 
-def open_model(folder: Path, *, dtype: torch.dtype | str, attention: str = "sdpa") -> Any:
+def open_model(
+    folder: Path,
+    *,
+    dtype: torch.dtype | str,
+    attention: str = "sdpa",
+    context: ContextOptions | None = None,
+) -> Any:
     """Open a causal language model on the CPU; `dtype` "auto" is that of its files.
 
     Raises:
         EngineError: bad_model, when the folder holds no causal language model in safetensors.
+            bad_spec, when it cannot have the window of `context`.
     """
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        change_window(config, context or ContextOptions())
         return AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,

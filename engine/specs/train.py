@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from engine.specs.base import NamedRepo, RepoRef, Spec
+from engine.specs.context import ContextOptions
 from engine.specs.parallel import ParallelOptions
 from engine.specs.sources import Source
 from engine.specs.stages import DpoOptions, RewardOptions
@@ -132,6 +133,10 @@ class TrainSpec(Spec):
         default=RewardOptions(), title="Reward model", json_schema_extra={"part": "terminal"}
     )
     """For the stage `reward`: a score for an answer, in place of words."""
+    context: ContextOptions = Field(
+        default=ContextOptions(), title="Window", json_schema_extra={"part": "terminal"}
+    )
+    """A longer window for the model, by the base of its rotary positions."""
     optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
         default="adamw", title="Optimizer", json_schema_extra={"part": "how", "advanced": True}
     )
@@ -269,6 +274,11 @@ class TrainSpec(Spec):
             raise ValueError(
                 "sample_prompts: no process of a pipeline can answer alone: leave them out or set "
                 "parallel.pipeline to 1"
+            )
+        if self.method != "full" and not self.context.changes_nothing:
+            raise ValueError(
+                "context: an adapter cannot change its base's window: set method to full, or leave "
+                "context out"
             )
         if self.precision == "fp8" and (self.method == "qlora" or self.parallel.tensor > 1):
             raise ValueError(

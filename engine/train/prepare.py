@@ -39,6 +39,7 @@ def prepare_trainee(
         device=mesh.device,
         attention=PACKED,
         quantize="nf4" if spec.method == "qlora" else None,
+        context=spec.context,
     )
     check_likeness(base, samples, mesh.device)
     trainee = make_trainee(base, spec)

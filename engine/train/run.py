@@ -147,11 +147,18 @@ def _deliver(
     dtype = DTYPES[getattr(made.spec, "precision", "fp32")]  # what it was computed in
     size_bytes = write_weights(trainee, snapshot, folder, dtype=dtype)
     if not trainee.is_adapted:
-        load_bare_tokenizer(made.base.path).save_pretrained(folder)
+        _save_tokenizer(made, folder)
     write_card(folder, made)
     emitter.progress("save", 1, 1)
     emitter.artifact("out", role, path="out", size_bytes=size_bytes)
     push_folder(folder, role, placement, emitter)
+
+
+def _save_tokenizer(made: Provenance, folder: Path) -> None:
+    tokenizer = load_bare_tokenizer(made.base.path)
+    if isinstance(made.spec, TrainSpec) and made.spec.context.max_position is not None:
+        tokenizer.model_max_length = made.spec.context.max_position
+    tokenizer.save_pretrained(folder)
 
 
 def _name_device(device: torch.device) -> str:
