@@ -12,6 +12,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from torch.distributed.tensor import DTensor, Replicate
 
 from engine.errors import EngineError
+from engine.models.nf4 import NF4Linear
 from engine.status import Reason
 from engine.train.matrices import cut_matrices
 from engine.train.mesh import Mesh
@@ -27,6 +28,9 @@ def spread(trainee: Trainee, mesh: Mesh) -> Trainee:
     check_cuts(trainee.base.config, mesh)
     cut_matrices(trainee, mesh)
     if mesh.weight_mesh is not None:
+        for module in trainee.modules():
+            if isinstance(module, NF4Linear):
+                module.keep_as_parameters()
         for module in (*trainee.layers, trainee):
             fully_shard(module, mesh=mesh.weight_mesh, reshard_after_forward=True)
         for module in trainee.modules():

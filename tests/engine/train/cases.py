@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
 from engine.emitter import Emitter
+from engine.models.nf4 import quantize_base
 from engine.models.tiny import make_family, make_model, make_tokenizer
 from engine.specs import TrainSpec
 from engine.stopping import StopGate
@@ -83,6 +85,8 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     base = make_model(**shape) if "family" not in shape else make_family(**shape)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
+    if spec.method == "qlora":
+        base = quantize_base(base)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
     seen: list[Any] = []
     training = Training(
@@ -105,7 +109,14 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
         "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
         "weights": {name: digest(value) for name, value in weights.items()},
+        "held_bytes": measure_held(training.trainee),
     }
+
+
+def measure_held(model: torch.nn.Module) -> int:
+    """The bytes of what this process has of the weights."""
+    parts = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters()]
+    return sum(part.numel() * part.element_size() for part in [*parts, *model.buffers()])
 
 
 def digest(value: torch.Tensor) -> float:

@@ -153,6 +153,19 @@ def test_fused_matrices_are_cut_part_by_part(fused, tmp_path, kind):
 
 
 @pytest.mark.slow
+def test_a_base_at_four_bits_is_spread_too(tmp_path):
+    kind = KINDS[0] | {"method": "qlora", "max_steps": 3}
+    guises = {"shards": {"shards": 2}, "pipeline": {"pipeline": 2}}
+    cases = {guise: kind | {"parallel": sizes} for guise, sizes in guises.items()}
+    found = run_ranks(cases, 2, tmp_path)
+    wanted = run_case(kind, tmp_path / "plain")
+    for guise in guises:
+        assert_same(found[guise], wanted)
+    # The layers' levels and rotary tables are whole on each.
+    assert found["shards"]["held_bytes"] < 0.55 * wanted["held_bytes"]
+
+
+@pytest.mark.slow
 def test_eight_bit_moments_are_spread_too(tmp_path):
     """Blocks lie otherwise where weights are spread, so numbers are near and not the same."""
     kind = KINDS[1] | {"optimizer": "adamw8bit"}
