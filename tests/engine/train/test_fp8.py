@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 from engine.errors import EngineError
+from engine.models.lora import add_adapter
 from engine.models.tiny import make_model
+from engine.specs import LoraOptions
 from engine.train import fp8
 from engine.train.fp8 import has_fp8, multiply_linear, quantize_rows, require_fp8, use_fp8
 
@@ -60,6 +62,19 @@ def test_large_layers_of_the_blocks_are_changed_and_no_others(monkeypatch):
     assert "forward" not in vars(model.lm_head)
     narrow = model.model.layers[0].self_attn.k_proj
     assert "forward" not in vars(narrow)
+
+
+def test_the_layer_below_an_adapter_multiplies_in_eight_bits(monkeypatch):
+    monkeypatch.setattr(fp8, "_SMALLEST_SIDE", 64)
+    model = add_adapter(make_model(), LoraOptions(), seed=0)
+    layers = list(model.get_base_model().model.layers)
+    inputs = torch.randn(1, 8, 64)
+    project = layers[0].self_attn.q_proj
+    plain = project(inputs)
+    assert use_fp8(layers) == 2 * 5
+    changed = project(inputs)
+    assert not torch.equal(changed.float(), plain)
+    assert (changed.float() - plain).norm() < 0.05 * plain.norm()
 
 
 def test_a_device_without_eight_bit_floats_is_refused():
