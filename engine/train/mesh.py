@@ -193,6 +193,9 @@ def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
         )
     if world == 1:
         return Mesh(options, device)
+    if device.type == "cuda":  # else a mesh takes the first ones, whatever a placement names
+        torch.cuda.set_device(device)
+        torch.cuda.init()
     if not dist.is_initialized():
         backend = "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend)

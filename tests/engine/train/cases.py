@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
@@ -82,7 +83,7 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
     # Wide weights: a random model's logits are too flat for an adapter to move.
-    base = make_model(**shape) if "family" not in shape else make_family(**shape)
+    base = make_base(shape)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
     if spec.method == "qlora":
@@ -111,6 +112,22 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "weights": {name: digest(value) for name, value in weights.items()},
         "held_bytes": measure_held(training.trainee),
     }
+
+
+def make_base(shape: dict[str, Any]) -> Any:
+    """The tiny Llama, a model of ours, or a Qwen 3, which norms each head."""
+    family = shape.get("family")
+    if family is None:
+        return make_model(**shape)
+    if family != "qwen3":
+        return make_family(**shape)
+    like = make_model().config.to_dict()
+    sizes = {key: like[key] for key in ("vocab_size", "hidden_size", "intermediate_size")}
+    sizes |= {key: like[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")}
+    torch.manual_seed(shape["seed"])
+    width = shape["initializer_range"]
+    config = Qwen3Config(**sizes, num_hidden_layers=2, initializer_range=width)
+    return Qwen3ForCausalLM(config).eval()
 
 
 def measure_held(model: torch.nn.Module) -> int:

@@ -125,6 +125,7 @@ FUSED = [
         {"family": "baichuan-7b"},
         {"family": "baichuan-13b"},
         {"family": "chatglm"},
+        {"family": "qwen3"},
     )
 ]
 
