@@ -74,7 +74,7 @@ class AdamW8bit(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._change(group, parameter)
+                    self._change(group, parameter, parameter.grad)
 
     def read_moments(self, parameter: Tensor) -> Moments:
         """Return what is remembered of a weight in float32, spread as the weight is."""
@@ -101,8 +101,8 @@ class AdamW8bit(torch.optim.Optimizer):
     def _is_packed(self, group: dict[str, Any], parameter: Tensor) -> bool:
         return not group["keeps_float32"] and parameter.numel() >= SMALLEST
 
-    def _change(self, group: dict[str, Any], parameter: Tensor) -> None:
-        weight, grad = _local(parameter), _local(parameter.grad)
+    def _change(self, group: dict[str, Any], parameter: Tensor, gradient: Tensor) -> None:
+        weight, grad = _local(parameter), _local(gradient)
         is_packed = self._is_packed(group, parameter)
         state = self.state[parameter]
         if not state:

@@ -49,8 +49,8 @@ class Optimizers:
             for parameter, state in part.state.items():
                 if self.on_host:
                     move_moments(state, parameter.device)
-                is_packed = isinstance(part, AdamW8bit)
-                yield number, parameter, part.read_moments(parameter) if is_packed else state
+                told = part.read_moments(parameter) if isinstance(part, AdamW8bit) else state
+                yield number, parameter, told
                 if self.on_host:
                     move_moments(state, HOST)
 
