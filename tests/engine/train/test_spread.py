@@ -21,8 +21,11 @@ SHAPE = {
 }  # fmt: skip
 
 
-class TwoParts:
-    """A mesh's tensor dimension as the first of two processes sees it."""
+class Parts:
+    """A mesh's tensor dimension as the first of some processes sees it."""
+
+    def __init__(self, number):
+        self.number = number
 
     def get_group(self):
         return None
@@ -31,11 +34,12 @@ class TwoParts:
         return 0
 
     def size(self):
-        return 2
+        return self.number
 
 
 class TensorMesh:
-    tensor_mesh = TwoParts()
+    def __init__(self, number=2):
+        self.tensor_mesh = Parts(number)
 
 
 def first_stage(num_stages):
@@ -85,7 +89,5 @@ def test_what_needs_whole_matrices_is_refused():
 
 
 def test_a_width_that_does_not_divide_is_refused():
-    odd = {"head_dim": 15, "num_attention_heads": 1, "num_key_value_heads": 1}
-    model = make_model(**odd)
-    with pytest.raises(EngineError, match="q_proj: 15 features cannot be divided among 2 ranks"):
-        cut_matrices(Trainee(model, torch.float32), TensorMesh())
+    with pytest.raises(EngineError, match="q_proj: 64 features cannot be divided among 3 ranks"):
+        cut_matrices(Trainee(make_model(), torch.float32), TensorMesh(3))
