@@ -161,7 +161,7 @@ def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) ->
         for rank, log in enumerate(logs)
     ]
     try:
-        ends = [process.wait(240) for process in running]
+        ends = [process.wait(600) for process in running]
     finally:
         for process in running:
             process.kill()
