@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import random
-import resource
 import threading
 import time
 from pathlib import Path
@@ -25,6 +24,7 @@ from rich.table import Table
 from engine.data.prepare import Located, Preparation, Samples, prepare_samples
 from engine.data.render import Renderer
 from engine.emitter import Emitter
+from engine.runtime import read_peak_bytes
 from engine.specs.sources import Source
 
 MIB = 2**20
@@ -102,7 +102,7 @@ def measure(path: Path, renderer: Renderer, options: argparse.Namespace) -> tupl
 
 
 def read_peak_mib() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return read_peak_bytes() / 2**20
 
 
 class Watch(threading.Thread):

@@ -8,7 +8,6 @@ clock counts the samples' own tokens, never padding.
 
 import gc
 import json
-import resource
 import sys
 import tempfile
 import time
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engine.runtime import prepare_process
+from engine.runtime import prepare_process, read_peak_bytes
 
 if __name__ == "__main__":
     prepare_process(int(sys.argv[5]))
@@ -276,7 +275,7 @@ def main() -> None:
     task, clock = Task(method, model, data, float(epochs), compiles=compiles), StepClock()
     with tempfile.TemporaryDirectory() as folder:
         trained, held = run(task, clock, Path(folder), **options)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        peak = read_peak_bytes()
         if task.device.type == "cuda":
             peak = torch.cuda.max_memory_allocated()
         loss = task.measure(trained, held)

@@ -3,8 +3,10 @@
 import contextlib
 import ctypes
 import os
+import resource
 import sys
 import warnings
+from pathlib import Path
 from typing import NoReturn
 
 EVENT_FD_NAME = "ATHANOR_EVENT_FD"
@@ -35,6 +37,18 @@ def return_memory() -> None:
     """
     with contextlib.suppress(AttributeError):  # a C library other than glibc
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def read_peak_bytes() -> int:
+    """Return the most memory that this process has held at once, as Linux's `VmHWM` says it.
+
+    `ru_maxrss` is more after a fork from a large parent: it outlives `exec`.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except (OSError, IndexError):  # not Linux
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def leave(exit_status: int) -> NoReturn:

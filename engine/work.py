@@ -4,6 +4,7 @@ The outermost frame of a run: every error ends here and becomes a status with a 
 """
 
 import errno
+import functools
 import importlib
 import os
 import sys
@@ -41,17 +42,14 @@ def work(run_dir: Path) -> int:
     emitter = Emitter(pipe_sink(fd) if fd is not None else None)
     gate = StopGate()
     gate.listen()
-    is_apart = False
-
-    def tell_fall(sentence: str) -> None:
-        _fail(emitter, Reason.INTERNAL_ERROR, f"{sentence} The end of the log tells where.")
-
+    is_apart, others = False, None
     try:
         spec, placement = _read_orders(run_dir)
         is_apart = isinstance(spec, ScriptSpec) or bool(placement.carrier)
         if isinstance(spec, TrainSpec) and not is_apart:
             count = spec.parallel.num_processes
-            start_others(run_dir, count, placement.num_threads or (os.cpu_count() or 1), tell_fall)
+            num_threads = placement.num_threads or (os.cpu_count() or 1)
+            others = start_others(run_dir, count, num_threads, functools.partial(_fail, emitter))
         prepare_process(placement.num_threads)
         if not is_apart and is_first_rank():  # what runs in a container has the log to itself
             print(f"Engine process {os.getpid()}: loading libraries to {spec.kind}", flush=True)
@@ -71,7 +69,8 @@ def work(run_dir: Path) -> int:
         return _fail(emitter, Reason.OUT_OF_MEMORY, _MEMORY_MEND)
     except Exception as error:  # the outermost frame: whatever is left is ours
         traceback.print_exc()
-        return _fail(emitter, *_classify(error))
+        cause = others.explain(error) if others else None
+        return _fail(emitter, *(cause or _classify(error)))
     emitter.status(Status.SUCCEEDED, Reason.COMPLETED)
     return 0
 

@@ -32,7 +32,7 @@ class Layout:
     inverse_T: Tensor
     """For each position of the row, its place in the kept ones of all buckets, laid end to end."""
     group: ProcessGroup | None = None
-    """The processes that hold a part of the row each; None where the row is whole."""
+    """The processes whose attention changes tokens for heads; None where it sees the whole row."""
 
     @property
     def num_gathered(self) -> int:
@@ -75,6 +75,9 @@ class Batch:
     """None where the samples are no pairs."""
     sources: tuple[int, ...] = ()
     """Of each row: the index of its source."""
+    sharers: ProcessGroup | None = None
+    """The processes that have a part of the row each: ids, targets and weights are of this one's
+    part. None where the row is whole."""
 
     @property
     def num_tokens(self) -> int:

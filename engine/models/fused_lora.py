@@ -83,6 +83,7 @@ class FusedLoraLinear(Linear):
             or self.disable_adapters
             or active[0] in self.lora_variant
             or type(base) is not torch.nn.Linear  # quantized ones have products of their own
+            or "forward" in vars(base)  # and so have those that were given one
             or base.weight.requires_grad
             or isinstance(base.weight, DTensor)
             or isinstance(self.lora_A[active[0]].weight, DTensor)

@@ -9,15 +9,18 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from engine.errors import EngineError
+from engine.models.context import change_window
 from engine.models.families import register_models
 from engine.models.nf4 import quantize_base
 from engine.models.tokenizer import open_tokenizer
 from engine.runtime import return_memory
+from engine.specs.context import ContextOptions
 from engine.status import Reason
 
 register_models()
 
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32, "fp8": torch.bfloat16}
+"""What a base is held in, by the precision that it is computed in."""
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -51,6 +54,7 @@ def load_base(
     device: torch.device,
     attention: str = "sdpa",
     quantize: Literal["nf4"] | None = None,
+    context: ContextOptions | None = None,
 ) -> Any:
     """Open a causal language model in eval mode, frozen, on `device`.
 
@@ -63,25 +67,33 @@ def load_base(
     Raises:
         EngineError: bad_model, when the folder holds no causal language model in safetensors.
     """
-    model = open_model(folder, dtype=DTYPES[precision], attention=attention)
+    model = open_model(folder, dtype=DTYPES[precision], attention=attention, context=context)
     model.requires_grad_(False)
     if quantize is not None:  # before it is widened: four bits of either are the same
         model = quantize_base(model, quantize, device=device)
-    if precision == "bf16" and not has_fast_bf16(device):
+    if DTYPES[precision] == torch.bfloat16 and not has_fast_bf16(device):
         model = model.float()
     model = model.to(device).eval()
     return_memory()  # of another precision, or of weights that are on a GPU now
     return model
 
 
-def open_model(folder: Path, *, dtype: torch.dtype | str, attention: str = "sdpa") -> Any:
+def open_model(
+    folder: Path,
+    *,
+    dtype: torch.dtype | str,
+    attention: str = "sdpa",
+    context: ContextOptions | None = None,
+) -> Any:
     """Open a causal language model on the CPU; `dtype` "auto" is that of its files.
 
     Raises:
         EngineError: bad_model, when the folder holds no causal language model in safetensors.
+            bad_spec, when it cannot have the window of `context`.
     """
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        change_window(config, context or ContextOptions())
         return AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,

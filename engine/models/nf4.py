@@ -78,6 +78,13 @@ class NF4Linear(nn.Linear):
             )
         return out if self.bias is None else out + self.bias.to(dtype)
 
+    def keep_as_parameters(self) -> None:
+        """Turn what is kept into frozen parameters: FSDP shards these, and no buffers."""
+        for name in ("packed", "scales", "scale_of_scales", "mean"):
+            kept = getattr(self, name).detach()
+            delattr(self, name)
+            setattr(self, name, nn.Parameter(kept, requires_grad=False))
+
     def _list_kept(self) -> tuple[Tensor, ...]:
         return self.packed, self.scales, self.scale_of_scales, self.mean, self.levels
 

@@ -74,6 +74,11 @@ def slice_shard(tensor: Tensor, shard: Shard, rank: int, world: int) -> Tensor:
     return torch.cat([_take(part, 0, rank, world) for part in parts])
 
 
+def order_by_rank(whole: Tensor, shard: Shard, world: int) -> Tensor:
+    """Lay the ranks' slices of a whole tensor end to end, along the outputs."""
+    return torch.cat([slice_shard(whole, shard, rank, world) for rank in range(world)])
+
+
 def join_shards(slices: Sequence[Tensor], shard: Shard) -> Tensor:
     """Undo `slice_shard`: put the ranks' slices, in order, together again."""
     if shard.by == "inputs":

@@ -29,8 +29,12 @@ class ParallelOptions(Spec):
         default=1, ge=1, le=64, title="Tensor parts", json_schema_extra={"advanced": True}
     )
     """Processes that hold a part of each matrix (tensor parallel)."""
+    pipeline: int = Field(
+        default=1, ge=1, le=256, title="Pipeline stages", json_schema_extra={"advanced": True}
+    )
+    """Groups that hold some of the layers each and pass micro-batches on (1F1B)."""
 
     @property
     def num_processes(self) -> int:
         """Return how many processes the mesh has."""
-        return math.prod((self.replicas, self.shards, self.sequence, self.tensor))
+        return math.prod((self.pipeline, self.replicas, self.shards, self.sequence, self.tensor))

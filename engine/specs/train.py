@@ -5,6 +5,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from engine.specs.base import NamedRepo, RepoRef, Spec
+from engine.specs.context import ContextOptions
 from engine.specs.parallel import ParallelOptions
 from engine.specs.scratch import ScratchOptions
 from engine.specs.sources import Source
@@ -142,10 +143,15 @@ class TrainSpec(Spec):
         default=RewardOptions(), title="Reward model", json_schema_extra={"part": "terminal"}
     )
     """For the stage `reward`: a score for an answer, in place of words."""
-    optimizer: Literal["adamw", "muon"] = Field(
+    context: ContextOptions = Field(
+        default=ContextOptions(), title="Window", json_schema_extra={"part": "terminal"}
+    )
+    """A longer window for the model, by the base of its rotary positions."""
+    optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
         default="adamw", title="Optimizer", json_schema_extra={"part": "how", "advanced": True}
     )
-    """AdamW, or Muon for the matrices inside the layers and AdamW for the rest."""
+    """AdamW; the same with a quarter of its memory; or Muon for the matrices inside the layers and
+    AdamW for the rest."""
     schedule: Literal["cosine", "linear", "constant", "wsd"] = Field(
         default="cosine", title="Schedule", json_schema_extra={"part": "how", "advanced": True}
     )
@@ -164,6 +170,12 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """Keep less for the backward pass and compute it again: of every second layer, or of all."""
+    offload: Literal["none", "optimizer", "activations", "both"] = Field(
+        default="none",
+        title="Keep on the host",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """What waits in the host's memory while the GPU does not need it: slower, and smaller."""
     compile: bool = Field(
         default=False, title="Compile", json_schema_extra={"part": "how", "advanced": True}
     )
@@ -226,12 +238,13 @@ class TrainSpec(Spec):
         json_schema_extra={"part": "how", "advanced": True},
     )
     """How many of the last checkpoints stay."""
-    precision: Literal["bf16", "fp32"] = Field(
+    precision: Literal["bf16", "fp32", "fp8"] = Field(
         default="bf16",
         title="Precision",
         json_schema_extra={"part": "how", "advanced": True},
     )
-    """Number format that is computed in; what is trained is always kept in fp32."""
+    """Number format that is computed in; what is trained is always kept in fp32. `fp8` is bf16 with
+    the large products in 8 bits, on a GPU that has it."""
     seed: int = Field(
         default=17,
         ge=0,
@@ -294,6 +307,30 @@ class TrainSpec(Spec):
         if self.max_length > self.micro_batch_tokens:
             raise ValueError(
                 "max_length is more than micro_batch_tokens: lower it or raise micro_batch_tokens"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        if self.parallel.pipeline > 1 and self.sample_prompts:
+            raise ValueError(
+                "sample_prompts: no process of a pipeline can answer alone: leave them out or set "
+                "parallel.pipeline to 1"
+            )
+        if self.method != "full" and not self.context.changes_nothing:
+            raise ValueError(
+                "context: an adapter cannot change its base's window: set method to full, or leave "
+                "context out"
+            )
+        if self.from_scratch is not None and not self.context.changes_nothing:
+            raise ValueError(
+                "context: a new model's window is told by from_scratch.max_positions and "
+                "rope_theta: leave context out"
+            )
+        if self.precision == "fp8" and (self.method == "qlora" or self.parallel.tensor > 1):
+            raise ValueError(
+                "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, or set "
+                "method to lora or full and parallel.tensor to 1"
             )
         return self
 

@@ -9,7 +9,7 @@ import copy
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,9 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 from engine.emitter import measure_folder
 from engine.errors import EngineError
+from engine.models.shards import join_shards, order_by_rank
 from engine.status import Reason
+from engine.train.mesh import Mesh
 from engine.train.optim import Optimizers
 from engine.train.stages import Reward
 from engine.train.trainee import Trainee
@@ -58,18 +60,56 @@ class Snapshot:
     at: Progressed
 
 
-def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed) -> Snapshot:
-    """Copy what is trained, and what its optimizers remember. Every process of a mesh calls it."""
+def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed, mesh: Mesh) -> Snapshot:
+    """Copy what is trained, and what its optimizers remember. Every process of a mesh calls it.
+
+    The first process gets all of it, the others what they happen to have.
+    """
     named = dict(list_trained(trainee))
     names = {id(parameter): name for name, parameter in named.items()}
-    moments = []
-    for part in optimizers.parts:
-        kept = {}
-        for parameter, state in part.state.items():
-            kept[names[id(parameter)]] = {key: _copy_whole(value) for key, value in state.items()}
-        moments.append(kept)
-    weights = {name: _copy_whole(parameter) for name, parameter in named.items()}
-    return Snapshot(weights, _name_for_file(trainee, weights), moments, at)
+    found: dict[_Place, Tensor] = {}
+    for place, value in _list_all(trainee, named, names, optimizers):
+        whole = _copy_whole(value, keep=mesh.speaks_for_stage)
+        if whole is not None:
+            shard = trainee.fused.get(place[1]) if whole.ndim else None
+            if shard is not None:
+                whole = join_shards(whole.chunk(mesh.options.tensor), shard)
+            found[place] = whole
+    weights: dict[str, Tensor] = {}
+    frozen: dict[str, Tensor] = {}
+    moments: list[dict[str, dict[str, Any]]] = [{} for _ in optimizers.parts]
+    for (part, name, key), value in mesh.bring_to_first(found).items():
+        if part >= 0:
+            moments[part].setdefault(name, {})[key] = value
+        else:
+            (weights if part == _TRAINED else frozen)[name] = value
+    return Snapshot(weights, _name_for_file(trainee, weights, frozen), moments, at)
+
+
+_TRAINED, _FROZEN = -1, -2
+_Place = tuple[int, str, str]
+"""Number of an optimizer or one of the two above, name of a parameter, name of its moment."""
+
+
+def _list_all(
+    trainee: Trainee,
+    named: dict[str, torch.nn.Parameter],
+    names: dict[int, str],
+    optimizers: Optimizers,
+) -> Iterator[tuple[_Place, Tensor]]:
+    """Yield all that a checkpoint holds of this process's, by its place; in the same order for all.
+
+    A whole model's file has what is frozen as well.
+    """
+    for number, parameter, moments in optimizers.read_moments():
+        for key, value in moments.items():
+            yield (number, names[id(parameter)], key), value
+    for name, parameter in named.items():
+        yield (_TRAINED, name, ""), parameter
+    if not trainee.is_adapted:
+        for name, parameter in trainee.named_parameters():
+            if name not in named and name not in _HEADS:
+                yield (_FROZEN, name, ""), parameter
 
 
 def list_trained(trainee: Trainee) -> list[tuple[str, torch.nn.Parameter]]:
@@ -164,7 +204,7 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
 
 
 def load_checkpoint(
-    folder: Path, trainee: Trainee, optimizers: Optimizers, *, plan_digest: str
+    folder: Path, trainee: Trainee, optimizers: Optimizers, mesh: Mesh, *, plan_digest: str
 ) -> Progressed:
     """Put weights and optimizers back as they were; each process takes its own part.
 
@@ -184,22 +224,29 @@ def load_checkpoint(
     if at.plan_digest != plan_digest:
         raise _refuse(folder, "was made with another dataset or another spec")
     named = dict(list_trained(trainee))
+
+    def take_own(name: str, value: Any) -> Any:
+        shard = trainee.fused.get(name)
+        if shard is not None and isinstance(value, Tensor) and value.ndim:
+            value = order_by_rank(value, shard, mesh.options.tensor)
+        return _take_own(value, named[name])
+
     with torch.no_grad():
         for name, parameter in named.items():
-            parameter.copy_(_take_own(weights[name], parameter))
-    for part, kept in zip(optimizers.parts, state["moments"], strict=True):
+            parameter.copy_(take_own(name, weights[name]))
+    for part, kept in enumerate(state["moments"]):
         for name, state in kept.items():
-            part.state[named[name]] = {
-                key: _take_own(value, named[name]) for key, value in state.items()
-            }
+            if name not in named:  # it belongs to another stage of the pipeline
+                continue
+            moments = {key: take_own(name, value) for key, value in state.items()}
+            optimizers.take_moments(part, named[name], moments)
     return at
 
 
-def _name_for_file(trainee: Trainee, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Name what is trained as files do, and add what a whole model has beside it.
-
-    The model is asked for nothing but its names: a state dict of it would gather its weights.
-    """
+def _name_for_file(
+    trainee: Trainee, weights: dict[str, Tensor], frozen: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Name what is trained as files do, and add what a whole model has beside it."""
     named = {
         name.removeprefix("model."): value for name, value in weights.items() if name not in _HEADS
     }
@@ -215,8 +262,7 @@ def _name_for_file(trainee: Trainee, weights: dict[str, Tensor]) -> dict[str, Te
         )
         adapter |= {f"base_model.model.{name}": value for name, value in heads.items()}
         return _part_shared(adapter)
-    frozen = {name: p for name, p in trainee.model.named_parameters() if not p.requires_grad}
-    return named | heads | {name: _copy_whole(parameter) for name, parameter in frozen.items()}
+    return named | heads | {name.removeprefix("model."): value for name, value in frozen.items()}
 
 
 def _part_shared(stored: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -234,10 +280,11 @@ def _name_as_here(stored: dict[str, Tensor]) -> dict[str, Tensor]:
     return {heads.get(name, f"model.{name}"): value for name, value in stored.items()}
 
 
-def _copy_whole(value: Any) -> Any:
+def _copy_whole(value: Tensor, *, keep: bool) -> Tensor | None:
+    """Copy a whole tensor to the CPU; who does not keep it gives its part all the same."""
     if isinstance(value, DTensor):
         value = value.full_tensor()
-    return value.detach().to("cpu", copy=True) if isinstance(value, Tensor) else value
+    return value.detach().to("cpu", copy=True) if keep else None
 
 
 def _take_own(value: Any, parameter: Tensor) -> Any:

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import math
-import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +26,7 @@ from engine.data.prepare import Samples
 from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
 from engine.errors import EngineError, StopRequested
+from engine.runtime import read_peak_bytes
 from engine.specs import TrainSpec
 from engine.specs.flops import StepWork
 from engine.status import Reason
@@ -38,8 +38,10 @@ from engine.train.checkpoint import (
     load_checkpoint,
     take_snapshot,
 )
+from engine.train.matrices import sum_partial_gradients
 from engine.train.mesh import Mesh
 from engine.train.optim import get_learning_rate, make_optimizers
+from engine.train.pipeline import Pipeline
 from engine.train.roofline import Use
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
@@ -112,7 +114,9 @@ class Training:
             name=spec.optimizer,
             weight_decay=spec.weight_decay,
             rate_ratio=spec.lora.rate_ratio,
+            on_host=spec.offload in ("optimizer", "both"),
         )
+        self.pipeline = Pipeline(self.trainee, self.mesh)
         self.keeper = Keeper(self.run_dir, self.trainee, num_kept=spec.keep_checkpoints)
 
     def plan(self, epoch: int) -> list[Step]:
@@ -161,6 +165,7 @@ _NOT_LEARNT_FROM = {
     "parallel",
     "compile",
     "activation_checkpointing",
+    "offload",
 }
 
 
@@ -199,10 +204,9 @@ def evaluate(training: Training) -> float:
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.trainee.eval()
     total = 0.0
-    with torch.no_grad():
-        for step in plan_epoch(lengths, budget, seed=0, epoch=0):
-            for batch in _read(training, training.held, lengths, step):
-                total += float(training.trainee(batch))
+    for step in plan_epoch(lengths, budget, seed=0, epoch=0):
+        batches = _read(training, training.held, lengths, step)
+        total += sum(float(loss) for _, loss in training.pipeline.look(batches))
     (total,) = training.mesh.sum_over_rows([total])
     return total / training.trainee.stage.count(training.held)
 
@@ -217,9 +221,8 @@ def take_reference(training: Training) -> None:
         lengths = [count_own(sample, training.shared) for sample in samples]
         plan = plan_epoch(lengths, training.budget, seed=0, epoch=0) if samples else []
         for step in plan:
-            for batch in _read(training, samples, lengths, step):
-                with torch.no_grad():
-                    logp_P2 = training.trainee(batch, wants_logps=True)
+            batches = _read(training, samples, lengths, step)
+            for batch, logp_P2 in training.pipeline.look(batches, wants_logps=True):
                 keys = zip(batch.sources, batch.rows, strict=True)
                 known |= zip(keys, map(tuple, logp_P2.tolist()), strict=True)
     stage.reference = training.mesh.gather(known)
@@ -232,7 +235,11 @@ def _begin(training: Training) -> Progressed:
     if training.resume_from is None:
         return Progressed(step=0, plan_digest=digest)
     at = load_checkpoint(
-        training.resume_from, training.trainee, training.optimizers, plan_digest=digest
+        training.resume_from,
+        training.trainee,
+        training.optimizers,
+        training.mesh,
+        plan_digest=digest,
     )
     if training.mesh.is_first:
         print(f"Going on from step {at.step}.", flush=True)
@@ -258,13 +265,10 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     chosen = [training.trained[index] for micro in step for index in micro]
     whole = trainee.stage.count(chosen)
     training.optimizers.zero_grad()
-    loss = 0.0
-    for batch in _read(training, training.trained, training.lengths, step):
-        part = trainee(batch) / whole
-        part.backward()
-        loss += float(part.detach())
-    (loss,) = training.mesh.sum_over_rows([loss])
-    norm = math.sqrt(sum_squares(training.parameters))
+    batches = _read(training, training.trained, training.lengths, step)
+    (loss,) = training.mesh.sum_over_rows([training.pipeline.learn(batches, whole)])
+    sum_partial_gradients(trainee, training.mesh)
+    norm = math.sqrt(sum_squares(trainee, training.mesh))
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise _not_finite(training, number + 1, step)
     _clip(training.parameters, norm, spec.max_grad_norm)
@@ -304,14 +308,7 @@ def _read(
         batch = collate(chosen, mesh.device, shared=training.shared)
         if not micro:
             batch = silence(batch)
-        if mesh.sequence_group is not None:
-            batch = take_part(
-                batch,
-                part=mesh.sequence_part,
-                num_parts=mesh.options.sequence,
-                group=mesh.sequence_group,
-            )
-        yield batch
+        yield take_part(batch, mesh)
 
 
 def _mix(seed: int, step: int, reader: int) -> int:
@@ -345,7 +342,7 @@ def _keep(training: Training) -> None:
     if training.kept_step == step:
         return
     training.kept_step = step
-    snapshot = take_snapshot(training.trainee, training.optimizers, training.at)
+    snapshot = take_snapshot(training.trainee, training.optimizers, training.at, training.mesh)
     if training.mesh.is_first:
         _announce(training, training.keeper.begin(snapshot))
 
@@ -425,4 +422,4 @@ class _Meter:
 def _read_peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return read_peak_bytes()

@@ -1,15 +1,17 @@
 """The processes of one training, and who of them shares what.
 
-Dimensions, outermost first: `replica` and `shard` see different samples, `sequence` different parts
-of a packed row, `tensor` different parts of each matrix.
+Dimensions, outermost first: `pipeline` has different layers, `replica` and `shard` see different
+samples, `sequence` different parts of a packed row, `tensor` different parts of each matrix, and
+of each part of a row.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from engine.errors import EngineError
@@ -19,7 +21,7 @@ from engine.status import Reason
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
-DIMENSIONS = ("replica", "shard", "sequence", "tensor")
+DIMENSIONS = ("pipeline", "replica", "shard", "sequence", "tensor")
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Mesh:
     device: torch.device
     devices: DeviceMesh | None = None
     """None where the training is one process."""
+    way_back: dist.ProcessGroup | None = None
+    """The pipeline's processes once more: gradients go their own way, past what goes forward."""
 
     @property
     def is_alone(self) -> bool:
@@ -47,6 +51,11 @@ class Mesh:
         return self.rank == 0
 
     @property
+    def speaks_for_stage(self) -> bool:
+        """Say whether this process gives what all of its pipeline stage have."""
+        return not any(place for name, place in self._place.items() if name != "pipeline")
+
+    @property
     def num_readers(self) -> int:
         """Return how many groups see samples of their own."""
         return self.options.replicas * self.options.shards
@@ -56,6 +65,11 @@ class Mesh:
         """Return the number of this process's group among those."""
         place = self._place
         return place["replica"] * self.options.shards + place["shard"]
+
+    @property
+    def pipeline_stage(self) -> int:
+        """Return which of the pipeline's stages is this process's, from 0."""
+        return self._place["pipeline"]
 
     @property
     def sequence_part(self) -> int:
@@ -68,6 +82,18 @@ class Mesh:
         if self.devices is None or self.options.sequence == 1:
             return None
         return self.devices["sequence"].get_group()
+
+    @property
+    def tensor_part(self) -> int:
+        """Return which part of each matrix is this process's, and of its part of each row."""
+        return self._place["tensor"]
+
+    @cached_property
+    def row_group(self) -> dist.ProcessGroup | None:
+        """Return the processes that have a part of one row each; None where rows are whole."""
+        if self.devices is None or self.options.sequence * self.options.tensor == 1:
+            return None
+        return self.devices["sequence", "tensor"]._flatten("row").get_group()
 
     @property
     def tensor_mesh(self) -> DeviceMesh | None:
@@ -94,11 +120,21 @@ class Mesh:
         return dict(zip(DIMENSIONS, self.devices.get_coordinate() or (), strict=True))
 
     def sum_over_rows(self, values: list[float]) -> list[float]:
-        """Sum numbers that differ by sample or by part of a row, over all that see these."""
+        """Sum numbers that differ by sample or by part of a row, over all that see these.
+
+        Stages of a pipeline that know nothing of them give zeros.
+        """
+        return self._sum(values, DIMENSIONS)
+
+    def sum_over_stages(self, value: float) -> float:
+        """Sum a number over the stages of this process's pipeline."""
+        return self._sum([value], ("pipeline",))[0]
+
+    def _sum(self, values: list[float], over: tuple[str, ...]) -> list[float]:
         if self.devices is None:
             return values
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
-        for name in ("replica", "shard", "sequence"):
+        for name in over:
             dist.all_reduce(total, group=self.devices[name].get_group())
         return [float(value) for value in total]
 
@@ -109,6 +145,29 @@ class Mesh:
         parts: list[dict[_Key, _Value]] = [{} for _ in range(dist.get_world_size())]
         dist.all_gather_object(parts, known)
         return {key: value for part in parts for key, value in part.items()}
+
+    def bring_to_first(self, known: dict[_Key, Tensor]) -> dict[_Key, Tensor]:
+        """Return, to the first process, what it and the other stages know; it wins what two know.
+
+        Only who speaks for a stage gives; tensors are on the CPU and go one by one.
+        """
+        if self.devices is None or self.options.pipeline == 1 or not self.speaks_for_stage:
+            return known
+        group = self.devices["pipeline"].get_group()
+        shapes = {key: (value.shape, value.dtype) for key, value in known.items()}
+        told: list[Any] | None = [None] * self.options.pipeline if self.is_first else None
+        dist.gather_object(shapes, told, dst=0, group=group)
+        if told is None:
+            for value in known.values():
+                dist.send(value.contiguous(), dst=0, group=group)
+            return known
+        found = dict(known)
+        for stage, theirs in enumerate(told[1:], start=1):
+            for key, (shape, dtype) in theirs.items():
+                value = torch.empty(shape, dtype=dtype)
+                dist.recv(value, src=dist.get_global_rank(group, stage), group=group)
+                found.setdefault(key, value)
+        return found
 
     def agree(self, flag: bool) -> bool:
         """Say whether any process says so; all get one answer at the same step."""
@@ -134,8 +193,22 @@ def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
         )
     if world == 1:
         return Mesh(options, device)
+    if device.type == "cuda":  # else a mesh takes the first ones, whatever a placement names
+        torch.cuda.set_device(device)
+        torch.cuda.init()
     if not dist.is_initialized():
         backend = "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo"
         dist.init_process_group(backend)
-    sizes = (options.replicas, options.shards, options.sequence, options.tensor)
-    return Mesh(options, device, init_device_mesh(device.type, sizes, mesh_dim_names=DIMENSIONS))
+    sizes = (
+        options.pipeline,
+        options.replicas,
+        options.shards,
+        options.sequence,
+        options.tensor,
+    )
+    devices = init_device_mesh(device.type, sizes, mesh_dim_names=DIMENSIONS)
+    way_back = None
+    if options.pipeline > 1:
+        pipelines = devices.mesh.flatten(1).T.tolist()
+        way_back, _ = dist.new_subgroups_by_enumeration(pipelines)
+    return Mesh(options, device, devices, way_back)

@@ -1,13 +1,15 @@
 """The optimizer, and its learning rate as a function of the step, so that a resume is exact."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
 
 from engine.errors import EngineError
 from engine.status import Reason
+from engine.train.adam8 import AdamW8bit
+from engine.train.offload import HOST, move_moments, step_from_host
 
 Schedule = Literal["cosine", "linear", "constant", "wsd"]
 Named = tuple[str, torch.nn.Parameter]
@@ -22,9 +24,10 @@ class Optimizers:
     A group's `scale` is what its learning rate is of the common one.
     """
 
-    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
-        """Take optimizers whose groups have a `scale`."""
+    def __init__(self, parts: list[torch.optim.Optimizer], *, on_host: bool = False) -> None:
+        """Take optimizers whose groups have a `scale`; what they remember may stay on the host."""
         self.parts = parts
+        self.on_host = on_host
 
     def set_rate(self, rate: float) -> None:
         """Set the rate of the next step."""
@@ -35,7 +38,31 @@ class Optimizers:
     def step(self) -> None:
         """Change the weights by their gradients."""
         for part in self.parts:
-            part.step()
+            if self.on_host:
+                step_from_host(part)
+            else:
+                part.step()
+
+    def read_moments(self) -> Iterator[tuple[int, torch.Tensor, dict[str, Any]]]:
+        """Yield number of the part, parameter, and what is remembered of it, spread as that is."""
+        for number, part in enumerate(self.parts):
+            for parameter, state in part.state.items():
+                if self.on_host:
+                    move_moments(state, parameter.device)
+                told = part.read_moments(parameter) if isinstance(part, AdamW8bit) else state
+                yield number, parameter, told
+                if self.on_host:
+                    move_moments(state, HOST)
+
+    def take_moments(self, number: int, parameter: torch.Tensor, moments: dict[str, Any]) -> None:
+        """Have a part remember what `read_moments` told."""
+        part = self.parts[number]
+        if isinstance(part, AdamW8bit):
+            part.take_moments(parameter, moments)
+        else:
+            part.state[parameter] = moments
+        if self.on_host:
+            move_moments(part.state[parameter], HOST)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -46,9 +73,10 @@ class Optimizers:
 def make_optimizers(
     named: Iterable[Named],
     *,
-    name: Literal["adamw", "muon"] = "adamw",
+    name: Literal["adamw", "adamw8bit", "muon"] = "adamw",
     weight_decay: float,
     rate_ratio: float = 1.0,
+    on_host: bool = False,
 ) -> Optimizers:
     """Make AdamW (arXiv 1711.05101), or Muon (arXiv 2502.16982) for matrices inside the layers.
 
@@ -67,11 +95,16 @@ def make_optimizers(
     parts: list[torch.optim.Optimizer] = []
     if outer:
         groups = _group(outer, weight_decay, rate_ratio)
-        parts.append(torch.optim.AdamW(groups, lr=0.0, betas=_BETAS))
+        is_small = name == "adamw8bit"
+        parts.append(
+            AdamW8bit(groups, betas=_BETAS)
+            if is_small
+            else torch.optim.AdamW(groups, lr=0.0, betas=_BETAS)
+        )
     if inner:
         groups = _group(inner, weight_decay, 1.0)
         parts.append(torch.optim.Muon(groups, lr=0.0, adjust_lr_fn="match_rms_adamw"))
-    return Optimizers(parts)
+    return Optimizers(parts, on_host=on_host)
 
 
 def get_learning_rate(
@@ -119,12 +152,12 @@ def _refuse_spread(inner: list[Named]) -> None:
 
 
 def _group(named: list[Named], weight_decay: float, rate_ratio: float) -> list[dict[str, Any]]:
-    groups: dict[tuple[float, float], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in named:
         decay = weight_decay if parameter.ndim > 1 else 0.0
         scale = rate_ratio if "lora_B" in name else 1.0
-        groups.setdefault((decay, scale), []).append(parameter)
+        groups.setdefault((decay, scale, "embed" in name), []).append(parameter)
     return [
-        {"params": members, "weight_decay": decay, "scale": scale}
-        for (decay, scale), members in groups.items()
+        {"params": members, "weight_decay": decay, "scale": scale, "keeps_float32": is_embedding}
+        for (decay, scale, is_embedding), members in groups.items()
     ]

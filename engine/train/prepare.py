@@ -13,8 +13,10 @@ from engine.models.lora import add_adapter
 from engine.models.scratch import make_start
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
+from engine.train.fp8 import require_fp8, use_fp8
 from engine.train.likeness import check_likeness
 from engine.train.mesh import Mesh
+from engine.train.pipeline import cut_layers
 from engine.train.spread import spread
 from engine.train.stages import make_stage
 from engine.train.trainee import Trainee
@@ -28,6 +30,8 @@ def prepare_trainee(
     Raises:
         EngineError: bad_model or bad_spec, where the model is not one this trainer can train so.
     """
+    if spec.precision == "fp8":
+        require_fp8(mesh.device)
     is_full = spec.method == "full"
     precision = "fp32" if is_full else spec.precision  # what is trained is kept in fp32
     if spec.from_scratch is not None:
@@ -39,6 +43,7 @@ def prepare_trainee(
             device=mesh.device,
             attention=PACKED,
             quantize="nf4" if spec.method == "qlora" else None,
+            context=spec.context,
         )
     check_likeness(base, samples, mesh.device)
     trainee = make_trainee(base, spec)
@@ -57,13 +62,17 @@ def make_trainee(base: Any, spec: TrainSpec) -> Trainee:
         has_head = spec.stage != "reward"
         model = add_adapter(base, spec.lora, seed=spec.seed, has_head=has_head)
     if spec.method == "full":
-        is_bf16 = spec.precision == "bf16" and has_fast_bf16(head_VE.device)
+        is_bf16 = spec.precision != "fp32" and has_fast_bf16(head_VE.device)
     stage = make_stage(spec, width=head_VE.shape[1], device=head_VE.device)
     return Trainee(model, torch.bfloat16 if is_bf16 else torch.float32, stage)
 
 
 def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
-    """Have layers recompute, compile and spread as a spec says, in place."""
+    """Have layers be shared out, recompute, compile and spread as a spec says, in place."""
+    cut_layers(trainee, mesh)
+    trainee.offloads = spec.offload in ("activations", "both")
+    if spec.precision == "fp8":
+        use_fp8(trainee.layers)
     _recompute(trainee, spec.activation_checkpointing)
     if spec.compile:
         for layer in trainee.layers:

@@ -1,6 +1,7 @@
 """The train verb: fetch, render, train, evaluate, write the adapter and push it."""
 
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 import torch
 
@@ -90,7 +91,7 @@ def _train(
         counts=count_rows(samples.contract),
         names=placement.provenance,
     )
-    _deliver(trainee, made, placement, emitter, is_first=mesh.is_first)
+    _deliver(trainee, made, placement, emitter, mesh)
 
 
 def _pick_device(spec: TrainSpec, placement: Placement) -> torch.device:
@@ -154,11 +155,11 @@ def _prepare(
 
 
 def _deliver(
-    trainee: Trainee, made: Provenance, placement: Placement, emitter: Emitter, *, is_first: bool
+    trainee: Trainee, made: Provenance, placement: Placement, emitter: Emitter, mesh: Mesh
 ) -> None:
     """Write what was learnt, and push it. Every process gives its part; the first writes."""
-    snapshot = take_snapshot(trainee, Optimizers([]), Progressed(step=0, plan_digest=""))
-    if not is_first:
+    snapshot = take_snapshot(trainee, Optimizers([]), Progressed(step=0, plan_digest=""), mesh)
+    if not mesh.is_first:
         return
     folder = placement.run_dir / "out"
     role: ArtifactRole = "adapter" if trainee.is_adapted else "model"
@@ -166,11 +167,18 @@ def _deliver(
     dtype = DTYPES[getattr(made.spec, "precision", "fp32")]  # what it was computed in
     size_bytes = write_weights(trainee, snapshot, folder, dtype=dtype)
     if not trainee.is_adapted:
-        load_bare_tokenizer(made.base.path).save_pretrained(folder)
+        _save_tokenizer(made, folder)
     write_card(folder, made)
     emitter.progress("save", 1, 1)
     emitter.artifact("out", role, path="out", size_bytes=size_bytes)
     push_folder(folder, role, placement, emitter)
+
+
+def _save_tokenizer(made: Provenance, folder: Path) -> None:
+    tokenizer = load_bare_tokenizer(made.base.path)
+    if isinstance(made.spec, TrainSpec) and made.spec.context.max_position is not None:
+        tokenizer.model_max_length = made.spec.context.max_position
+    tokenizer.save_pretrained(folder)
 
 
 def _name_device(device: torch.device) -> str:

@@ -1,5 +1,6 @@
 """Ulysses (arXiv 2309.14509): a packed row is cut over processes, attention over heads.
 
+Processes that share matrices (engine/train/matrices.py) cut their part of the row once more.
 P processes; T positions of the whole row, t = T / P of a part; H heads, D head width.
 """
 
@@ -11,29 +12,40 @@ import torch.distributed as dist
 from torch import Tensor
 
 from engine.data.batch import Batch, Layout, Pairs
+from engine.train.mesh import Mesh
 
 
-def take_part(batch: Batch, *, part: int, num_parts: int, group: dist.ProcessGroup) -> Batch:
+def take_part(batch: Batch, mesh: Mesh) -> Batch:
     """Return one process's part of a batch: its t positions and the targets that they predict.
 
-    The row is filled up to a multiple of P with a sample that teaches nothing. The layout stays
-    that of the whole row: attention sees it whole, for some of the heads.
+    The row is filled up to a multiple of the parts with a sample that teaches nothing. The layout
+    stays that of the whole row: attention sees it whole, for some of the heads. Where processes
+    share matrices, each has a part of the part: positions are those of all of it, for attention.
     """
+    sequence, tensor = mesh.options.sequence, mesh.options.tensor
+    num_parts = sequence * tensor
+    if num_parts == 1:
+        return batch
     num_fill = -batch.num_tokens % num_parts
     size = (batch.num_tokens + num_fill) // num_parts
     fill = batch.ids_1T.new_zeros(1, num_fill)
     positions = torch.arange(num_fill, device=batch.ids_1T.device)[None]
-    here = slice(part * size, (part + 1) * size)
+    around = mesh.sequence_part * size * tensor
+    start = around + mesh.tensor_part * size
+    here = slice(start, start + size)
     is_here = (batch.source_S >= here.start) & (batch.source_S < here.stop)
     return replace(
         batch,
         ids_1T=torch.cat([batch.ids_1T, fill], 1)[:, here],
-        positions_1T=torch.cat([batch.positions_1T, positions], 1)[:, here],
+        positions_1T=torch.cat([batch.positions_1T, positions], 1)[
+            :, around : around + size * tensor
+        ],
         source_S=batch.source_S[is_here] - here.start,
         target_S=batch.target_S[is_here],
         weight_S=None if batch.weight_S is None else batch.weight_S[is_here],
         pairs=_take_pairs(batch.pairs, is_here, here),
-        layout=replace(_fill_layout(batch, num_fill), group=group),
+        layout=replace(_fill_layout(batch, num_fill), group=mesh.sequence_group),
+        sharers=mesh.row_group,
     )
 
 

@@ -119,7 +119,7 @@ class _SumParts(torch.autograd.Function):
 
 
 def _sum_parts(known: Tensor, batch: Batch) -> Tensor:
-    group = batch.layout.group
+    group = batch.sharers
     if group is None:
         return known
     summed: Tensor = _SumParts.apply(known, group)
@@ -128,7 +128,7 @@ def _sum_parts(known: Tensor, batch: Batch) -> Tensor:
 
 def _once(loss: Tensor, batch: Batch) -> Tensor:
     """Give each part of a row its share of a loss that all of them have, and the whole gradient."""
-    if batch.layout.group is None:
+    if batch.sharers is None:
         return loss
-    share = loss.detach() / dist.get_world_size(batch.layout.group)
+    share = loss.detach() / dist.get_world_size(batch.sharers)
     return share + (loss - loss.detach())

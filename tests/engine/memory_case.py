@@ -7,12 +7,11 @@ its data.
 
 import json
 import random
-import resource
 import sys
 from pathlib import Path
 from typing import Any
 
-from engine.runtime import prepare_process
+from engine.runtime import prepare_process, read_peak_bytes
 
 WORDS = ["furnace", "feeds", "itself", "and", "burns", "for", "days", "on", "one", "load"]
 
@@ -62,7 +61,7 @@ def main(folder: Path) -> None:
         Emitter(),
         StopGate(),
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = read_peak_bytes()
     told = json.loads((run_dir / "out" / "athanor.json").read_text())["dataset"]
     facts = {name: told[name] for name in ("num_tokens", "num_supervised_tokens")}
     print(json.dumps([peak, {"num_samples": told["num_rows"], **facts}]))

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
+from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
 from engine.emitter import Emitter
 from engine.errors import EngineError
-from engine.models.tiny import make_model, make_tokenizer
+from engine.models.nf4 import quantize_base
+from engine.models.tiny import make_family, make_model, make_tokenizer
 from engine.specs import TrainSpec
 from engine.stopping import StopGate
 from engine.train.attention import PACKED
@@ -36,7 +39,7 @@ PLAIN: dict[str, Any] = {
     "max_steps": 5,
     "learning_rate": 1e-2,
     "tokens_per_step": 256,
-    "micro_batch_tokens": 256,
+    "micro_batch_tokens": 128,
     "max_length": 64,
     "eval_fraction": 0.1,
     "eval_every_steps": 5,
@@ -91,12 +94,15 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     changes = dict(changes)
     resume = changes.pop("resume_from", None)
     asks, spoilt = changes.pop("asks", False), changes.pop("spoilt", None)
+    shape = {"seed": 3, "initializer_range": 0.3} | changes.pop("shape", {})
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
     # Wide weights: a random model's logits are too flat for an adapter to move.
-    base = make_model(seed=3, initializer_range=0.3)
+    base = make_base(shape)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
+    if spec.method == "qlora":
+        base = quantize_base(base)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
     seen: list[Any] = []
     written: list[str] = []
@@ -122,15 +128,46 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         train_loop(training)
     except EngineError as error:
         return {"error": error.message, "step": training.at.step}
-    weights = take_snapshot(training.trainee, training.optimizers, training.at).weights
+    weights = take_snapshot(
+        training.trainee, training.optimizers, training.at, training.mesh
+    ).weights
     told = [event.values for event in seen if event.type == "metric"]
     return {
         "losses": [values["loss"] for values in told if "loss" in values],
         "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
         "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
-        "weights": {name: float(value.double().norm()) for name, value in weights.items()},
+        "weights": {name: digest(value) for name, value in weights.items()},
+        "held_bytes": measure_held(training.trainee),
         "written": written,
     }
+
+
+def make_base(shape: dict[str, Any]) -> Any:
+    """The tiny Llama, a model of ours, or a Qwen 3, which norms each head."""
+    family = shape.get("family")
+    if family is None:
+        return make_model(**shape)
+    if family != "qwen3":
+        return make_family(**shape)
+    like = make_model().config.to_dict()
+    sizes = {key: like[key] for key in ("vocab_size", "hidden_size", "intermediate_size")}
+    sizes |= {key: like[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")}
+    torch.manual_seed(shape["seed"])
+    width = shape["initializer_range"]
+    config = Qwen3Config(**sizes, num_hidden_layers=2, initializer_range=width)
+    return Qwen3ForCausalLM(config).eval()
+
+
+def measure_held(model: torch.nn.Module) -> int:
+    """The bytes of what this process has of the weights."""
+    parts = [p.to_local() if isinstance(p, DTensor) else p for p in model.parameters()]
+    return sum(part.numel() * part.element_size() for part in [*parts, *model.buffers()])
+
+
+def digest(value: torch.Tensor) -> float:
+    """A number that changes with each element, and with their order."""
+    flat = value.double().flatten()
+    return float((flat * torch.linspace(1, 2, flat.numel(), dtype=torch.float64)).norm())
 
 
 def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) -> dict[str, Any]:
@@ -152,7 +189,7 @@ def run_ranks(cases: dict[str, dict[str, Any]], num_ranks: int, folder: Path) ->
         for rank, log in enumerate(logs)
     ]
     try:
-        ends = [process.wait(240) for process in running]
+        ends = [process.wait(600) for process in running]
     finally:
         for process in running:
             process.kill()

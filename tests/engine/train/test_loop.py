@@ -89,16 +89,21 @@ NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU her
 
 
 @pytest.mark.parametrize(
-    "device", ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_GPU])]
+    ("device", "changes"),
+    [
+        ("cpu", {}),
+        ("cpu", {"method": "full", "optimizer": "adamw8bit", "learning_rate": 1e-3}),
+        pytest.param("cuda", {}, marks=[pytest.mark.gpu, NEEDS_GPU]),
+    ],
 )
-def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, device):
-    whole_events, rest_events = [], []
-    whole = make_training(tmp_path / "whole", events=whole_events, device=device)
+def test_a_resumed_run_is_the_unbroken_run_bit_for_bit(tmp_path, device, changes):
+    whole_events, rest_events, spec = [], [], make_spec(**changes)
+    whole = make_training(tmp_path / "whole", spec, events=whole_events, device=device)
     train_loop(whole)
     checkpoint = list_checkpoints(tmp_path / "whole")[0]
     first = int(checkpoint.name.removeprefix("step-"))
     rest = make_training(
-        tmp_path / "rest", events=rest_events, resume_from=checkpoint, device=device
+        tmp_path / "rest", spec, events=rest_events, resume_from=checkpoint, device=device
     )
     train_loop(rest)
     expected = {step: loss for step, loss in get_losses(whole_events).items() if step > first}

@@ -5,7 +5,9 @@ import math
 import signal
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 from peft import PeftModel
@@ -209,3 +211,30 @@ def test_processes_of_one_run_are_started_and_ended_with_it(work):
     ]  # fmt: skip
     done = subprocess.run(rest, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0 and "another spec" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_run_at_once_and_is_named(work):
+    spec = make_spec(work, method="full", max_steps=4000, parallel={"pipeline": 2})
+    (work / "spec.json").write_text(spec.model_dump_json())
+    command = [sys.executable, "-m", "engine", "train", str(work / "spec.json"), "--threads", "2"]
+    with subprocess.Popen(
+        [*command, "--run-dir", str(work / "run")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as going:  # fmt: skip
+        for line in going.stdout:
+            if "step 5/" in line:
+                break
+        others = [
+            process
+            for process in psutil.Process(going.pid).children(recursive=True)
+            if process.environ().get("RANK") == "1"
+        ]
+        others[0].kill()
+        killed_at = time.monotonic()
+        going.communicate(timeout=60)
+        assert time.monotonic() - killed_at < 15
+    ending = json.loads((work / "run/events.jsonl").read_text().splitlines()[-1])
+    assert ending["reason"] == "killed"
+    assert "Process 1 of the training was ended by SIGKILL" in ending["message"]
+    assert not any(process.is_running() for process in others)

@@ -38,7 +38,23 @@ export const fields: Record<string, { title: string; help: string }> = {
   reward: { title: "奖励模型", help: "用于 reward 阶段：给回答打分，而不是写字。" },
   "reward.focus": { title: "聚焦", help: "已经排对的一对减轻多少（报告中的 gamma）。" },
   "reward.barrier": { title: "边界", help: "把分数留在 -5 与 5 之间的力度（报告中的 lambda）。" },
-  optimizer: { title: "优化器", help: "AdamW；或层内矩阵用 Muon，其余用 AdamW。" },
+  optimizer: {
+    title: "优化器",
+    help: "AdamW；占用四分之一内存的 8 位 AdamW；或层内矩阵用 Muon，其余用 AdamW。",
+  },
+  offload: {
+    title: "放到主机内存",
+    help: "GPU 暂时不用的内容放在主机内存里：更慢，但更省显存。",
+  },
+  context: { title: "窗口", help: "通过旋转位置的底数，让模型的窗口更长。" },
+  "context.rope_theta": {
+    title: "旋转位置底数",
+    help: "越大转得越慢，能分清更远的位置；留空则不变。",
+  },
+  "context.max_position": {
+    title: "窗口长度",
+    help: "模型配置告诉服务端的最长序列；留空则不变。",
+  },
   decay_ratio: { title: "下降", help: "`wsd` 曲线下降阶段占总步数的比例。" },
   activation_checkpointing: {
     title: "重算激活",
@@ -50,6 +66,10 @@ export const fields: Record<string, { title: string; help: string }> = {
   "parallel.shards": { title: "分片", help: "一组中各持有部分权重、分担样本的进程数（FSDP）。" },
   "parallel.sequence": { title: "序列切分", help: "各持有一行的一部分的进程数，用于长样本。" },
   "parallel.tensor": { title: "张量切分", help: "各持有每个矩阵一部分的进程数。" },
+  "parallel.pipeline": {
+    title: "流水线阶段",
+    help: "各持有若干层、依次传递小批次的组数（1F1B）。",
+  },
   keep_checkpoints: { title: "保留的检查点", help: "留下最近的几个检查点。" },
   "lora.rank": { title: "LoRA 秩", help: "适配器的宽度。越大学得越多，占用内存也越多。" },
   "lora.alpha": { title: "LoRA alpha", help: "适配器的输出按 alpha / 秩 缩放。" },
@@ -68,7 +88,10 @@ export const fields: Record<string, { title: string; help: string }> = {
     title: "检查点间隔",
     help: "两个检查点之间的步数。停止的任务会保留最近一个。",
   },
-  precision: { title: "精度", help: "计算所用的数值格式；被训练的部分始终以 fp32 保存。" },
+  precision: {
+    title: "精度",
+    help: "计算所用的数值格式；被训练的部分始终以 fp32 保存。fp8 是 bf16 加上 8 位的大矩阵乘法，需要支持它的 GPU。",
+  },
   seed: { title: "随机种子", help: "同样的配置、种子和设备得到同样的损失。" },
   sample_prompts: { title: "样例提示", help: "每次评估时让模型作答，看着它学习。" },
   adapters: { title: "适配器", help: "启动时加载；运行中还可以再加。" },
