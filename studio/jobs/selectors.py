@@ -11,6 +11,7 @@ from django.utils import timezone
 from engine.status import FINAL, Status
 from studio.accounts.models import User
 from studio.core.errors import BadInput, NotFound
+from studio.core.sentences import find_told
 from studio.jobs.models import Job, Run
 from studio.jobs.reaping import SILENT_S
 from studio.jobs.scheduler import list_queue
@@ -165,6 +166,7 @@ def _describe_job(job: Job, money: _Money) -> dict[str, Any]:
         "status": last.status,
         "reason": last.reason,
         "message": last.message,
+        "told": find_told(last.message),
         "status_since": last.status_since,
         "created_at": job.created_at,
         "started_at": last.started_at,
@@ -195,6 +197,7 @@ def describe_run(run: Run, cost_mpoints: int) -> dict[str, Any]:
     )
     shown = {name: getattr(run, name) for name in fields.split()}
     shown |= {"id": run.pk, "node": run.node.name if run.node else None}
+    shown["told"] = find_told(run.message)
     if not run.is_final:
         shown["log_complete"] = None
     return {**shown, "cost_mpoints": cost_mpoints, "is_silent": _is_silent(run)}

@@ -6,6 +6,7 @@ import { useParams } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { Facts } from "../../widgets/Facts";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
@@ -95,7 +96,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
 
 export function MachinePage() {
   const { key = "" } = useParams();
-  const { text } = useWords();
+  const { text, language } = useWords();
   const machine = useQuery(machineQueries.one(key));
   return (
     <div className="page">
@@ -109,7 +110,12 @@ export function MachinePage() {
             />
             {found.status !== "running" && found.status !== "stopped" && <EngineBanner />}
             {found.status === "running" && found.message && (
-              <Alert type="warning" showIcon title={found.message} style={{ marginBottom: 16 }} />
+              <Alert
+                type="warning"
+                showIcon
+                title={sayTold(language, found.message, found.told)}
+                style={{ marginBottom: 16 }}
+              />
             )}
             <DrainNotice machine={found} />
             <IdleLine machine={found} />

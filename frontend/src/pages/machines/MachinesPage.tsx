@@ -6,6 +6,7 @@ import { Link } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { PlusOutlined } from "../../widgets/icons";
@@ -21,12 +22,13 @@ import { ToolButtons } from "./ToolButtons";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 export function MachineState({ machine }: { machine: Machine }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.machines;
+  const message = sayTold(language, machine.message, machine.told);
+  // Of a start that failed only the message says why.
+  const why = machine.reason === "start_failed" && message ? message : words.reason[machine.reason];
   const told =
-    machine.queue_position !== null
-      ? words.place(machine.queue_position)
-      : (words.reason[machine.reason] ?? machine.message);
+    machine.queue_position !== null ? words.place(machine.queue_position) : (why ?? message);
   const state = machine.status === "running" ? "online" : machine.status;
   return (
     <>
