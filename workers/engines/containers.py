@@ -101,12 +101,14 @@ class EngineContainers(RunEngine):
         image = self.find_image()
         if image not in self._versions:
             self._versions[image] = self._ask_version(image)
-        if self._versions[image] == version:
+        found = self._versions[image]
+        if found == version:
             return ""
-        if not self._versions[image]:
+        if not found:
             return NODE_SENTENCES.say("engine_version_unknown", image=self._image)
-        found = {"found": self._versions[image], "version": version}
-        return NODE_SENTENCES.say("engine_version_differs", image=self._image, **found)
+        return NODE_SENTENCES.say(
+            "engine_version_differs", image=self._image, found=found, version=version
+        )
 
     def _ask_version(self, image: str) -> str:
         """Return what the image's engine says that it is; blank where it says nothing."""
