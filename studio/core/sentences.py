@@ -53,6 +53,7 @@ SENTENCES = Sentences(
         "saving_too_long": "Its node did not save it within an hour: save it again.",
         "saving_image_deleted": "Its image was deleted before it was saved.",
         "saving_machine_deleted": "The machine was deleted before it was saved.",
+        "machine_note": "Machine {name}",
         "no_node": "No node is online.",
         "no_engine": "No Docker engine answers on any node, so no machine can run yet: install one "
         "there, such as with `sudo apt install docker.io`.",

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from studio.core.sentences import say
 from studio.machines.models import Lease, Machine, Status
 from studio.points.selectors import Use, get_run_costs
 from studio.points.services import WRITTEN_EVERY_S, charge_run, hold_points, release_run
@@ -167,7 +168,7 @@ def charge_leases() -> list[UUID]:
 
 
 def _say(machine: Machine) -> str:
-    return f"Machine {machine.name}"
+    return say("machine_note", name=machine.name)
 
 
 def _hold(machine: Machine, lease: Lease, mpoints: int) -> None:

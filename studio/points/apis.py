@@ -17,6 +17,7 @@ from studio.core.errors import BadInput, NotFound
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
+from studio.core.sentences import find_told
 from studio.jobs.selectors import get_run_labels
 from studio.points import serializers as shapes
 from studio.points.models import Transfer
@@ -165,6 +166,7 @@ def _describe(made: Any, label: tuple[Any, str, int] | None) -> dict[str, Any]:
         "num_moves": 1,
         "reason": made.reason,
         "note": made.note,
+        "told": None if made.by else find_told(made.note),  # a person's words are theirs
         "job_id": job_id,
         "job_name": job_name,
         "run_index": run_index,

@@ -4373,6 +4373,8 @@ export interface components {
             num_moves: number;
             reason: components["schemas"]["PointsReasonEnum"];
             note: string;
+            /** @description The note, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             /** Format: uuid */
             job_id: string | null;
             job_name: string | null;
@@ -4511,6 +4513,7 @@ export interface components {
          *     * `machine_node_silent` - machine_node_silent
          *     * `machine_none_holds` - machine_none_holds
          *     * `machine_not_started` - machine_not_started
+         *     * `machine_note` - machine_note
          *     * `machine_out_of_memory` - machine_out_of_memory
          *     * `machines_need_root` - machines_need_root
          *     * `memory_ran_out` - memory_ran_out
@@ -4557,7 +4560,7 @@ export interface components {
          *     * `time_limit` - time_limit
          * @enum {string}
          */
-        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
+        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import api from "../../openapi.json";
 import type { Told } from "../api/shapes";
-import { sayTold } from "./told";
+import { sayFlavor, sayTold } from "./told";
 
 const codes = api.components.schemas.ToldCodeEnum.enum as Told["code"][];
 const names = new Proxy({}, { get: (_, name) => `<${String(name)}>` }) as Record<string, string>;
@@ -27,6 +27,17 @@ describe("what the studio says by itself", () => {
     );
     const silent: Told = { code: "run_node_silent", params: { node: "n1", minutes: "31" } };
     expect(sayTold("zh", "raw", silent)).toContain("节点 n1 已 31 分钟");
+  });
+
+  it("has the shipped flavors' titles, alone and in a sentence, and no others", () => {
+    expect(sayFlavor("zh", "10 % of a GPU, 1 CPU core, 8 GiB")).toBe(
+      "GPU 的 10 %，1 核 CPU，8 GiB",
+    );
+    expect(sayFlavor("zh", "1 GPU, 4 CPU cores, 16 GiB")).toBe("1 块 GPU，4 核 CPU，16 GiB");
+    expect(sayFlavor("en", "2 CPU cores, 8 GiB")).toBe("2 CPU cores, 8 GiB");
+    expect(sayFlavor("zh", "Big one, 2 CPU cores, 8 GiB")).toBe("Big one, 2 CPU cores, 8 GiB");
+    const told: Told = { code: "run_none_holds", params: { flavor: "2 CPU cores, 8 GiB" } };
+    expect(sayTold("zh", "raw", told)).toContain("容纳不了 2 核 CPU，8 GiB");
   });
 
   it("stays as it came in English, without a code, and for a code of a newer studio", () => {

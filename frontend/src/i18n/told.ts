@@ -44,6 +44,9 @@ const MACHINE = {
   saving_machine_deleted: () => "开发机在保存完成之前被删除。",
 } satisfies Record<string, Words>;
 
+// Not a message but a line of the statement.
+const NOTE = { machine_note: ({ name }) => `开发机 ${name}` } satisfies Record<string, Words>;
+
 const NODE = {
   no_node: () => "没有在线的节点。",
   no_engine: () =>
@@ -126,7 +129,7 @@ const RUN = {
 } satisfies Record<string, Words>;
 
 // Typed by the API's own list: a sentence without words does not compile.
-const CHINESE: Record<Told["code"], Words> = { ...MACHINE, ...NODE, ...RUN };
+const CHINESE: Record<Told["code"], Words> = { ...MACHINE, ...NOTE, ...NODE, ...RUN };
 
 /** A message of the API's in the page's language; as it came where its code has no words here. */
 export function sayTold(language: Language, message: string, told: Told | null): string {
@@ -139,8 +142,19 @@ export function sayTold(language: Language, message: string, told: Told | null):
   return words(Object.fromEntries(names) as Names);
 }
 
+const SHIPPED = /^(?:(\d+) % of a GPU, |(\d+) GPUs?, )?(\d+) CPU cores?, (\d+) GiB$/;
+
+/** The title of a flavor in the page's language, where it is one that the studio comes with. */
+export function sayFlavor(language: Language, title: string): string {
+  const found = language === "zh" ? SHIPPED.exec(title) : null;
+  if (!found) return title;
+  const [, percent, gpus, cores, gib] = found;
+  const gpu = percent ? `GPU 的 ${percent} %，` : gpus ? `${gpus} 块 GPU，` : "";
+  return `${gpu}${cores} 核 CPU，${gib} GiB`;
+}
+
 function sayName(language: Language, value: unknown): string {
-  if (typeof value !== "object" || value === null) return String(value);
+  if (typeof value !== "object" || value === null) return sayFlavor(language, String(value));
   const { message, told } = value as { message: string; told: Told };
   return sayTold(language, message, told);
 }

@@ -6,7 +6,7 @@ import { useParams } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { sayTold } from "../../i18n/told";
+import { sayFlavor, sayTold } from "../../i18n/told";
 import { Facts } from "../../widgets/Facts";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
@@ -70,7 +70,7 @@ function Tools({ machine }: { machine: Machine }) {
 }
 
 function KeyFacts({ machine }: { machine: Machine }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const names = text.machines.facts;
   const { lease, flavor } = machine;
   const sayDisks = useDisks();
@@ -82,7 +82,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
           [names.since, <RelativeTime key="since" iso={machine.status_since} />],
           [text.machines.col.left, <TimeLeft key="left" machine={machine} />],
           [names.image, machine.image.title],
-          [names.flavor, flavor.title],
+          [names.flavor, sayFlavor(language, flavor.title)],
           [names.disks, sayDisks(flavor)],
           [names.node, machine.node],
           [names.price, text.pointsPerHour(format.points(flavor.price_mpoints_per_hour))],

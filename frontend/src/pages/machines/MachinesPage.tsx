@@ -6,7 +6,7 @@ import { Link } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { sayTold } from "../../i18n/told";
+import { sayFlavor, sayTold } from "../../i18n/told";
 import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { PlusOutlined } from "../../widgets/icons";
@@ -69,7 +69,7 @@ function RowActions({ machine }: { machine: Machine }) {
 }
 
 function useColumns(): TableColumnsType<Machine> {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const { col } = text.machines;
   return [
     {
@@ -104,7 +104,7 @@ function useColumns(): TableColumnsType<Machine> {
       responsive: ["lg"],
       render: (_, machine) => (
         <>
-          {machine.flavor.title}
+          {sayFlavor(language, machine.flavor.title)}
           <div className="muted small num">
             {text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour))}
           </div>
