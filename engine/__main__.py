@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.errors import EngineError
 from engine.status import Reason, Status
+from engine.version import read_version
 
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_REFUSED = 1, 2, 3
 
@@ -37,6 +38,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m engine", description="Train, serve and chat with language models."
     )
+    parser.add_argument("--version", action="version", version=read_version())
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_train(verbs)
     _add_serve(verbs)

@@ -7,6 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
+from engine.sentences import RUN_SENTENCES
 from engine.status import Reason, Status
 
 STOP_REASONS = frozenset(
@@ -18,7 +19,6 @@ STOP_REASONS = frozenset(
         Reason.IDLE,
     }
 )
-_MORE_MEMORY = "lower micro_batch_tokens or max_length, or take a flavor with more memory"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def _decide(ending: Ending) -> tuple[Status, Reason, str]:
         return Status.SUCCEEDED, Reason.COMPLETED, wish.get("message") or ""
     if ending.peak_bytes is not None:
         used, limit = _gib(ending.peak_bytes), _gib(ending.limit_bytes or 0)
-        message = f"The run used {used} of memory and may use {limit}: {_MORE_MEMORY}."
+        message = RUN_SENTENCES.say("run_over_memory", used=used, limit=limit)
         return Status.FAILED, Reason.OUT_OF_MEMORY, message
     if ending.stop is not None:
         reason = Reason(ending.stop.get("reason") or Reason.STOPPED_BY_OWNER)
@@ -74,15 +74,15 @@ def _decide_by_exit(ending: Ending) -> tuple[Status, Reason, str]:
     if code == 0:
         return Status.SUCCEEDED, Reason.COMPLETED, ""
     if code == -signal.SIGKILL and ending.kernel_killed_for_memory:
-        message = f"The machine ran out of memory and the kernel ended the run: {_MORE_MEMORY}."
+        message = RUN_SENTENCES.say("kernel_out_of_memory")
         return Status.FAILED, Reason.OUT_OF_MEMORY, message
     if code == -signal.SIGKILL:
-        return Status.FAILED, Reason.KILLED, "The engine was killed from outside; retry the run."
+        return Status.FAILED, Reason.KILLED, RUN_SENTENCES.say("engine_killed")
     if code < 0:
         name = signal.Signals(-code).name
-        message = f"The engine was ended by {name}; the end of the log may say why."
+        message = RUN_SENTENCES.say("engine_signalled", signal=name)
         return Status.FAILED, Reason.CRASHED, message
-    message = f"The engine ended with exit status {code}; the end of the log says why."
+    message = RUN_SENTENCES.say("engine_crashed", status=code)
     return Status.FAILED, Reason.CRASHED, message
 
 

@@ -18,6 +18,7 @@ from engine.emitter import Emitter, pipe_sink
 from engine.errors import EngineError, StopRequested, WorkEnded
 from engine.ranks import is_first_rank, start_others
 from engine.runtime import prepare_output, prepare_process, read_event_fd
+from engine.sentences import RUN_SENTENCES
 from engine.spec_file import explain_problems
 from engine.specs import CONTAINABLE, JOB_SPEC, JobSpec, Placement, ScriptSpec, TrainSpec
 from engine.status import Reason, Status
@@ -75,7 +76,7 @@ def work(run_dir: Path) -> int:
     return 0
 
 
-_MEMORY_MEND = "Memory ran out: lower micro_batch_tokens or max_length, or take a larger flavor."
+_MEMORY_MEND = RUN_SENTENCES.say("memory_ran_out")
 
 
 def _read_orders(run_dir: Path) -> tuple[JobSpec, Placement]:
@@ -98,12 +99,12 @@ def _load_verb(spec: JobSpec, placement: Placement) -> Verb:
 
 def _classify(error: Exception) -> tuple[Reason, str]:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Reason.DISK_FULL, "The node's disk is full: ask its operator, then retry the run."
+        return Reason.DISK_FULL, RUN_SENTENCES.say("disk_full")
     if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
         return Reason.OUT_OF_MEMORY, _MEMORY_MEND
     if "can't allocate memory" in str(error):  # torch's CPU allocator raises RuntimeError
         return Reason.OUT_OF_MEMORY, _MEMORY_MEND
-    message = f"The engine failed with {type(error).__name__}; the end of the log tells where."
+    message = RUN_SENTENCES.say("engine_failed", error=type(error).__name__)
     return Reason.INTERNAL_ERROR, message
 
 

@@ -8,7 +8,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTRACT = ("engine.specs", "engine.events", "engine.status")
+CONTRACT = ("engine.specs", "engine.events", "engine.status", "engine.sentences")
 # What loads for seconds or needs a server; none of it may come along with a contract module.
 HEAVY = ("torch", "transformers", "peft", "numpy", "django", "celery", "rest_framework", "redis")
 
@@ -45,6 +45,7 @@ def test_the_studio_imports_of_the_workers_only_their_orders(graph):
         "workers.orders",
         "workers.machines.orders",
         "workers.machines.measures",
+        "workers.sentences",
     }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from engine.sentences import RUN_SENTENCES
 from engine.status import Reason
 from workers.run_dir import StopWish
 from workers.runtimes.base import Life
@@ -67,9 +68,9 @@ def _decide_stop(view: RunView) -> Need:
 def explain_end(view: RunView, *, was_rebooted: bool) -> tuple[Reason, str]:
     """Say why a run without a final event is over, and what its owner should know."""
     if view.stop is not None:
-        return view.stop.reason, view.stop.message or "The run was stopped."
+        return view.stop.reason, view.stop.message or RUN_SENTENCES.say("run_stopped")
     if was_rebooted:
-        return Reason.NODE_LOST, "The node was restarted while the run went on; retry the job."
+        return Reason.NODE_LOST, RUN_SENTENCES.say("node_restarted")
     if view.has_recorder:
-        return Reason.NODE_LOST, "The run's recorder was killed on its node; retry the job."
-    return Reason.LAUNCH_FAILED, "The engine did not come up on its node; retry the job."
+        return Reason.NODE_LOST, RUN_SENTENCES.say("recorder_killed")
+    return Reason.LAUNCH_FAILED, RUN_SENTENCES.say("engine_not_up")

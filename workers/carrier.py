@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from engine.sentences import RUN_SENTENCES
 from engine.specs.outcome import Outcome
 from engine.status import Reason
 from workers.files import write_whole
@@ -141,7 +142,9 @@ class RunCarrier:
         """End the container where it is to be: first by word, then by force."""
         if self._kill_at == _NEVER and (self._is_stopped or now >= ends_at):
             if self._is_stopped:
-                self._end = Outcome(reason=Reason.STOPPED_BY_OWNER, message="The run was stopped.")
+                self._end = Outcome(
+                    reason=Reason.STOPPED_BY_OWNER, message=RUN_SENTENCES.say("run_stopped")
+                )
             else:
                 self._end = Outcome(reason=Reason.TIME_LIMIT, message=self.find_limit()[1])
             self._kill_at = now + (self.stop_grace_s if self._is_stopped else _LIMIT_GRACE_S)
@@ -182,9 +185,9 @@ class RunCarrier:
     def _judge_container(self, ended: Ended) -> Outcome | None:
         """Say what became of the container, where it did not end by what was done in it."""
         if self._was_away:
-            message = "The node's Docker engine went away and took the run along; retry the job."
+            message = RUN_SENTENCES.say("engine_took_run")
         elif ended.is_gone:
-            message = f"The {self.what}'s container was removed on its node; retry the job."
+            message = RUN_SENTENCES.say("container_removed", what=self.what)
         else:
             return None
         return Outcome(exit_code=ended.exit_code, reason=Reason.NODE_LOST, message=message)

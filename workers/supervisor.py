@@ -207,7 +207,11 @@ class Supervisor:
         inventory = take_inventory(
             self.node.path, mock_devices=self._config.mock_devices
         ).model_dump(mode="json")
-        runtime = {"runtime": self._check.runtime, "runtime_problem": self._check.problem}
+        runtime = {
+            "runtime": self._check.runtime,
+            "runtime_problem": self._check.problem,
+            "runtime_notice": self._check.notice,
+        }
         body = json.dumps(inventory | runtime | {"runs": living}).encode()
         try:
             answer = await self._client.send_heartbeat(self._config.node_token, body)

@@ -27,8 +27,8 @@ from studio.core.errors import NotFound
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.core.permissions import IsAdministrator, IsOperator, SignedInByBrowser
-from studio.machines.charging import Use, list_uses
-from studio.points.selectors import Balance, get_balances
+from studio.points.selectors import Balance, Use, get_balances
+from studio.points.uses import list_uses
 
 _PAGE = [OpenApiParameter("page", int), OpenApiParameter("page_size", int)]
 

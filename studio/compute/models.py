@@ -31,6 +31,8 @@ class Node(models.Model):
     """How it runs engines that can be shut in: as `process`, or in a container by `docker`."""
     runtime_problem = models.CharField(max_length=500, blank=True)
     """Why it cannot run any now, in a sentence; blank where it can."""
+    runtime_notice = models.CharField(max_length=500, blank=True)
+    """What is not as it should be with that though it can, in a sentence."""
     run_ids = models.JSONField(default=list, blank=True)
     """Runs the node said are alive, when last seen."""
     cache_bytes = models.PositiveBigIntegerField(default=0)

@@ -11,6 +11,7 @@ from studio.compute.models import Flavor, Node
 from studio.compute.rooms import WHOLE
 from studio.compute.upkeep import is_lost
 from studio.core.errors import BadInput
+from studio.core.sentences import find_told
 from workers.machines.orders import MOCK_DEVICE
 
 ONLINE_S = 20.0  # a node speaks every 5 s: four beats missed is gone
@@ -34,7 +35,8 @@ def describe_node(node_id: int) -> dict[str, Any]:
 
 def _describe_node(node: Node, held: list[Holding]) -> dict[str, Any]:
     fields = "name last_seen_at cores memory_bytes disk_free_bytes disk_bytes version num_running "
-    fields += "runtime runtime_problem cache_bytes cache_limit_bytes share is_cordoned"
+    fields += "runtime runtime_problem runtime_notice cache_bytes cache_limit_bytes share "
+    fields += "is_cordoned"
     drain = {
         "at": node.drain_at,
         "reason": node.drain_reason,
@@ -43,6 +45,8 @@ def _describe_node(node: Node, held: list[Holding]) -> dict[str, Any]:
     }
     return {name: getattr(node, name) for name in fields.split()} | {
         "is_online": is_online(node),
+        "runtime_problem_told": find_told(node.runtime_problem),
+        "runtime_notice_told": find_told(node.runtime_notice),
         "is_lost": is_lost(node),
         "devices": [
             {**device, "is_mock": str(device.get("uuid", "")).startswith(MOCK_DEVICE)}
@@ -62,6 +66,7 @@ def _describe_engine(engine: Any) -> dict[str, Any] | None:
     return {
         "version": engine.version,
         "problem": engine.problem,
+        "problem_told": find_told(engine.problem),
         "relay": relay,
         "unlimited": engine.unlimited,
         "reported_at": engine.reported_at,

@@ -4,6 +4,7 @@ from rest_framework import serializers
 
 from studio.compute.joining import LASTS_S
 from studio.compute.upkeep import USUAL_GRACE_S
+from studio.core.sentences import ToldOutput
 from workers.orders import ShareProgress
 
 _MOST = 2**62
@@ -50,6 +51,7 @@ class NodeDeviceOutput(NodeDevice):
 class NodeEngineOutput(serializers.Serializer):
     version = serializers.CharField(allow_blank=True, help_text="Blank where none answers.")
     problem = serializers.CharField(allow_blank=True)
+    problem_told = ToldOutput(allow_null=True)
     relay = serializers.CharField(allow_null=True, help_text="host:port.")
     unlimited = serializers.ListField(
         child=serializers.CharField(),
@@ -97,6 +99,11 @@ class NodeOutput(serializers.Serializer):
     runtime_problem = serializers.CharField(
         allow_blank=True, help_text="Why it cannot run any now; blank where it can."
     )
+    runtime_problem_told = ToldOutput(allow_null=True)
+    runtime_notice = serializers.CharField(
+        allow_blank=True, help_text="What is not as it should be with that though it can."
+    )
+    runtime_notice_told = ToldOutput(allow_null=True)
     num_running = serializers.IntegerField()
     cache_bytes = serializers.IntegerField(help_text="What its cache of models and datasets holds.")
     cache_limit_bytes = serializers.IntegerField(help_text="0 until it has said so.")
@@ -157,5 +164,6 @@ class HeartbeatInput(serializers.Serializer):
     disk_bytes = serializers.IntegerField(min_value=0, max_value=_MOST, default=0)
     runtime = serializers.ChoiceField(choices=RUNTIMES, default="process")
     runtime_problem = serializers.CharField(max_length=500, allow_blank=True, default="")
+    runtime_notice = serializers.CharField(max_length=500, allow_blank=True, default="")
     devices = NodeDevice(many=True)
     runs = serializers.ListField(child=serializers.UUIDField(), max_length=10_000)

@@ -40,6 +40,7 @@ class Inventory:
     disk_bytes: int = 0
     runtime: str = "process"
     runtime_problem: str = ""
+    runtime_notice: str = ""
     devices: list[dict[str, Any]] = field(default_factory=list)
     run_ids: list[str] = field(default_factory=list)
 
@@ -106,10 +107,11 @@ def record_heartbeat(*, node: Node, inventory: Inventory) -> Node:
     node.disk_bytes = inventory.disk_bytes
     node.runtime = inventory.runtime
     node.runtime_problem = inventory.runtime_problem
+    node.runtime_notice = inventory.runtime_notice
     node.devices = inventory.devices
     node.run_ids = inventory.run_ids
     fields = "last_seen_at version cores memory_bytes disk_free_bytes disk_bytes devices run_ids "
-    fields += "runtime runtime_problem"
+    fields += "runtime runtime_problem runtime_notice"
     node.save(update_fields=fields.split())
     return node
 

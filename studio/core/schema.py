@@ -5,6 +5,7 @@ from typing import Any
 _FOREIGN = ("/api/internal/", "/v1/", "/api/models", "/api/datasets", "/api/repos", "/api/whoami")
 # What OpenAPI calls sets of words that several fields share a name for.
 ENUM_NAMES = {
+    "ToldCodeEnum": "studio.core.sentences.CODES",
     "MembershipEnum": "studio.accounts.models.Membership.values",
     "LabelKindEnum": "studio.labelling.models.TaskKind",
     "DriveWorkKindEnum": "studio.drive.models.WorkKind.values",

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from engine.status import Reason, Status
 from studio.compute.holdings import Holding
 from studio.compute.models import Node
+from studio.core.sentences import say
 from studio.jobs.models import LIVE, Run
 from studio.jobs.moves import Move, move_run
 from studio.jobs.services import stop_job
@@ -45,7 +46,7 @@ class RunHolder:
     @transaction.atomic
     def let_go(self, node: Node) -> None:
         """Give every run of the node up: it is lost, and its points are back."""
-        message = f"Node {node} was removed. Your points are back: retry the job."
+        message = say("run_node_removed", node=node)
         locked = Run.objects.select_for_update(of=("self",))
         for run_id in _live_on(node).values_list("pk", flat=True):
             run = locked.select_related("job__owner", "job__flavor").get(pk=run_id)
@@ -62,5 +63,6 @@ def _live_on(node: Node) -> QuerySet[Run]:
 
 
 def _say(node: Node) -> str:
-    why = f" ({node.drain_reason})" if node.drain_reason else ""
-    return f"Its node {node} is being emptied by an administrator{why}."
+    if node.drain_reason:
+        return say("run_drained_why", node=node, why=node.drain_reason)
+    return say("run_drained", node=node)

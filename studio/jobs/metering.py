@@ -3,7 +3,7 @@
 from django.utils import timezone
 
 from studio.jobs.models import Run
-from studio.points.services import charge_run
+from studio.points.services import WRITTEN_EVERY_S, charge_run
 
 TICK_S = 10.0
 _HOUR_S = 3600
@@ -25,6 +25,11 @@ def get_billable_s(run: Run) -> float:
 def get_cost_mpoints(run: Run) -> int:
     """Return what the run has cost up to its last proof of life, rounded down."""
     return int(get_billable_s(run) * run.rate_mpoints_per_hour) // _HOUR_S
+
+
+def price_period(run: Run) -> int:
+    """Return what as much time costs as may be without its charge in the ledger, rounded up."""
+    return -int(-WRITTEN_EVERY_S * run.rate_mpoints_per_hour // _HOUR_S)
 
 
 def charge_for_time(run: Run) -> int:

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from engine.status import Reason, Status
 from studio.compute.selectors import is_online
+from studio.core.sentences import say
 from studio.jobs.models import Run
 from studio.jobs.moves import Move, move_run
 
@@ -52,10 +53,7 @@ def _judge(run: Run, now: datetime) -> Move | None:
     if run.status == Status.STOPPING and silent_s > STOPPING_S:
         return Move(Status.STOPPED, Reason(run.stop_reason), run.stop_message)
     if run.status in _HELD and silent_s > LOST_S:
-        message = (
-            f"Node {run.node} gave no sign of life for {silent_s / 60:.0f} minutes. "
-            "Your points are back: retry the job."
-        )
+        message = say("run_node_silent", node=run.node, minutes=f"{silent_s / 60:.0f}")
         return Move(Status.FAILED, Reason.NODE_LOST, message)
     if run.status == Status.STARTING and _seconds(run.claimed_at, now) > STARTING_S:
         return _judge_launch(run, now)
@@ -67,7 +65,7 @@ def _judge_launch(run: Run, now: datetime) -> Move | None:
     node = run.node
     if node is None or not is_online(node, now=now) or str(run.pk) in node.run_ids:
         return None
-    message = f"Node {node} took the run and did not start it. Your points are back: retry the job."
+    message = say("run_not_started", node=node)
     return Move(Status.FAILED, Reason.LAUNCH_FAILED, message)
 
 

@@ -34,6 +34,7 @@ from studio.compute.rooms import (
 )
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
+from studio.core.sentences import say
 from studio.jobs.containers import keep_able, make_container_order, needs_container
 from studio.jobs.hooks import get_listener
 from studio.jobs.models import LIVE, Run
@@ -221,17 +222,17 @@ def _say_why(run: Run, online: dict[int, Node], able: dict[int, Node]) -> None:
     """Keep a sentence on the waiting run that says what it waits for."""
     flavor = run.job.flavor
     if not online:
-        message = "No node is online: the run starts as soon as one is."
+        message = say("run_no_node")
     elif not able and needs_container(run.job):
-        message = "No node with a Docker engine is online: the run starts as soon as one is."
+        message = say("run_no_engine")
     elif not able:
-        message = "No node can run such a job now: an operator sees why on the page Nodes."
+        message = say("run_no_able")
     elif all(node.is_cordoned for node in able.values()):
-        message = "Every node is set aside by an administrator: the run waits for one."
+        message = say("run_all_aside")
     elif not any(can_ever_hold(node, flavor) for node in able.values()):
-        message = f"No node that is online can hold {flavor.title}: the run waits for one that can."
+        message = say("run_none_holds", flavor=flavor.title)
     else:
-        message = "All nodes are busy: the run waits for its turn."
+        message = say("run_all_busy")
     if run.message != message or run.node_id is not None:
         if run.node_id is not None:
             run.placement_number += 1  # an order that is still on its way starts nothing

@@ -11,6 +11,8 @@ from django.utils import timezone
 from engine.status import FINAL, Status
 from studio.accounts.models import User
 from studio.core.errors import BadInput, NotFound
+from studio.core.sentences import find_told
+from studio.jobs.metering import get_cost_mpoints
 from studio.jobs.models import Job, Run
 from studio.jobs.reaping import SILENT_S
 from studio.jobs.scheduler import list_queue
@@ -81,16 +83,6 @@ def has_jobs(user: User) -> bool:
     return Job.objects.filter(owner=user, is_platform=False).exists()
 
 
-def get_burn_mpoints_per_hour(user: User) -> int:
-    """Return what the user's running jobs cost per hour together."""
-    rates = Run.objects.filter(
-        job__owner=user,
-        job__is_platform=False,
-        status__in=[Status.RUNNING.value, Status.STOPPING.value],
-    )
-    return sum(rates.values_list("rate_mpoints_per_hour", flat=True))
-
-
 def get_run_labels(run_ids: Iterable[UUID]) -> dict[UUID, tuple[UUID, str, int]]:
     """Return (job id, job name, run index) by run id, for a statement's lines."""
     runs = Run.objects.filter(pk__in=list(run_ids))
@@ -105,13 +97,21 @@ def describe_job(job: Job) -> dict[str, Any]:
 
 def describe_jobs(jobs: Sequence[Job]) -> list[dict[str, Any]]:
     """Return what a page shows of each job, in as many queries for many as for one."""
-    run_ids = [run.pk for job in jobs for run in job.runs.all()]
-    live_ids = [run.pk for job in jobs for run in job.runs.all() if not run.is_final]
+    runs = {run.pk: run for job in jobs for run in job.runs.all()}
+    live = {pk: run for pk, run in runs.items() if not run.is_final}
     is_waiting = any(job.current_run and job.current_run.status == Status.QUEUED for job in jobs)
     queue = list_queue() if is_waiting else []
+    costs = get_run_costs(runs)
+    holds = get_run_holds(live) if live else {}
+    for job in jobs:
+        for run in job.runs.all():
+            if run.pk in live and not job.is_platform:  # the ledger has it up to ten minutes later
+                unwritten = max(0, get_cost_mpoints(run) - costs.get(run.pk, 0))
+                costs[run.pk] = costs.get(run.pk, 0) + unwritten
+                holds[run.pk] = max(0, holds.get(run.pk, 0) - unwritten)
     money = _Money(
-        costs=get_run_costs(run_ids),
-        holds=get_run_holds(live_ids) if live_ids else {},
+        costs=costs,
+        holds=holds,
         places={run_id: place for place, run_id in enumerate(queue, start=1)},
     )
     return [_describe_job(job, money) for job in jobs]
@@ -165,6 +165,7 @@ def _describe_job(job: Job, money: _Money) -> dict[str, Any]:
         "status": last.status,
         "reason": last.reason,
         "message": last.message,
+        "told": find_told(last.message),
         "status_since": last.status_since,
         "created_at": job.created_at,
         "started_at": last.started_at,
@@ -195,6 +196,7 @@ def describe_run(run: Run, cost_mpoints: int) -> dict[str, Any]:
     )
     shown = {name: getattr(run, name) for name in fields.split()}
     shown |= {"id": run.pk, "node": run.node.name if run.node else None}
+    shown["told"] = find_told(run.message)
     if not run.is_final:
         shown["log_complete"] = None
     return {**shown, "cost_mpoints": cost_mpoints, "is_silent": _is_silent(run)}

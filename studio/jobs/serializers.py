@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from engine.status import Reason, Status
+from studio.core.sentences import ToldOutput
 
 STATUSES = [status.value for status in Status]
 ARTIFACT_ROLES = ["adapter", "checkpoint", "model", "report"]
@@ -34,6 +35,7 @@ class RunOutput(serializers.Serializer):
     status = serializers.ChoiceField(choices=STATUSES)
     reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
     message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
     node = serializers.CharField(allow_null=True)
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)
@@ -63,6 +65,7 @@ class JobOutput(serializers.Serializer):
     status = serializers.ChoiceField(choices=STATUSES)
     reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
     message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
     status_since = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
     started_at = serializers.DateTimeField(allow_null=True)

@@ -15,6 +15,7 @@ from studio.accounts.models import User
 from studio.compute.models import Flavor
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound, StudioError
+from studio.core.sentences import say
 from studio.drive.spaces import home_path
 from studio.jobs.advisor import Advice, advise
 from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
@@ -281,12 +282,12 @@ def _lock_current_run(job: Job) -> Run:
 
 
 def _say_stop(reason: Reason) -> str:
-    sentences = {
-        Reason.STOPPED_BY_OWNER: "You stopped it.",
-        Reason.STOPPED_BY_OPERATOR: "An operator stopped it.",
-        Reason.POINTS_EXHAUSTED: "Your points are used up: ask an operator for a grant.",
+    codes = {
+        Reason.STOPPED_BY_OWNER: "stopped_by_owner",
+        Reason.STOPPED_BY_OPERATOR: "stopped_by_operator",
+        Reason.POINTS_EXHAUSTED: "points_used_up",
     }
-    return sentences.get(reason, "The studio stopped it.")
+    return say(codes.get(reason, "stopped_by_studio"))
 
 
 def _find_checkpointed_run(job: Job) -> Run:

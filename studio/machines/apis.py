@@ -11,6 +11,7 @@ from rest_framework.views import APIView
 from studio.accounts.viewers import viewer_of
 from studio.core.errors import NotFound
 from studio.core.inputs import read_input
+from studio.core.sentences import find_told
 from studio.machines import saving, selectors, services, wishes
 from studio.machines import serializers as shapes
 from studio.machines.cloning import clone_machine
@@ -60,7 +61,11 @@ class MachineOptionsApi(APIView):
         said = {
             "images": [_show_image(image) for image in wishes.list_images(viewer_of(request))],
             "flavors": describe_flavors(),
-            "engine": {"is_available": not problem, "problem": problem},
+            "engine": {
+                "is_available": not problem,
+                "problem": problem,
+                "problem_told": find_told(problem),
+            },
             "min_duration_s": wishes.LEAST_S,
             "max_duration_s": wishes.MOST_S,
             "default_duration_s": wishes.USUAL_S,

@@ -5,7 +5,6 @@ extension, and in between every ten minutes: what is used and not written yet is
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,25 +12,15 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
+from studio.core.sentences import say
 from studio.machines.models import Lease, Machine, Status
-from studio.points.selectors import get_run_costs
-from studio.points.services import charge_run, hold_points, release_run
+from studio.points.selectors import Use, get_run_costs
+from studio.points.services import WRITTEN_EVERY_S, charge_run, hold_points, release_run
 
 MOST_GAP_S = 10.0
 """What two signs of life may lie apart and still be paid in between: a longer silence is the
 platform's, and so is its cost."""
-WRITTEN_EVERY_S = 600.0
-"""How much used time may be without its charge in the ledger: 1000 machines write two a second."""
 _HOUR_S = 3600
-
-
-@dataclass(frozen=True)
-class Use:
-    """What a person's machines cost now."""
-
-    rate_mpoints_per_hour: int = 0
-    unwritten_mpoints: int = 0
-    """Used, and still on the held account."""
 
 
 def price(seconds: float, rate_mpoints_per_hour: int) -> int:
@@ -58,7 +47,7 @@ def get_unwritten_mpoints(lease: Lease, charged_mpoints: int) -> int:
     return max(0, get_cost_mpoints(lease) - charged_mpoints)
 
 
-def list_uses(user_ids: Collection[int]) -> dict[int, Use]:
+def list_machine_uses(user_ids: Collection[int]) -> dict[int, Use]:
     """Return what people's machines cost now, by user id; who has none that goes is not in it."""
     leases = list(
         Lease.objects.filter(machine__owner_id__in=user_ids, ended_at__isnull=True).select_related(
@@ -68,12 +57,13 @@ def list_uses(user_ids: Collection[int]) -> dict[int, Use]:
     charged = get_run_costs([lease.pk for lease in leases]) if leases else {}
     uses: dict[int, Use] = {}
     for lease in leases:
-        owner_id, known = lease.machine.owner_id, uses.get(lease.machine.owner_id, Use())
+        owner_id = lease.machine.owner_id
         is_burning = lease.machine.status in {Status.RUNNING, Status.STOPPING}
-        uses[owner_id] = Use(
-            known.rate_mpoints_per_hour + (lease.rate_mpoints_per_hour if is_burning else 0),
-            known.unwritten_mpoints + get_unwritten_mpoints(lease, charged.get(lease.pk, 0)),
+        use = Use(
+            lease.rate_mpoints_per_hour if is_burning else 0,
+            get_unwritten_mpoints(lease, charged.get(lease.pk, 0)),
         )
+        uses[owner_id] = uses.get(owner_id, Use()) + use
     return uses
 
 
@@ -178,7 +168,7 @@ def charge_leases() -> list[UUID]:
 
 
 def _say(machine: Machine) -> str:
-    return f"Machine {machine.name}"
+    return say("machine_note", name=machine.name)
 
 
 def _hold(machine: Machine, lease: Lease, mpoints: int) -> None:

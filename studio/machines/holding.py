@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from studio.compute.holdings import Holding
 from studio.compute.models import Node
 from studio.core import audit
+from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
 from studio.machines.models import GOES, HOLDS_NODE, Machine, NodeEngine, Reason, Status
 from studio.machines.moves import Move, move_machine
@@ -61,11 +62,9 @@ class MachineHolder:
 
 def say_drained(node: Node) -> str:
     """Return why a machine was stopped, for its owner."""
-    why = f" ({node.drain_reason})" if node.drain_reason else ""
-    return (
-        f"Its node {node} is being emptied by an administrator{why}. Your files are kept: start it "
-        "when the node is back, or reset it to begin on another."
-    )
+    if node.drain_reason:
+        return say("machine_drained_why", node=node, why=node.drain_reason)
+    return say("machine_drained", node=node)
 
 
 def _locked() -> QuerySet[Machine]:
@@ -91,9 +90,8 @@ def _drain(machine_id: UUID, node: Node) -> None:
 
 
 def _let_go(machine: Machine, node: Node) -> None:
-    message = f"Its node {node} was removed. Your home is kept: it begins anew from its image."
-    if machine.image.node_id == node.pk:
-        message = f"Its node {node} was removed, and its image with it: give it another image."
+    is_image_lost = machine.image.node_id == node.pk
+    message = say("machine_image_removed" if is_image_lost else "machine_node_removed", node=node)
     if machine.status == Status.DELETING:
         move_machine(machine, Move(Status.DELETED))
     elif machine.status == Status.QUEUED:

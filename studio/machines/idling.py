@@ -12,6 +12,7 @@ from django.utils import timezone
 from studio.accounts.models import User
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
+from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
 from studio.machines import services
 from studio.machines.charging import get_ends_at
@@ -25,10 +26,6 @@ _BUSY_CORES = 0.3
 """What editors and notebooks that nobody looks at use stays well below it."""
 _BUSY_GPU = 0.02
 _WRITTEN_EVERY_S = 30.0
-_MESSAGE = (
-    "Nothing was connected since {since} UTC, and no kernel, terminal, processor, GPU or detached "
-    "run was busy. Your files are kept."
-)
 
 
 def judge_machines() -> None:
@@ -142,7 +139,7 @@ def _stop_idle(machine_id: UUID) -> None:
     verdict = decide(_make_signals(machine, seen[machine.key]), now)
     if verdict.is_due(now):
         since = verdict.active_at.astimezone(UTC)
-        message = _MESSAGE.format(since=f"{since:%H:%M}")
+        message = say("machine_idle", since=f"{since:%H:%M}")
         services.stop_machine(by=None, machine=machine, reason=Reason.IDLE, message=message)
 
 

@@ -21,6 +21,7 @@ from studio.compute.rooms import (
 )
 from studio.compute.selectors import can_ever_hold, is_online
 from studio.core import audit
+from studio.core.sentences import say
 from studio.machines.models import HOLDS_NODE, Machine, NodeEngine, Status
 from studio.machines.moves import Move, move_machine
 
@@ -59,7 +60,7 @@ def place_machines() -> int:
     num_placed = 0
     for machine in list_queue():
         if not machine.image.reference:
-            _keep_message(machine, "Its copy is being made: it starts as soon as that is done.")
+            _keep_message(machine, say("copy_is_made"))
             continue
         kept = {pk for pk in rooms if is_reserved(reserved, pk, machine.status_since)}
         room = _choose(machine, rooms, blocked | kept)
@@ -147,21 +148,18 @@ def _say_why(machine: Machine, usable: dict[int, Node]) -> None:
     """Keep a sentence on the waiting machine that says what it waits for."""
     tied = machine.node or machine.image.node
     if tied is not None and tied.is_cordoned:
-        mend = "Stop and reset it" if machine.image.node is None else "Stop it and change its image"
-        message = (
-            f"Its node {tied} is set aside by an administrator: the machine starts when it is used "
-            f"again. {mend} to begin on another; your home is kept."
-        )
+        is_free = machine.image.node is None
+        message = say("node_aside_reset" if is_free else "node_aside_change", node=tied)
     elif machine.tied_node_id is not None and machine.tied_node_id not in usable:
-        message = f"Its node {tied} does not answer: the machine starts when it is back."
+        message = say("node_away", node=tied)
     elif usable and all(node.is_cordoned for node in usable.values()):
-        message = "Every node is set aside by an administrator: the machine waits for one."
+        message = say("machine_all_aside")
     elif not usable:
-        message = "No node with a Docker engine is online: the machine starts as soon as one is."
+        message = say("machine_no_engine")
     elif not any(can_ever_hold(node, machine.flavor) for node in usable.values()):
-        message = f"No node can hold {machine.flavor.title} now: the machine waits for one."
+        message = say("machine_none_holds", flavor=machine.flavor.title)
     else:
-        message = "All nodes are busy: the machine waits for its turn."
+        message = say("machine_all_busy")
     _keep_message(machine, message)
 
 

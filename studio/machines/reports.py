@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from studio.compute.models import Node
+from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
 from studio.machines.charging import count_time
 from studio.machines.models import Lease, Machine, NodeEngine, Reason, Status
@@ -17,10 +18,9 @@ from workers.machines.orders import MachinePhase, MachineReport, MachineState
 
 _COUNTED_EVERY_S = 4.0
 _SENTENCES = {
-    Reason.OUT_OF_MEMORY: "Its programs used more memory than its flavor has: pick a larger one.",
-    Reason.ENDED_BY_ITSELF: "It ended by itself, or its node was restarted: start it again.",
-    Reason.CONTAINER_GONE: "Its container was removed on the node; your home is kept. Starting "
-    "begins anew from the image.",
+    Reason.OUT_OF_MEMORY: say("machine_out_of_memory"),
+    Reason.ENDED_BY_ITSELF: say("machine_ended"),
+    Reason.CONTAINER_GONE: say("machine_container_gone"),
 }
 
 

@@ -16,6 +16,7 @@ from studio.accounts.models import User
 from studio.compute.models import Node
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
+from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
 from studio.machines.models import Image, Machine, Reason, Saving, Status, make_key
 from studio.machines.moves import Move, move_machine
@@ -119,7 +120,7 @@ def take_saved(node: Node, states: tuple[SavedState, ...]) -> None:
             if saving is None:  # heard already, or given up
                 continue
             if state.problem or not _IMAGE_ID.fullmatch(state.image):
-                _fail(saving, state.problem or "Its node did not say which image it made.")
+                _fail(saving, state.problem or say("saving_silent"))
             else:
                 _finish(saving, state)
 
@@ -133,8 +134,8 @@ def fail_saving(machine: Machine, problem: str) -> None:
 def lose_images(node: Node) -> None:
     """Have the saved images of a node that is removed no more; what waits for one stops."""
     for saving in Saving.objects.filter(image__node=node, ended_at=None).select_related("image"):
-        _fail(saving, f"Its node {node} was removed.")
-    message = f"Its image lay on the node {node}, which was removed: give it another image."
+        _fail(saving, say("saving_node_removed", node=node))
+    message = say("machine_image_removed", node=node)
     locked = Machine.objects.select_for_update(of=("self",)).select_related("owner", "lease")
     for machine in locked.filter(image__node=node, status=Status.QUEUED):
         move_machine(machine, Move(Status.STOPPED, Reason.NODE_REMOVED, message))
@@ -149,7 +150,7 @@ def fail_overdue_savings() -> None:
         with transaction.atomic():
             locked = Saving.objects.select_for_update(of=("self",)).select_related("image")
             if saving := locked.filter(key=key, ended_at=None).first():
-                _fail(saving, "Its node did not save it within an hour: save it again.")
+                _fail(saving, say("saving_too_long"))
 
 
 @transaction.atomic
@@ -164,7 +165,7 @@ def delete_saved(*, by: User, name: str) -> None:
         raise NotFound
     saving = Saving.objects.select_for_update().filter(image=image, ended_at=None).first()
     if saving is not None:
-        _fail(saving, "Its image was deleted before it was saved.")
+        _fail(saving, say("saving_image_deleted"))
     Image.objects.filter(pk=image.pk).update(is_kept=False, is_active=False)
     audit.record("image.deleted", actor=by, subject=name)
     wake_user(by.pk, "machines")
@@ -237,7 +238,7 @@ def _fail(saving: Saving, problem: str) -> None:
         locked = Machine.objects.select_for_update(of=("self",)).select_related("owner", "lease")
         move_machine(
             locked.get(pk=seen.pk),
-            Move(Status.STOPPED, Reason.START_FAILED, f"Its copy was not made: {problem}"),
+            Move(Status.STOPPED, Reason.START_FAILED, say("copy_failed", problem=problem)),
         )
     assert image.owner_id is not None
     wake_user(image.owner_id, "machines")

@@ -6,16 +6,12 @@ from django.utils import timezone
 from studio.accounts.models import OrganizationMember, Role, User
 from studio.compute.selectors import list_online_nodes
 from studio.core.errors import NotFound
+from studio.core.sentences import say
 from studio.machines.models import Audience, Image, Machine, NodeEngine, PublishedPort, Status
 from studio.machines.placing import list_able_nodes
 
 _JOINED = ("owner", "image__node", "flavor", "node", "lease", "activity")
 _GONE = [Status.DELETING, Status.DELETED]
-_NO_NODE = "No node is online."
-_NO_ENGINE = (
-    "No Docker engine answers on any node, so no machine can run yet: install one there, such as "
-    "with `sudo apt install docker.io`."
-)
 
 
 def list_machines(viewer: User) -> QuerySet[Machine]:
@@ -85,9 +81,9 @@ def get_why_no_machines() -> str:
         return ""
     nodes = list_online_nodes()
     if not nodes:
-        return _NO_NODE
+        return say("no_node")
     told = NodeEngine.objects.filter(node__in=nodes).exclude(problem="").first()
-    return told.problem if told else _NO_ENGINE
+    return told.problem if told else say("no_engine")
 
 
 def may_open(viewer: User | None, machine: Machine, port: int) -> bool:

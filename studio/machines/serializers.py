@@ -3,6 +3,7 @@
 from rest_framework import serializers
 
 from studio.compute.serializers import FlavorOutput
+from studio.core.sentences import ToldOutput
 from studio.machines.idle import Sign, State
 from studio.machines.models import Audience, Reason, Status
 from studio.machines.wishes import USUAL_S
@@ -147,6 +148,7 @@ class MachineSavingOutput(serializers.Serializer):
     begun_at = serializers.DateTimeField()
     ended_at = serializers.DateTimeField(allow_null=True)
     problem = serializers.CharField(allow_blank=True)
+    problem_told = ToldOutput(allow_null=True)
 
 
 class MachineTabOutput(serializers.Serializer):
@@ -170,6 +172,7 @@ class MachineOutput(serializers.Serializer):
     status = serializers.ChoiceField(Status.values)
     reason = serializers.ChoiceField([value for value in Reason.values if value], allow_blank=True)
     message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
     status_since = serializers.DateTimeField()
     created_at = serializers.DateTimeField()
     image = MachineImageOutput()
@@ -239,6 +242,7 @@ class ImageInput(serializers.Serializer):
 class MachineEngineOutput(serializers.Serializer):
     is_available = serializers.BooleanField()
     problem = serializers.CharField(allow_blank=True)
+    problem_told = ToldOutput(allow_null=True)
 
 
 class MachineSshOutput(serializers.Serializer):

@@ -11,6 +11,7 @@ from django.utils import timezone
 from studio.accounts.models import Role, User
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound
+from studio.core.sentences import say
 from studio.drive.spaces import home_path
 from studio.jobs.wakes import wake_user
 from studio.machines.bells import kick_placing
@@ -258,7 +259,7 @@ def delete_machine(*, by: User, machine: Machine) -> None:
     """
     machine = _lock(by, machine, for_operators=True)
     machine.ports.all().delete()
-    fail_saving(machine, "The machine was deleted before it was saved.")
+    fail_saving(machine, say("saving_machine_deleted"))
     has_container = machine.node_id is not None
     move_machine(machine, Move(Status.DELETING if has_container else Status.DELETED))
     audit.record("machine.deleted", actor=by, subject=machine.key)

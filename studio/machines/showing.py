@@ -6,6 +6,7 @@ from uuid import UUID
 from django.conf import settings
 
 from studio.compute.models import Flavor, Node
+from studio.core.sentences import find_told
 from studio.machines.charging import get_cost_mpoints, get_ends_at, get_unwritten_mpoints
 from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.idling import show_idle
@@ -67,6 +68,7 @@ def _show(machine: Machine, queue_position: int | None) -> dict[str, Any]:
         "status": machine.status,
         "reason": machine.reason,
         "message": machine.message,
+        "told": find_told(machine.message),
         "status_since": machine.status_since,
         "created_at": machine.created_at,
         "image": machine.image,
@@ -113,6 +115,7 @@ def _find_last_savings(machines: list[Machine]) -> dict[object, dict[str, Any]]:
             "begun_at": saving.begun_at,
             "ended_at": saving.ended_at,
             "problem": saving.problem,
+            "problem_told": find_told(saving.problem),
         }
         for saving in found.order_by("begun_at")
     }

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.utils import timezone
 
+from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
 from studio.machines.models import HOLDS_NODE, Machine, PublishedPort, Reason, Status
 from studio.machines.moves import Move, make_end, move_machine
@@ -15,10 +16,6 @@ LOST_S = 120.0
 _START_WITHIN = timedelta(minutes=15)
 _STOP_WITHIN = timedelta(minutes=5)
 _DELETE_WITHIN = timedelta(hours=1)
-_LOST = (
-    "Its node has not answered for two minutes; you pay only for the time it did. Start it when the"
-    " node is back, or reset it to begin on another: your home is kept."
-)
 
 
 def tend_machines() -> None:
@@ -55,14 +52,14 @@ def _tend(seen: Machine) -> None:
         if since > _DELETE_WITHIN:  # a node ends whatever it has no order for, when it is back
             move_machine(machine, Move(Status.DELETED))
     elif silent_s > LOST_S and since.total_seconds() > LOST_S:
-        move_machine(machine, Move(Status.STOPPED, Reason.NODE_LOST, _LOST))
+        move_machine(machine, Move(Status.STOPPED, Reason.NODE_LOST, say("machine_node_lost")))
     elif machine.status == Status.STARTING and since > _START_WITHIN:
-        told = machine.message or "Its node did not start it within 15 minutes: start it again."
+        told = machine.message or say("machine_not_started")
         move_machine(machine, Move(Status.STOPPED, Reason.START_FAILED, told))
     elif machine.status == Status.STOPPING and since > _STOP_WITHIN:
         move_machine(machine, make_end(machine))  # its order says so still
     elif silent_s > SILENT_S and not machine.message:
-        machine.message = "Its node does not answer now; this time is not charged."
+        machine.message = say("machine_node_silent")
         machine.save(update_fields=["message"])
         wake_user(machine.owner_id, "machines")
 

@@ -17,8 +17,8 @@ from studio.core.errors import BadInput, NotFound
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
-from studio.jobs.selectors import get_burn_mpoints_per_hour, get_run_labels
-from studio.machines.charging import Use, list_uses
+from studio.core.sentences import find_told
+from studio.jobs.selectors import get_run_labels
 from studio.points import serializers as shapes
 from studio.points.models import Transfer
 from studio.points.selectors import (
@@ -30,6 +30,7 @@ from studio.points.selectors import (
     sum_runs,
 )
 from studio.points.services import grant_points
+from studio.points.uses import get_use
 
 _KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -47,16 +48,15 @@ class PointsApi(APIView):
     def get(self, request: Request) -> Response:
         viewer = viewer_of(request)
         balance = get_balance(viewer)
-        use = list_uses([viewer.pk]).get(viewer.pk, Use())
-        burn = get_burn_mpoints_per_hour(viewer) + use.rate_mpoints_per_hour
+        use = get_use(viewer.pk)
         total = balance.total - use.unwritten_mpoints
         shown = {
             "available_mpoints": balance.available_mpoints,
             "held_mpoints": balance.held_mpoints - use.unwritten_mpoints,
             "total_mpoints": total,
-            "burn_mpoints_per_hour": burn,
+            "burn_mpoints_per_hour": use.rate_mpoints_per_hour,
             "unwritten_mpoints": use.unwritten_mpoints,
-            "runs_out_at": _forecast_end(total, burn),
+            "runs_out_at": _forecast_end(total, use.rate_mpoints_per_hour),
         }
         return Response(shapes.PointsOutput(shown).data)
 
@@ -166,6 +166,7 @@ def _describe(made: Any, label: tuple[Any, str, int] | None) -> dict[str, Any]:
         "num_moves": 1,
         "reason": made.reason,
         "note": made.note,
+        "told": None if made.by else find_told(made.note),  # a person's words are theirs
         "job_id": job_id,
         "job_name": job_name,
         "run_index": run_index,

@@ -26,6 +26,22 @@ class Balance:
 
 
 @dataclass(frozen=True)
+class Use:
+    """What a person's runs or machines cost now."""
+
+    rate_mpoints_per_hour: int = 0
+    unwritten_mpoints: int = 0
+    """Used, and still on the held account."""
+
+    def __add__(self, other: "Use") -> "Use":
+        """Return both together."""
+        return Use(
+            self.rate_mpoints_per_hour + other.rate_mpoints_per_hour,
+            self.unwritten_mpoints + other.unwritten_mpoints,
+        )
+
+
+@dataclass(frozen=True)
 class RunSum:
     """All the moves of one run together."""
 

@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from studio.core.sentences import ToldOutput
 from studio.points.models import Reason
 from studio.points.services import MOST_MPOINTS
 
@@ -26,6 +27,7 @@ class StatementLineOutput(serializers.Serializer):
     num_moves = serializers.IntegerField(help_text="1, but for a line of a whole run.")
     reason = serializers.ChoiceField(Reason.choices)
     note = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The note, for pages in other languages.")
     job_id = serializers.UUIDField(allow_null=True)
     job_name = serializers.CharField(allow_null=True)
     run_index = serializers.IntegerField(allow_null=True)

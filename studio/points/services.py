@@ -19,6 +19,9 @@ from studio.points.selectors import get_run_cost, get_run_hold
 MOST_MPOINTS = 10**15
 """Largest grant; far from what a column holds, whatever is added up."""
 
+WRITTEN_EVERY_S = 600.0
+"""How much used time may be without its charge in the ledger: 1000 machines write two a second."""
+
 
 class PointsExhausted(StudioError):
     """The person has fewer points than the launch needs."""
@@ -94,6 +97,22 @@ def hold_points(*, user: User, mpoints: int, run_id: UUID, note: str, part: int 
     available = accounts[Kind.AVAILABLE].balance
     if available < mpoints:
         raise PointsExhausted(needed=mpoints, available=available)
+    move = _Move(user=user, reason=Reason.HOLD, key=key, note=note, run_id=run_id)
+    _transfer(move, accounts, {Kind.AVAILABLE: -mpoints, Kind.HELD: mpoints})
+    wake_user(user.pk, "points")
+
+
+@transaction.atomic
+def hold_ahead(*, user: User, most_mpoints: int, run_id: UUID, note: str) -> None:
+    """Set more points aside for a run that goes on: as many as there are, up to `most_mpoints`.
+
+    The caller holds the run's lock, so that it is done once for what the run has cost until now.
+    """
+    accounts = _lock_accounts(user)
+    mpoints = min(most_mpoints, accounts[Kind.AVAILABLE].balance)
+    key = f"hold:{run_id}:at:{get_run_cost(run_id)}"
+    if mpoints <= 0 or Transfer.objects.filter(key=key).exists():
+        return
     move = _Move(user=user, reason=Reason.HOLD, key=key, note=note, run_id=run_id)
     _transfer(move, accounts, {Kind.AVAILABLE: -mpoints, Kind.HELD: mpoints})
     wake_user(user.pk, "points")

@@ -10,6 +10,7 @@ from rest_framework.views import APIView
 
 from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
+from studio.core.sentences import find_told
 from studio.hub.callers import get_caller
 from studio.serving.models import Deployment
 from studio.serving.selectors import get_deployment, list_deployments
@@ -50,6 +51,7 @@ def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
         "revision": deployment.revision,
         "status": deployment.status,
         "message": deployment.message,
+        "told": find_told(deployment.message),
         "node": run.node.name if run and run.node else None,
         # An adapter's name may be somebody's secret.
         "adapters": deployment.adapters if is_operator else [],

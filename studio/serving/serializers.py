@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from studio.core.sentences import ToldOutput
 from studio.serving.models import DeploymentStatus
 
 
@@ -11,6 +12,7 @@ class DeploymentOutput(serializers.Serializer):
     revision = serializers.CharField()
     status = serializers.ChoiceField(choices=DeploymentStatus.values)
     message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
     node = serializers.CharField(allow_null=True)
     adapters = serializers.ListField(child=serializers.CharField())
     started_at = serializers.DateTimeField(allow_null=True)

@@ -18,6 +18,7 @@ from studio.accounts.models import User
 from studio.accounts.selectors import get_platform_user
 from studio.core import audit
 from studio.core.errors import NotFound, Unavailable
+from studio.core.sentences import say
 from studio.hub.models import Commit
 from studio.jobs.services import stop_job, submit_job
 from studio.jobs.wakes import wake_user
@@ -109,7 +110,7 @@ def stop_deployment(
     """
     if by is not None and not by.has_role("operator"):
         raise NotFound
-    message = "Nobody used it for a while." if reason == Reason.IDLE else "An operator stopped it."
+    message = say("server_idle" if reason == Reason.IDLE else "stopped_by_operator")
     if deployment.job is not None:
         stop_job(by=by, job=deployment.job, reason=reason, message=message)
     stopping = Deployment.objects.filter(pk=deployment.pk, status__in=OPEN)

@@ -17,6 +17,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
 IMAGE = Path(__file__).resolve().parents[2] / "workers" / "images" / "machine"
 
@@ -83,6 +84,16 @@ def started(places, monkeypatch):
 
 def make_tool(name: str, script: str, *, port: int = 1, **options):
     return program.Tool(name, port, ("/bin/sh", "-c", script), **options)
+
+
+def test_vs_code_asks_nobody_whether_they_trust_their_own_home():
+    settings = yaml.safe_load((IMAGE / "code-server.yaml").read_text())
+    assert settings["disable-workspace-trust"] is True
+    copied = (IMAGE / "Dockerfile").read_text()
+    assert "workers/images/machine/code-server.yaml /own/etc/athanor/" in copied
+    (tool,) = [each for each in program.TOOLS if each.name == "code-server"]
+    where = tool.command[tool.command.index("--config") + 1]
+    assert where == "/etc/athanor/code-server.yaml"
 
 
 def test_a_tool_that_falls_is_started_again_and_one_that_is_not_there_is_not(

@@ -190,7 +190,8 @@ def check_statement(owner: Owner) -> None:
             break
     available = sum(line["available_change_mpoints"] for line in lines)
     held = sum(line["held_change_mpoints"] for line in lines)
-    assert (available, held) == (balance["available_mpoints"], balance["held_mpoints"])
+    written = balance["held_mpoints"] + balance["unwritten_mpoints"]
+    assert (available, held) == (balance["available_mpoints"], written)
 
 
 def make_owner(studio: LiveStudio, name: str, mpoints: int = PLENTY_MPOINTS) -> Owner:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import subprocess
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from tests.journeys.fake_runs import ScriptRunner
 from tests.live import LiveStudio
 from workers.machines.relay import Relay
 
@@ -30,6 +32,17 @@ class _Page(http.server.BaseHTTPRequestHandler):
         body = b"<!doctype html><title>Editor</title><h1>The editor is here</h1>"
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        left = size = int(self.headers["Content-Length"])
+        while left and (piece := self.rfile.read(min(left, 1 << 18))):
+            left -= len(piece)
+        body = json.dumps({"size": size - left}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -117,8 +130,11 @@ def run_node(studio: LiveStudio, folder: Path) -> Iterator[FakeNode]:
     for thread in threads:
         thread.start()
     assert ready.wait(20)
+    scripts = ScriptRunner(studio, "made-up", folder)
+    working = threading.Thread(target=scripts.live, args=[node.stopping.is_set], daemon=True)
     telling = threading.Thread(target=node.live, daemon=True)
-    telling.start()
+    for thread in (telling, working):
+        thread.start()
     with _run_sshd(folder):
         try:
             yield node
@@ -127,6 +143,7 @@ def run_node(studio: LiveStudio, folder: Path) -> Iterator[FakeNode]:
             page.shutdown()
             page.server_close()
             telling.join(30)
+            working.join(30)
 
 
 @contextmanager

@@ -156,6 +156,41 @@ def test_what_was_open_is_opened_again_with_the_start(visit, live, node, key):
     )
 
 
+# What it says is not in the command, which is the job's name.
+SCRIPT = "sh -c 'echo line $((40 + 1)); sleep 1; echo line $((40 + 2)); exit {status}'"
+
+
+def launch_script(visitor: Visitor, status: int) -> None:
+    page = visitor.page
+    visitor.go("/launch?kind=script")
+    page.get_by_role("textbox", name="Command").first.fill(SCRIPT.format(status=status))
+    page.get_by_text("1 CPU core, 4 GiB").first.click()
+    page.get_by_role("button", name="Launch", exact=True).click()  # what it costs is not known
+    page.wait_for_url(re.compile("/jobs/"))
+
+
+def test_a_script_is_submitted_and_its_log_and_end_are_seen(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    launch_script(visitor, status=0)
+    page.get_by_role("tab", name="Log").click()
+    expect(page.get_by_text("line 41")).to_be_visible()
+    expect(page.get_by_text("line 42")).to_be_visible()
+    expect(page.get_by_text("Complete", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Succeeded").first).to_be_visible()
+    visitor.expect_accessible()
+
+
+def test_a_script_that_fails_says_why_in_chinese_too(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    launch_script(visitor, status=3)
+    expect(visitor.page.get_by_text("ended with exit status 3")).to_be_visible()
+    chinese: Visitor = visit("mona", language="zh")
+    chinese.go(visitor.page.url.removeprefix(live.url).partition("?")[0])
+    expect(chinese.page.get_by_text("脚本以退出码 3 结束")).to_be_visible()
+    expect(chinese.page.get_by_text("exit status")).to_have_count(0)
+
+
 def test_the_pages_are_readable_on_a_narrow_screen_in_chinese(visit, live, node, key):
     visitor: Visitor = visit("mona", language="zh", size=NARROW)
     page = visitor.page

@@ -1,13 +1,18 @@
 """An engine in a container: what it is shown and says, and how its end is judged; without one."""
 
+import asyncio
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import engine
 from engine.specs import FetchedRepo, Placement, ScriptSpec, ServeSpec, TrainSpec
 from engine.specs.outcome import Outcome
 from engine.status import Reason
@@ -15,6 +20,7 @@ from tests.workers.test_config import GOOD
 from workers.config import NodeConfig, read_config
 from workers.engines.box import EngineBox, place_inside
 from workers.engines.carrier import EngineCarrier
+from workers.engines.check import RuntimeCheck
 from workers.engines.containers import EngineContainers
 from workers.engines.words import WordReader
 from workers.errors import WorkerError
@@ -25,6 +31,7 @@ from workers.machines.walls import EngineFault
 from workers.node_dir import NodeDir
 from workers.orders import ContainerOrder, RunOrder
 from workers.scripts.containers import Ended
+from workers.sentences import NODE_SENTENCES
 
 SPEC = TrainSpec(model="athanor/tiny", dataset="alice/talks")
 GPU = Device(index=3, name="GPU", memory_bytes=2**30, uuid="MOCK-3")
@@ -257,16 +264,20 @@ def ended(code: int, *, oom: bool = False) -> Ended:
         ([WORD], [None, ended(0)], Reason.NONE),
         ([WORD], [GONE], Reason.NONE),  # it had done all that it does
         ([BAD], [ended(1)], Reason.BAD_DATA),
-        ([BAD], [EngineFault("away"), ended(1)], Reason.BAD_DATA),  # its own word needs no engine
+        (
+            [BAD],
+            [EngineFault("engine_away"), ended(1)],
+            Reason.BAD_DATA,
+        ),  # its own word needs no engine
         ([], [ended(137, oom=True)], Reason.OUT_OF_MEMORY),
         ([], [ended(137)], Reason.NODE_LOST),
         ([], [ended(137), GONE], Reason.NODE_LOST),
         ([], [ended(139)], Reason.CRASHED),
         ([], [ended(0)], Reason.CRASHED),  # a success is never guessed
         ([], [GONE], Reason.NODE_LOST),
-        ([], [EngineFault("away"), None, ended(137)], Reason.NODE_LOST),
+        ([], [EngineFault("engine_away"), None, ended(137)], Reason.NODE_LOST),
         ([STOPPED], [ended(0)], Reason.NODE_LOST),  # by somebody on the node
-        ([STOPPED], [EngineFault("away"), ended(0)], Reason.NODE_LOST),
+        ([STOPPED], [EngineFault("engine_away"), ended(0)], Reason.NODE_LOST),
     ],
 )
 def test_its_end_is_judged_by_its_word_and_what_became_of_its_container(
@@ -315,8 +326,80 @@ def test_it_gets_its_own_gpus_and_no_run_begins_without_them(run_dir):
 
 def test_an_image_that_went_away_is_said(run_dir, monkeypatch):
     def refuse(self) -> str:
-        raise EngineFault("The image engine of ATHANOR_ENGINE_IMAGE is not on this node.")
+        raise EngineFault("engine_image_missing", image="engine")
 
     monkeypatch.setattr(FakeContainers, "find_image", refuse)
     outcome, _ = carry(run_dir, [WORD], ended(0))
     assert outcome.reason is Reason.LAUNCH_FAILED and "not on this node" in outcome.message
+
+
+class FakeImage:
+    """A Docker engine with one image, whose engine says what the test tells it to."""
+
+    def __init__(self, said: str, status: int = 0) -> None:
+        self.said, self.status, self.asked, self.removed = said, status, [], 0
+        self.api = self.containers = self
+
+    def info(self) -> dict:
+        return {"DockerRootDir": "/var/lib/docker/100000.100000", "SecurityOptions": ["userns"]}
+
+    def inspect_image(self, image: str) -> dict:
+        return {"Id": "sha256:1", "Config": {"Labels": {"athanor.engine": "1"}}}
+
+    def create(self, image: str, **options):
+        assert options["network_mode"] == "none" and options["cap_add"] == []
+        self.asked.append((image, options["entrypoint"][1:]))
+        return self
+
+    def start(self) -> None:
+        """It is one container as well."""
+
+    def wait(self, timeout: float) -> dict:
+        return {"StatusCode": self.status}
+
+    def logs(self, **_) -> bytes:
+        return self.said.encode()
+
+    def remove(self, force: bool) -> None:
+        self.removed += 1
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        ("0.1.0\n", 0, None),
+        ("0.0.9\n", 0, "engine_version_differs"),
+        ("usage: python -m engine\n", 2, "engine_version_unknown"),  # before it could say
+        ("warning\n0.1.0\n", 0, "engine_version_unknown"),
+        ("", 137, "engine_version_unknown"),
+    ],
+)
+def test_an_image_of_another_athanor_is_told_apart_and_asked_once(said, status, code):
+    containers = EngineContainers("n1", "engine")
+    containers._client = fake = FakeImage(said, status)
+    for _ in range(2):
+        found = NODE_SENTENCES.find(containers.compare("0.1.0"))
+        assert (found.code if found else None) == code
+    assert fake.asked == [("sha256:1", ["-m", "engine", "--version"])] and fake.removed == 1
+    if code == "engine_version_differs":
+        assert found.params == {"image": "engine", "found": "0.0.9", "version": "0.1.0"}
+
+
+async def test_what_an_image_is_said_to_be_is_a_notice_and_keeps_no_run_away(monkeypatch):
+    monkeypatch.setattr(EngineContainers, "explain", lambda self: "")
+    monkeypatch.setattr(EngineContainers, "compare", lambda self, version: "It differs.")
+    check = RuntimeCheck(
+        read_config(GOOD | {"ATHANOR_RUNTIME": "docker", "ATHANOR_ENGINE_IMAGE": "engine"})
+    )
+    looking = asyncio.create_task(check.look_forever())
+    await check.wait()
+    looking.cancel()
+    assert (check.problem, check.notice) == ("", "It differs.")
+
+
+def test_the_engine_alone_says_which_athanor_it_is_of(tmp_path):
+    shutil.copytree(Path(engine.__file__).parent, tmp_path / "engine")
+    (tmp_path / "engine" / "VERSION").write_text("9.8.7\n")
+    asked = [sys.executable, "-m", "engine", "--version"]
+    said = subprocess.run(asked, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert said.stdout == "9.8.7\n"

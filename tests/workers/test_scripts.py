@@ -151,9 +151,9 @@ ENDED_BADLY = Ended(1, was_out_of_memory=False)
             Reason.NODE_LOST,
         ),
         # Stopped first, as an engine does that ends.
-        ([Ended(143, was_out_of_memory=False), EngineFault("away")], Reason.NODE_LOST),
-        ([EngineFault("away"), None, ENDED_BADLY], Reason.NODE_LOST),
-        ([EngineFault("away"), Ended(0, was_out_of_memory=False)], Reason.NONE),
+        ([Ended(143, was_out_of_memory=False), EngineFault("engine_away")], Reason.NODE_LOST),
+        ([EngineFault("engine_away"), None, ENDED_BADLY], Reason.NODE_LOST),
+        ([EngineFault("engine_away"), Ended(0, was_out_of_memory=False)], Reason.NONE),
     ],
 )
 def test_how_it_ended_is_judged_from_what_the_engine_says(run_dir, answers, reason):

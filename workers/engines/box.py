@@ -59,7 +59,7 @@ class EngineBox(Box):
         folder = self.run_dir / name
         folder.mkdir(mode=0o755, exist_ok=True)
         if folder.is_symlink():
-            raise EngineFault(f"{folder} is a link, and no run's folder has any.")
+            raise EngineFault("box_has_link", folder=folder)
         os.chown(folder, user, user)
         bind(folder, self.show(name))
         return self.show(name)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from engine.sentences import RUN_SENTENCES
 from engine.specs import FetchedRepo, Placement
 from engine.specs.outcome import Outcome
 from engine.status import Reason, Status
@@ -47,7 +48,7 @@ class EngineCarrier(RunCarrier):
         """Start the container, with the GPUs that the run was given."""
         missing = [index for index in self._order.devices if index not in self._devices]
         if missing:
-            raise EngineFault(f"GPU {missing[0]} is not on this node any more: retry the job.")
+            raise EngineFault("device_missing", device=missing[0])
         chosen = [self._devices[index] for index in self._order.devices]
         return self._containers.start(
             self._order, self._shut_in, self._shown, image=self._image, devices=chosen
@@ -69,19 +70,16 @@ class EngineCarrier(RunCarrier):
         if said is not None and said.status is Status.FAILED:
             return Outcome(exit_code=code, reason=said.reason, message=said.message)
         if ended.was_out_of_memory:
-            most = limit(self._order).memory_bytes / 2**30
-            message = (
-                f"The run used more than the {most:.2f} GiB of memory that it may: lower "
-                "micro_batch_tokens or max_length, or take a flavor with more memory."
-            )
+            most = f"{limit(self._order).memory_bytes / 2**30:.2f} GiB"
+            message = RUN_SENTENCES.say("run_past_memory", limit=most)
             return Outcome(exit_code=code, reason=Reason.OUT_OF_MEMORY, message=message)
         if lost := self._judge_container(ended):
             return lost
         if said is not None:  # it heard a SIGTERM that was none of ours
-            message = "The run's container was stopped on its node; retry the job."
+            message = RUN_SENTENCES.say("container_stopped")
             return Outcome(exit_code=code, reason=Reason.NODE_LOST, message=message)
         if code == KILLED:  # nothing inside would, and it was not for memory
-            message = "The run's container was killed on its node; retry the job."
+            message = RUN_SENTENCES.say("container_killed")
             return Outcome(exit_code=code, reason=Reason.NODE_LOST, message=message)
-        message = f"The engine ended with exit status {code}; the end of the log says why."
+        message = RUN_SENTENCES.say("engine_crashed", status=code)
         return Outcome(exit_code=code, reason=Reason.CRASHED, message=message)

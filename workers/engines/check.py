@@ -6,6 +6,9 @@ import structlog
 
 from workers.config import NodeConfig
 from workers.engines.containers import EngineContainers
+from workers.inventory import read_version
+from workers.machines.walls import EngineFault
+from workers.sentences import NODE_SENTENCES
 
 log = structlog.get_logger()
 
@@ -24,8 +27,10 @@ class RuntimeCheck:
         self._engine = EngineContainers(config.node_name, config.engine_image)
         self._engine.timeout_s = _ANSWERS_WITHIN_S
         self._first = asyncio.Event()
-        self.problem = "The node has not looked at its Docker engine yet."
+        self.problem = NODE_SENTENCES.say("engine_not_looked_at")
         """Why no engine can run now, in a sentence; blank where one can."""
+        self.notice = ""
+        """What is not as it should be though engines can run, in a sentence; blank where all is."""
         if self.runtime == "process":
             self.problem = ""
             self._first.set()
@@ -40,9 +45,20 @@ class RuntimeCheck:
     async def look_forever(self) -> None:
         """Look until cancelled."""
         while self.runtime == "docker":
-            self._note((await asyncio.to_thread(self._engine.explain))[:_MOST_TOLD])
+            self._note(await asyncio.to_thread(self._look))
             self._first.set()
             await asyncio.sleep(CHECK_EVERY_S)
+
+    def _look(self) -> str:
+        """Return the problem; where there is none, the engine is compared with the node."""
+        if problem := self._engine.explain():
+            self.notice = ""
+            return problem[:_MOST_TOLD]
+        try:
+            self.notice = self._engine.compare(read_version())[:_MOST_TOLD]
+        except EngineFault as error:
+            return str(error)[:_MOST_TOLD]
+        return ""
 
     def _note(self, problem: str) -> None:
         if problem != self.problem:

@@ -1,6 +1,7 @@
 """The containers of engines, at the node's Docker engine."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from workers.machines.orders import MachineLimits
 from workers.machines.walls import EngineFault, make_walls
 from workers.orders import RunOrder
 from workers.scripts.containers import LOG_PLACE, RunEngine
+from workers.sentences import NODE_SENTENCES
 
 ENGINE_LABEL = "athanor.engine"
 """Of images that carry the engine: `workers/images/machine/Dockerfile` with ENGINE=1 gives it."""
@@ -37,6 +39,19 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_VERSION = re.compile(r"[A-Za-z0-9.+!_-]{1,40}")
+_VERSION_WITHIN_S = 60
+_ASKED = {
+    "user": f"{USER}:{USER}",
+    "cap_add": [],
+    "read_only": True,
+    "entrypoint": [_PYTHON, "-m", "engine", "--version"],
+    "command": [],
+    "environment": {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"},
+    "network_mode": "none",
+    "healthcheck": {"test": ["NONE"]},
+}
+
 
 class EngineContainers(RunEngine):
     """The containers of one node's engines."""
@@ -45,6 +60,8 @@ class EngineContainers(RunEngine):
         """Take the node's name and the image's; `host` None is DOCKER_HOST."""
         super().__init__(node, host=host)
         self._image = image
+        self._versions: dict[str, str] = {}
+        """By image."""
 
     def find_user(self) -> int:
         """Return whom engines run as, as the node counts users.
@@ -61,27 +78,50 @@ class EngineContainers(RunEngine):
             try:
                 found = self._docker.api.inspect_image(self._image)
             except ImageNotFound as error:
-                raise EngineFault(
-                    f"The image {self._image} of ATHANOR_ENGINE_IMAGE is not on this node: build "
-                    "or pull it there."
-                ) from error
+                raise EngineFault("engine_image_missing", image=self._image) from error
         if not (found["Config"].get("Labels") or {}).get(ENGINE_LABEL):
-            raise EngineFault(
-                f"The image {self._image} of ATHANOR_ENGINE_IMAGE carries no engine: build it with "
-                "`--build-arg ENGINE=1`."
-            )
+            raise EngineFault("engine_image_empty", image=self._image)
         return str(found["Id"])
 
     def explain(self) -> str:
         """Return in a sentence why no engine can run in a container here; blank where one can."""
         if os.geteuid() != 0:
-            return "Engines in containers need a node that runs as root: it mounts their folders."
+            return NODE_SENTENCES.say("engines_need_root")
         try:
             self.find_user()
             self.find_image()
         except EngineFault as error:
             return str(error)
         return ""
+
+    def compare(self, version: str) -> str:
+        """Return in a sentence how the image's Athanor is another than the node's, `version`;
+        blank where it is the same.
+        """
+        image = self.find_image()
+        if image not in self._versions:
+            self._versions[image] = self._ask_version(image)
+        found = self._versions[image]
+        if found == version:
+            return ""
+        if not found:
+            return NODE_SENTENCES.say("engine_version_unknown", image=self._image)
+        return NODE_SENTENCES.say(
+            "engine_version_differs", image=self._image, found=found, version=version
+        )
+
+    def _ask_version(self, image: str) -> str:
+        """Return what the image's engine says that it is; blank where it says nothing."""
+        limits = MachineLimits(cpus=1, memory_bytes=_GIB, pids=64)
+        with self._telling():
+            made = self._docker.containers.create(image, **make_walls(limits, ()) | _ASKED)
+            try:
+                made.start()
+                is_well = made.wait(timeout=_VERSION_WITHIN_S)["StatusCode"] == 0
+                said = made.logs(stdout=True, stderr=False).decode("utf-8", "replace").strip()
+            finally:
+                made.remove(force=True)
+        return said if is_well and _VERSION.fullmatch(said) else ""
 
     def start(
         self, order: RunOrder, box: EngineBox, shown: Shown, *, image: str, devices: Sequence[str]

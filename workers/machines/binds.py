@@ -26,7 +26,9 @@ def bind(source: Path, target: Path) -> None:
         ["mount", "--bind", str(source), str(target)], capture_output=True, text=True, check=False
     )
     if done.returncode:
-        raise EngineFault(f"{source} cannot be shown at {target}: {done.stderr.strip()[:200]}")
+        raise EngineFault(
+            "mount_failed", source=source, target=target, words=done.stderr.strip()[:200]
+        )
 
 
 def unbind(target: Path) -> None:

@@ -114,16 +114,14 @@ class MachineEngine(DockerEngine):
         One that is there already is the one, and None is returned: whoever made it starts it.
         """
         if not _PINNED.fullmatch(order.image):  # a tag may be another image tomorrow
-            raise EngineFault(f"The image {order.image} is named neither by digest nor by id.")
+            raise EngineFault("image_not_pinned", image=order.image)
         with self._telling():
             self._ensure_network(order.tenant)
             options = self._make_options(order)
             try:
                 return str(self._docker.containers.create(order.image, **options).id)
             except ImageNotFound as error:
-                raise EngineFault(
-                    f"The image {order.image} is not on this node: build or pull it there."
-                ) from error
+                raise EngineFault("image_missing", image=order.image) from error
             except APIError as error:
                 if error.status_code != 409:  # of that name there is one: made a moment ago
                     raise
@@ -293,13 +291,10 @@ class MachineEngine(DockerEngine):
     def _find_home(self, order: MachineOrder) -> Path:
         home = self._folders.homes / order.home / "home"
         if not home.is_dir() or home.is_symlink():
-            raise EngineFault(f"The drive {order.home} is not on this node.")
+            raise EngineFault("drive_missing", drive=order.home)
         owner, root = home.stat().st_uid, self.find_root()
         if owner != root:
-            raise EngineFault(
-                f"The drive {order.home} belongs to user {owner} and machines' root is {root} here:"
-                f" set STUDIO_DRIVE_OWNER={root} for the studio, and `chown -R` the drives to it."
-            )
+            raise EngineFault("drive_of_another", drive=order.home, owner=owner, root=root)
         return home
 
 

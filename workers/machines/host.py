@@ -167,13 +167,10 @@ class MachineHost:
         """
         version = self._engine.tell_version()
         if os.geteuid() != 0:
-            raise EngineFault(
-                "Dev machines need a node that runs as root: their network and their secrets are "
-                "set up by it."
-            )
+            raise EngineFault("machines_need_root")
         self._unlimited = self._engine.list_unlimited()
         if self._config.drive_dir is None:
-            raise EngineFault("ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.")
+            raise EngineFault("drives_not_set")
         bind(self._config.drive_dir, self._folders.homes)
         if (share := NodeDir(self._config.node_dir).share).is_dir():
             bind(share, self._folders.share)
@@ -230,7 +227,7 @@ class MachineHost:
         try:
             found = getaddrinfo(host, find_port(url), proto=6)
         except gaierror as error:
-            raise EngineFault(f"The studio's name {host} is not known on this node.") from error
+            raise EngineFault("studio_unknown", host=host) from error
         # The rules are IPv4's; tenants' networks have no IPv6.
         return sorted({(str(each[4][0]), find_port(url)) for each in found if each[0] == AF_INET})
 

@@ -18,6 +18,7 @@ from requests.exceptions import RequestException
 from workers.machines.engine import SLOT, container_name
 from workers.machines.orders import MachineOrder, SavedState
 from workers.machines.walls import NODE_LABEL
+from workers.sentences import NODE_SENTENCES
 
 log = structlog.get_logger()
 
@@ -148,9 +149,9 @@ class Saver:
 
 def _tell(error: Exception) -> str:
     if isinstance(error, NotFound):
-        return "Its node has no container of it: start the machine first."
+        return NODE_SENTENCES.say("nothing_to_save_there")
     told = error.explanation if isinstance(error, APIError) else str(error)
     sentence = " ".join(str(told).split())[:_MOST_TOLD]
     if "no space left" in sentence:
-        return "The disk of its node is full: nothing was saved. Ask an operator to make room."
-    return f"The Docker engine says: {sentence}"
+        return NODE_SENTENCES.say("save_disk_full")
+    return NODE_SENTENCES.say("engine_says", words=sentence)

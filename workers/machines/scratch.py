@@ -82,4 +82,4 @@ def _call(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
         said = " ".join(done.stderr.split())[:200]
-        raise EngineFault(f"The scratch disk {words[-1]} cannot be had: {said}")
+        raise EngineFault("scratch_failed", disk=words[-1], words=said)

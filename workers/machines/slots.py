@@ -94,4 +94,5 @@ def _remove(folder: Path) -> None:
 def _mount(*words: str) -> None:
     done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EngineFault(f"mount {' '.join(words)}: {done.stderr.strip()[:200]}")
+        said = done.stderr.strip()[:200]
+        raise EngineFault("command_failed", command=f"mount {words[-1]}", words=said)

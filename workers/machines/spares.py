@@ -343,4 +343,6 @@ def _tell_kind(image: str, disk_bytes: int | None, scratch_bytes: int | None) ->
 def _call(*words: str) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise EngineFault(f"{' '.join(words)[:200]}: {' '.join(done.stderr.split())[:200]}")
+        raise EngineFault(
+            "command_failed", command=words[0], words=" ".join(done.stderr.split())[:200]
+        )

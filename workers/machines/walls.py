@@ -17,6 +17,7 @@ from requests.exceptions import RequestException
 
 from workers.errors import WorkerError
 from workers.machines.orders import MOCK_DEVICE, MachineLimits
+from workers.sentences import NODE_SENTENCES
 
 NODE_LABEL, TENANT_LABEL, RUN_LABEL = "athanor.node", "athanor.tenant", "athanor.run"
 BRIDGE_PREFIX = "ath-"
@@ -30,14 +31,14 @@ _CAPABILITIES += ["NET_BIND_SERVICE", "SYS_CHROOT"]
 
 _NOBODY_LISTENS = ("FileNotFoundError", "ConnectionRefusedError")
 """What the engine's client wraps, and only names, where nothing listens at the engine's address."""
-_NO_ENGINE = (
-    "No Docker engine answers on the node: install one with `sudo apt install docker.io`, or start "
-    "it with `sudo systemctl start docker`."
-)
 
 
 class EngineFault(WorkerError):
-    """The Docker engine does not answer, or refuses; the message is a sentence for people."""
+    """The Docker engine, or the node around it, cannot do what is asked; a sentence for people."""
+
+    def __init__(self, code: str, **params: Any) -> None:
+        """Say the sentence of a code, see `workers.sentences`."""
+        super().__init__(NODE_SENTENCES.say(code, **params))
 
 
 class DockerEngine:
@@ -84,10 +85,7 @@ class DockerEngine:
         told = self._info = self._docker.info()
         remapped = re.search(r"/(\d+)\.\d+$", told["DockerRootDir"])
         if remapped is None or not any("userns" in each for each in told["SecurityOptions"]):
-            raise EngineFault(
-                "The Docker engine runs without user namespaces, so a machine's root would be the "
-                "node's: set `userns-remap` in its daemon.json and start it again."
-            )
+            raise EngineFault("no_user_namespaces")
         self._root = int(remapped[1])
         return self._root
 
@@ -130,9 +128,9 @@ class DockerEngine:
                 self._client = self._root = None
             told = error.explanation if isinstance(error, APIError) else str(error)
             if any(name in str(told) for name in _NOBODY_LISTENS):
-                raise EngineFault(_NO_ENGINE) from error
+                raise EngineFault("engine_away") from error
             sentence = " ".join(str(told).split())[:300]
-            raise EngineFault(f"The Docker engine says: {sentence}") from error
+            raise EngineFault("engine_says", words=sentence) from error
 
 
 def bridge_name(tenant: str) -> str:

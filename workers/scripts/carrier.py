@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from engine.events import EventBase
+from engine.sentences import RUN_SENTENCES
 from engine.specs import ScriptSpec
 from engine.specs.outcome import Outcome
 from engine.status import Reason
@@ -60,11 +61,7 @@ class Carrier(RunCarrier):
     def find_limit(self) -> tuple[float, str]:
         """Return the spec's time limit."""
         minutes = self._spec.time_limit_minutes
-        message = (
-            f"The time limit of {minutes} minutes was reached: raise it, or have the "
-            "script go on from what it has saved."
-        )
-        return minutes * 60, message
+        return minutes * 60, RUN_SENTENCES.say("time_limit", minutes=minutes)
 
     def hear(self, data: bytes) -> None:
         """Turn lines of numbers into events."""
@@ -84,15 +81,12 @@ class Carrier(RunCarrier):
         if code == 0:
             return Outcome(exit_code=0)
         if ended.was_out_of_memory:
-            limit = self._container.limits.memory_bytes / 2**30
-            message = (
-                f"The script used more than the {limit:.2f} GiB of memory that it may: use less, "
-                "or take a flavor with more memory."
-            )
+            limit = f"{self._container.limits.memory_bytes / 2**30:.2f} GiB"
+            message = RUN_SENTENCES.say("script_past_memory", limit=limit)
             return Outcome(exit_code=code, reason=Reason.OUT_OF_MEMORY, message=message)
         if lost := self._judge_container(ended):
             return lost
-        message = f"The script ended with exit status {code}; the end of the log may say why."
+        message = RUN_SENTENCES.say("script_crashed", status=code)
         return Outcome(exit_code=code, reason=Reason.CRASHED, message=message)
 
     def _await_walls(self) -> None:
@@ -100,10 +94,7 @@ class Carrier(RunCarrier):
         deadline = time.monotonic() + _WALLS_S
         while not is_firewall_up():
             if time.monotonic() > deadline or self._is_stopped:
-                raise EngineFault(
-                    "The node's packet filter is not laid, so no script may start: is its "
-                    "`python -m workers machines` running?"
-                )
+                raise EngineFault("no_packet_filter")
             time.sleep(_POLL_S)
 
     def _find_drive(self, owner: int) -> Path | None:
@@ -111,15 +102,12 @@ class Carrier(RunCarrier):
         if name is None:
             return None
         if self._drives is None:
-            raise EngineFault("ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.")
+            raise EngineFault("drives_not_set")
         home = self._drives / name / "home"
         if not home.is_dir() or home.is_symlink():
-            raise EngineFault(f"The drive {name} is not on this node.")
-        if home.stat().st_uid != owner:
-            raise EngineFault(
-                f"The drive {name} does not belong to the containers' root: set "
-                f"STUDIO_DRIVE_OWNER={owner} for the studio, and `chown -R` the drives to it."
-            )
+            raise EngineFault("drive_missing", drive=name)
+        if (owned_by := home.stat().st_uid) != owner:
+            raise EngineFault("drive_of_another", drive=name, owner=owned_by, root=owner)
         return home
 
 

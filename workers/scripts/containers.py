@@ -83,7 +83,7 @@ class RunEngine(DockerEngine):
         try:
             made = self._docker.containers.create(image, **options)
         except ImageNotFound as error:
-            raise EngineFault(f"The image {image} is not on this node: pull it there.") from error
+            raise EngineFault("image_missing", image=image) from error
         self._docker.api.start(made.id)
         return str(made.id)
 

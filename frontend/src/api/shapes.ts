@@ -5,6 +5,8 @@ import type { components } from "./types";
 type Schemas = components["schemas"];
 
 export type ErrorBody = Schemas["Refusal"];
+/** The code of a sentence that came in English, and what it names. */
+export type Told = Schemas["ToldOutput"];
 
 export type Language = Schemas["LanguageEnum"];
 export type Theme = Schemas["ThemeEnum"];

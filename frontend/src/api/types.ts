@@ -2247,6 +2247,8 @@ export interface components {
             revision: string;
             status: components["schemas"]["DeploymentOutputStatusEnum"];
             message: string;
+            /** @description The message, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             node: string | null;
             adapters: string[];
             /** Format: date-time */
@@ -2780,6 +2782,8 @@ export interface components {
             status: components["schemas"]["RunStatusEnum"];
             reason: components["schemas"]["RunReasonEnum"] | components["schemas"]["BlankEnum"];
             message: string;
+            /** @description The message, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             /** Format: date-time */
             status_since: string;
             /** Format: date-time */
@@ -3185,6 +3189,7 @@ export interface components {
         MachineEngineOutput: {
             is_available: boolean;
             problem: string;
+            problem_told: components["schemas"]["ToldOutput"] | null;
         };
         MachineEnterInputRequest: {
             port: number;
@@ -3375,6 +3380,8 @@ export interface components {
             status: components["schemas"]["MachineStatusEnum"];
             reason: components["schemas"]["MachineOutputReasonEnum"] | components["schemas"]["BlankEnum"];
             message: string;
+            /** @description The message, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             /** Format: date-time */
             status_since: string;
             /** Format: date-time */
@@ -3451,6 +3458,7 @@ export interface components {
             /** Format: date-time */
             ended_at: string | null;
             problem: string;
+            problem_told: components["schemas"]["ToldOutput"] | null;
         };
         MachineSshOutput: {
             host: string;
@@ -3611,6 +3619,7 @@ export interface components {
             /** @description Blank where none answers. */
             version: string;
             problem: string;
+            problem_told: components["schemas"]["ToldOutput"] | null;
             /** @description host:port. */
             relay: string | null;
             /** @description What of its disk it cannot limit for each machine: `layer`, `scratch`. */
@@ -3664,6 +3673,10 @@ export interface components {
             runtime: components["schemas"]["RuntimeEnum"];
             /** @description Why it cannot run any now; blank where it can. */
             runtime_problem: string;
+            runtime_problem_told: components["schemas"]["ToldOutput"] | null;
+            /** @description What is not as it should be with that though it can. */
+            runtime_notice: string;
+            runtime_notice_told: components["schemas"]["ToldOutput"] | null;
             num_running: number;
             /** @description What its cache of models and datasets holds. */
             cache_bytes: number;
@@ -4140,6 +4153,8 @@ export interface components {
             status: components["schemas"]["RunStatusEnum"];
             reason: components["schemas"]["RunReasonEnum"] | components["schemas"]["BlankEnum"];
             message: string;
+            /** @description The message, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             node: string | null;
             /** Format: date-time */
             created_at: string;
@@ -4358,6 +4373,8 @@ export interface components {
             num_moves: number;
             reason: components["schemas"]["PointsReasonEnum"];
             note: string;
+            /** @description The note, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
             /** Format: uuid */
             job_id: string | null;
             job_name: string | null;
@@ -4451,6 +4468,106 @@ export interface components {
             page: number;
             page_size: number;
             results: components["schemas"]["TokenOutput"][];
+        };
+        /**
+         * @description * `box_has_link` - box_has_link
+         *     * `command_failed` - command_failed
+         *     * `container_killed` - container_killed
+         *     * `container_removed` - container_removed
+         *     * `container_stopped` - container_stopped
+         *     * `copy_failed` - copy_failed
+         *     * `copy_is_made` - copy_is_made
+         *     * `device_missing` - device_missing
+         *     * `disk_full` - disk_full
+         *     * `drive_missing` - drive_missing
+         *     * `drive_of_another` - drive_of_another
+         *     * `drives_not_set` - drives_not_set
+         *     * `engine_away` - engine_away
+         *     * `engine_crashed` - engine_crashed
+         *     * `engine_failed` - engine_failed
+         *     * `engine_image_empty` - engine_image_empty
+         *     * `engine_image_missing` - engine_image_missing
+         *     * `engine_killed` - engine_killed
+         *     * `engine_not_looked_at` - engine_not_looked_at
+         *     * `engine_not_up` - engine_not_up
+         *     * `engine_says` - engine_says
+         *     * `engine_signalled` - engine_signalled
+         *     * `engine_took_run` - engine_took_run
+         *     * `engine_version_differs` - engine_version_differs
+         *     * `engine_version_unknown` - engine_version_unknown
+         *     * `engines_need_root` - engines_need_root
+         *     * `image_missing` - image_missing
+         *     * `image_not_pinned` - image_not_pinned
+         *     * `kernel_out_of_memory` - kernel_out_of_memory
+         *     * `machine_all_aside` - machine_all_aside
+         *     * `machine_all_busy` - machine_all_busy
+         *     * `machine_container_gone` - machine_container_gone
+         *     * `machine_drained` - machine_drained
+         *     * `machine_drained_why` - machine_drained_why
+         *     * `machine_ended` - machine_ended
+         *     * `machine_idle` - machine_idle
+         *     * `machine_image_removed` - machine_image_removed
+         *     * `machine_no_engine` - machine_no_engine
+         *     * `machine_node_lost` - machine_node_lost
+         *     * `machine_node_removed` - machine_node_removed
+         *     * `machine_node_silent` - machine_node_silent
+         *     * `machine_none_holds` - machine_none_holds
+         *     * `machine_not_started` - machine_not_started
+         *     * `machine_note` - machine_note
+         *     * `machine_out_of_memory` - machine_out_of_memory
+         *     * `machines_need_root` - machines_need_root
+         *     * `memory_ran_out` - memory_ran_out
+         *     * `mount_failed` - mount_failed
+         *     * `no_engine` - no_engine
+         *     * `no_node` - no_node
+         *     * `no_packet_filter` - no_packet_filter
+         *     * `no_user_namespaces` - no_user_namespaces
+         *     * `node_aside_change` - node_aside_change
+         *     * `node_aside_reset` - node_aside_reset
+         *     * `node_away` - node_away
+         *     * `node_restarted` - node_restarted
+         *     * `nothing_to_save_there` - nothing_to_save_there
+         *     * `points_used_up` - points_used_up
+         *     * `recorder_killed` - recorder_killed
+         *     * `run_all_aside` - run_all_aside
+         *     * `run_all_busy` - run_all_busy
+         *     * `run_drained` - run_drained
+         *     * `run_drained_why` - run_drained_why
+         *     * `run_no_able` - run_no_able
+         *     * `run_no_engine` - run_no_engine
+         *     * `run_no_node` - run_no_node
+         *     * `run_node_removed` - run_node_removed
+         *     * `run_node_silent` - run_node_silent
+         *     * `run_none_holds` - run_none_holds
+         *     * `run_not_started` - run_not_started
+         *     * `run_over_memory` - run_over_memory
+         *     * `run_past_memory` - run_past_memory
+         *     * `run_stopped` - run_stopped
+         *     * `save_disk_full` - save_disk_full
+         *     * `saving_image_deleted` - saving_image_deleted
+         *     * `saving_machine_deleted` - saving_machine_deleted
+         *     * `saving_node_removed` - saving_node_removed
+         *     * `saving_silent` - saving_silent
+         *     * `saving_too_long` - saving_too_long
+         *     * `scratch_failed` - scratch_failed
+         *     * `script_crashed` - script_crashed
+         *     * `script_past_memory` - script_past_memory
+         *     * `server_idle` - server_idle
+         *     * `stopped_by_operator` - stopped_by_operator
+         *     * `stopped_by_owner` - stopped_by_owner
+         *     * `stopped_by_studio` - stopped_by_studio
+         *     * `studio_unknown` - studio_unknown
+         *     * `time_limit` - time_limit
+         * @enum {string}
+         */
+        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
+        /** @description The code of a sentence, and what it names. */
+        ToldOutput: {
+            code: components["schemas"]["ToldCodeEnum"];
+            /** @description What it names: words, or another sentence as `{message, told}`. */
+            params: {
+                [key: string]: unknown;
+            };
         };
         TurnInputRequest: {
             models: string[];

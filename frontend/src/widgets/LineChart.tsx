@@ -33,6 +33,12 @@ interface Props {
 const cssVar = (name: string) =>
   getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+/** Of labels in letters, of which a Chinese one is as wide as two. */
+function longest(labels: string[] | null): number {
+  const widths = (labels ?? []).map((label) => label.replace(/[\u0100-\uffff]/g, "__").length);
+  return Math.max(0, ...widths);
+}
+
 function toData(curves: readonly Curve[]): uPlot.AlignedData {
   if (curves.length === 0) return [[]];
   // A gap is null to uPlot; a loss that is no number is a gap.
@@ -71,7 +77,8 @@ function makeOptions(props: Props, width: number): uPlot.Options {
       },
       {
         ...axis,
-        size: 62,
+        // Its numbers in full: of a speed in Chinese they are longer than of a loss.
+        size: (_, values) => Math.max(62, 20 + 7 * longest(values)),
         values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : props.formatValue(tick))),
       },
     ],

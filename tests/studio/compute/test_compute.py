@@ -12,6 +12,7 @@ from studio.compute.selectors import get_flavor, list_online_node_names
 from studio.compute.services import BadNodeToken, make_node_token, read_node_token
 from studio.core.errors import BadInput
 from tests.factories import make_claimed_run, make_node
+from workers.sentences import NODE_SENTENCES
 
 pytestmark = pytest.mark.django_db
 
@@ -46,7 +47,17 @@ def test_operators_see_how_a_node_runs_engines_and_why_it_cannot(api, olga):
     beat(api(), token, runtime="docker", runtime_problem="No engine answers.")
     shown = api(olga).get("/api/nodes/").json()[0]
     assert (shown["runtime"], shown["runtime_problem"]) == ("docker", "No engine answers.")
+    assert shown["runtime_problem_told"] is None  # no sentence that this studio knows
     assert beat(api(), token, runtime="podman").status_code == 400
+
+
+def test_operators_see_what_a_node_says_of_its_engine_s_image_with_its_code(api, olga):
+    names = {"image": "athanor-engine", "found": "0.0.9", "version": "0.1.0"}
+    notice = NODE_SENTENCES.say("engine_version_differs", **names)
+    beat(api(), make_node_token(name="lab-1"), runtime="docker", runtime_notice=notice)
+    shown = api(olga).get("/api/nodes/").json()[0]
+    assert (shown["runtime_problem"], shown["runtime_notice"]) == ("", notice)
+    assert shown["runtime_notice_told"] == {"code": "engine_version_differs", "params": names}
 
 
 def test_a_node_that_is_silent_is_not(api):

@@ -3,14 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from studio.jobs.billing import meter_runs
-from studio.jobs.metering import get_billable_s, get_cost_mpoints
+from studio.jobs.metering import get_billable_s, get_cost_mpoints, price_period
 from studio.jobs.models import Run
 from studio.jobs.reaping import reap_runs
 from studio.jobs.services import stop_job
-from studio.points.selectors import get_balance, get_run_cost
+from studio.points.models import Transfer
+from studio.points.selectors import get_balance, get_run_cost, get_run_hold, sum_entries
 from studio.points.services import grant_points, hold_points
 from tests.factories import make_claimed_run, make_node
 from tests.studio.jobs.test_ingest import end, post, start
@@ -37,23 +41,43 @@ def live(run: Run, seconds: float) -> Run:
 def test_a_minute_costs_a_sixtieth_of_the_hour(alice, adam):
     run = live(make_running(alice, adam), 60)
     assert get_cost_mpoints(run) == 500
+
+
+def test_the_ledger_has_it_after_ten_minutes_and_everybody_else_at_once(alice, adam, api):
+    run = live(make_running(alice, adam, hold=20_000), 590)
     meter_runs()
-    assert get_run_cost(run.pk) == 500
+    assert get_run_cost(run.pk) == 0
+    job = api(alice).get(f"/api/jobs/{run.job_id}/").json()
+    assert (job["cost_mpoints"], job["held_mpoints"]) == (4916, 20_000 - 4916)
+    assert job["run"]["cost_mpoints"] == 4916
+    points = api(alice).get("/api/points/").json()
+    assert (points["held_mpoints"], points["unwritten_mpoints"]) == (20_000 - 4916, 4916)
+    assert points["burn_mpoints_per_hour"] == 30_000
+    (shown,) = [
+        each
+        for each in api(adam).get("/api/users/").json()["results"]
+        if each["username"] == "alice"
+    ]
+    assert shown["held_mpoints"] == 20_000 - 4916
+    live(run, 600)
+    meter_runs()
+    assert get_run_cost(run.pk) == 5000
+    assert api(alice).get("/api/points/").json()["unwritten_mpoints"] == 0
 
 
 def test_the_meter_twice_charges_once(alice, adam):
-    run = live(make_running(alice, adam), 60)
+    run = live(make_running(alice, adam, hold=9000), 660)
     meter_runs()
     meter_runs()
-    assert get_run_cost(run.pk) == 500
+    assert get_run_cost(run.pk) == 5500
 
 
 def test_silence_costs_nothing(alice, adam):
     """The studio's clock goes on, the node's last word does not."""
-    run = live(make_running(alice, adam), 60)
+    run = live(make_running(alice, adam, hold=9000), 660)
     Run.objects.update(last_heartbeat_at=timezone.now() - timedelta(minutes=10))
     meter_runs()
-    assert get_run_cost(run.pk) == 500
+    assert get_run_cost(run.pk) == 5500
 
 
 def test_a_cut_that_heals_is_paid_by_the_nodes_clock(alice, adam):
@@ -77,11 +101,12 @@ def test_the_end_settles_and_gives_the_rest_back(alice, adam):
 
 
 def test_a_platform_fault_gives_everything_back(alice, adam):
-    run = live(make_running(alice, adam, hold=1000), 60)
+    run = live(make_running(alice, adam, hold=9000), 660)
     meter_runs()
-    post(run, end(1, b"", "failed", reason="internal_error", time=T0 + 61))
+    assert get_run_cost(run.pk) == 5500
+    post(run, end(1, b"", "failed", reason="internal_error", time=T0 + 700))
     assert get_run_cost(run.pk) == 0
-    assert get_balance(alice).available_mpoints == 1000
+    assert get_balance(alice).available_mpoints == 9000
 
 
 def test_a_users_fault_is_paid(alice, adam):
@@ -112,6 +137,74 @@ def test_a_short_hold_is_topped_up_from_what_is_available(alice, adam):
     run.refresh_from_db()
     assert run.status == "running"
     assert get_run_cost(run.pk) == 500
+    assert get_run_hold(run.pk) == 300  # all that there is: ten minutes would be 5000
+
+
+def test_a_run_that_outlasts_its_hold_holds_for_ten_minutes_more(alice, adam):
+    run = live(make_running(alice, adam, hold=1000, spare=100_000), 120)
+    for second in range(130, 1400, 10):
+        meter_runs()
+        live(run, second)
+    moves = [made.reason for made in Transfer.objects.filter(run_id=run.pk).order_by("pk")]
+    assert moves == ["hold", *["charge", "hold"] * 3]
+    assert get_run_cost(run.pk) == 1000 + 2 * 5000
+
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["live", "meter", "silence", "grant"]), st.floats(0.0, 400.0)),
+    max_size=30,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    steps=STEPS, ending=st.sampled_from(["succeeded", "failed", "lost"]), hold=st.integers(0, 9000)
+)
+@example(steps=[("live", 300.0), ("meter", 0.0)] * 6, ending="succeeded", hold=1000)
+@example(steps=[("live", 300.0), ("meter", 0.0)] * 9, ending="succeeded", hold=9000)
+def test_no_order_of_signs_of_life_and_ticks_charges_wrongly(alice, adam, steps, ending, hold):
+    with transaction.atomic():
+        _play(alice, adam, steps, ending, hold)
+        transaction.set_rollback(True)
+
+
+def _play(alice, adam, steps, ending: str, hold: int) -> None:
+    run, at, total = make_running(alice, adam, hold=hold, spare=3000), 0.0, hold + 3000
+    for index, (step, seconds) in enumerate(steps):
+        if step == "live" and not run.is_final:
+            at += seconds
+            run = live(run, at)
+        elif step == "grant":
+            grant_points(by=adam, to=alice, mpoints=500, note="", key=f"more-{index}")
+            total += 500
+        elif step == "meter":
+            meter_runs()
+            meter_runs()
+        cost, paid, held = get_cost_mpoints(run), get_run_cost(run.pk), get_run_hold(run.pk)
+        assert 0 <= paid <= cost and held >= 0
+        assert step != "meter" or cost - paid <= price_period(run) or paid == total
+        assert get_balance(alice).total == total - paid
+        assert get_balance(alice) == sum_entries(alice)
+    if ending == "lost":
+        silence(run, minutes=31)
+        reap_runs()
+    else:
+        post(
+            run,
+            end(
+                1,
+                b"",
+                ending,
+                reason="bad_data" if ending == "failed" else "completed",
+                time=T0 + at,
+            ),
+        )
+    run.refresh_from_db()
+    wanted = 0 if run.reason == "node_lost" else min(get_cost_mpoints(run), total)
+    assert get_run_cost(run.pk) == wanted and get_run_hold(run.pk) == 0
+    assert get_balance(alice).total == total - wanted
 
 
 def silence(run: Run, **ago) -> None:

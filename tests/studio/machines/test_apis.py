@@ -53,7 +53,7 @@ def test_the_list_asks_as_often_for_twenty_as_for_two(
 
 def test_the_options_say_what_there_is(rich, node, api):
     said = api(rich).get("/api/machines/options/").json()
-    assert said["engine"] == {"is_available": True, "problem": ""}
+    assert said["engine"] == {"is_available": True, "problem": "", "problem_told": None}
     assert said["images"][0]["tools"] == {"vscode": 8080, "lab": 8888}
     assert {"cpu-1", "gpu-30p"} <= {flavor["name"] for flavor in said["flavors"]}
     assert said["ssh"]["fingerprint"].startswith("SHA256:")
@@ -67,6 +67,7 @@ def test_without_a_docker_engine_one_sentence_says_how_to_get_one(rich, node, ap
     engine = api(rich).get("/api/machines/options/").json()["engine"]
     assert not engine["is_available"]
     assert "apt install docker.io" in engine["problem"]
+    assert engine["problem_told"] == {"code": "no_engine", "params": {}}
     NodeEngine.objects.create(node=node, problem="Set userns-remap.", reported_at=node.last_seen_at)
     assert api(rich).get("/api/machines/options/").json()["engine"]["problem"] == (
         "Set userns-remap."

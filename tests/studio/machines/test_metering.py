@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from studio.machines.charging import (
     MOST_GAP_S,
-    WRITTEN_EVERY_S,
     charge_leases,
     get_cost_mpoints,
-    list_uses,
+    list_machine_uses,
 )
 from studio.machines.models import Lease, Machine, Status
 from studio.machines.services import (
@@ -26,6 +25,7 @@ from studio.machines.services import (
 )
 from studio.points.models import Transfer
 from studio.points.selectors import get_balance, get_run_cost, get_run_hold, sum_entries
+from studio.points.services import WRITTEN_EVERY_S
 from tests.studio.machines.conftest import make_running, tell
 from workers.machines.orders import MachinePhase
 
@@ -76,9 +76,9 @@ class Meter:
         assert held >= 0
         cost = get_cost_mpoints(self.lease)
         assert paid <= cost <= held + paid
-        assert list_uses([self.machine.owner_id])[self.machine.owner_id].unwritten_mpoints == (
-            cost - paid
-        )
+        assert list_machine_uses([self.machine.owner_id])[
+            self.machine.owner_id
+        ].unwritten_mpoints == (cost - paid)
 
 
 @settings(

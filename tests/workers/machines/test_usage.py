@@ -253,7 +253,7 @@ class Engine:
 
     def measure_disks(self) -> Disks:
         if self.is_broken:
-            raise EngineFault("no")
+            raise EngineFault("engine_away")
         return Disks({"c1": 5}, {"athanor-m1-1": 7}, 1000)
 
 

@@ -14,6 +14,9 @@ END
     -c /build/constraints.txt -r /build/engine.txt
 packages=$(/opt/python/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cp -r /build/engine "$packages/engine"
+# Nodes compare it with their own.
+python3 -c 'import tomllib; print(tomllib.load(open("/build/pyproject.toml", "rb"))["project"]["version"])' \
+    > "$packages/engine/VERSION"
 /opt/python/bin/python -m compileall -q "$packages/engine"
 chmod -R go-w,go+rX /opt/python
 cd /

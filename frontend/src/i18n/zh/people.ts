@@ -40,7 +40,7 @@ export const people: typeof en = {
     emptyText: "运营人员会发放算力点；每一笔发放、冻结和扣费都记在这里。",
     until: (time) => `至 ${time}`,
     each: "显示每一笔变动",
-    unwritten: (points) => `运行中的机器另外已用 ${points}，十分钟内记入流水。`,
+    unwritten: (points) => `运行中的任务与开发机另外已用 ${points}，十分钟内记入流水。`,
     together: {
       hold: "冻结中",
       charge: "使用中",

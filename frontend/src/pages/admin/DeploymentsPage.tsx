@@ -7,6 +7,7 @@ import { post } from "../../api/client";
 import { queries } from "../../api/queries";
 import type { Deployment } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";
 import { Loaded } from "../../widgets/Loaded";
@@ -17,7 +18,7 @@ import { useAction } from "../useAction";
 import { DataTable } from "../../widgets/DataTable";
 
 export function DeploymentsPage() {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.deployments;
   const { col } = words;
   const { modal } = App.useApp();
@@ -70,10 +71,12 @@ export function DeploymentsPage() {
                 {
                   title: col.state,
                   key: "state",
-                  render: (_, { status, message }) => (
+                  render: (_, { status, message, told }) => (
                     <>
                       <StateTag state={status} word={words.state[status]} />
-                      {message && <div className="muted small">{message}</div>}
+                      {message && (
+                        <div className="muted small">{sayTold(language, message, told)}</div>
+                      )}
                     </>
                   ),
                 },

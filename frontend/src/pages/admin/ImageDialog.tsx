@@ -7,6 +7,7 @@ import { machineQueries } from "../../api/machineQueries";
 import { nodeQueries } from "../../api/nodeQueries";
 import type { RegisteredImage } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor } from "../../i18n/told";
 import { sayProblem } from "../../i18n/said";
 import { useAction } from "../useAction";
 
@@ -95,7 +96,7 @@ export function ImageDialog({ known, onClose }: Props) {
 }
 
 function ImageFields({ isKnown }: { isKnown: boolean }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.images.form;
   const { data: options } = useQuery(machineQueries.options());
   const checkTools = (_: unknown, value: string) => {
@@ -137,7 +138,7 @@ function ImageFields({ isKnown }: { isKnown: boolean }) {
           allowClear
           options={(options?.flavors ?? []).map((flavor) => ({
             value: flavor.name,
-            label: flavor.title,
+            label: sayFlavor(language, flavor.title),
           }))}
         />
       </Form.Item>

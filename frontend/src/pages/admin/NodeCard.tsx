@@ -3,6 +3,7 @@
 import { Alert, Progress } from "antd";
 import type { Node } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { useNow } from "../machines/useNow";
@@ -161,6 +162,11 @@ function NodeFacts({ node }: { node: Node }) {
   const words = text.nodes;
   const { engine } = node;
   const version = engine?.is_fresh ? engine.version : "";
+  const problems = [
+    engine && sayTold(language, engine.problem, engine.problem_told),
+    sayTold(language, node.runtime_problem, node.runtime_problem_told),
+    sayTold(language, node.runtime_notice, node.runtime_notice_told),
+  ].filter((problem) => problem);
   return (
     <>
       <div className="node-facts small">
@@ -187,18 +193,9 @@ function NodeFacts({ node }: { node: Node }) {
           {node.last_seen_at ? <RelativeTime iso={node.last_seen_at} /> : text.never}
         </span>
       </div>
-      {[...new Set([engine?.problem, node.runtime_problem])].map(
-        (problem) =>
-          problem && (
-            <Alert
-              key={problem}
-              type="warning"
-              showIcon
-              style={{ marginTop: 12 }}
-              title={problem}
-            />
-          ),
-      )}
+      {[...new Set(problems)].map((problem) => (
+        <Alert key={problem} type="warning" showIcon style={{ marginTop: 12 }} title={problem} />
+      ))}
       {sayUnlimited(engine, language).map((notice) => (
         <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />
       ))}

@@ -3,11 +3,12 @@
 import { Link } from "react-router";
 import type { Node, NodeHolding } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor } from "../../i18n/told";
 import { DataTable } from "../../widgets/DataTable";
 import { StateTag } from "../../widgets/StateTag";
 
 export function NodeHoldings({ node }: { node: Node }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.nodes;
   const { col } = words;
   if (node.holdings.length === 0) return <p className="muted small">{words.nothing}</p>;
@@ -31,7 +32,12 @@ export function NodeHoldings({ node }: { node: Node }) {
             ),
           },
           { title: col.owner, dataIndex: "owner" },
-          { title: col.flavor, dataIndex: "flavor", responsive: ["md"] },
+          {
+            title: col.flavor,
+            key: "flavor",
+            responsive: ["md"],
+            render: (_, held) => sayFlavor(language, held.flavor),
+          },
           { title: col.state, key: "state", render: (_, held) => <HeldState held={held} /> },
         ]}
       />

@@ -5,6 +5,7 @@ import { sayUnlimited } from "./unlimited";
 const engine = (unlimited: string[], is_fresh = true): Node["engine"] => ({
   version: "26.1",
   problem: "",
+  problem_told: null,
   relay: null,
   reported_at: "2026-01-01T00:00:00Z",
   unlimited,

@@ -3,6 +3,7 @@
 import { Alert, Space } from "antd";
 import type { Job } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { LinkButton } from "../../widgets/LinkButton";
 
 export function JobOutcome({ job }: { job: Job }) {
@@ -42,15 +43,16 @@ export function JobOutcome({ job }: { job: Job }) {
   if (job.status === "succeeded") return null;
   const known = text.reason[job.reason];
   // The engine's own sentence names the numbers; ours comes first where it can be in the reader's language.
-  const isSame = !known || (language === "en" && job.message.startsWith(known));
+  const message = sayTold(language, job.message, job.told);
+  const isSame = !known || message.startsWith(known);
   return (
     <Alert
       type={job.status === "failed" ? "error" : "info"}
       showIcon
-      title={isSame ? job.message || text.status[job.status] : known}
+      title={isSame ? message || text.status[job.status] : known}
       description={
         <span className="break">
-          {!isSame && job.message}{" "}
+          {!isSame && message}{" "}
           <span className="muted small mono">{text.error.code(job.reason)}</span>
         </span>
       }

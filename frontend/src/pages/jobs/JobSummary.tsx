@@ -3,6 +3,7 @@
 import { useEffect, useState } from "react";
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import type { RunStream } from "../../stores/runStream";
 import { useStore } from "../../stores/useStore";
 import { Figure } from "../../widgets/Figure";
@@ -20,7 +21,7 @@ function useElapsed(start: string | null, end: string | null): number | null {
 }
 
 export function JobSummary({ job, run, stream }: { job: Job; run: Run; stream: RunStream }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.jobs;
   useStore(stream);
   const elapsed = useElapsed(run.started_at, run.ended_at);
@@ -30,6 +31,9 @@ export function JobSummary({ job, run, stream }: { job: Job; run: Run; stream: R
       {isLive && (
         <div style={{ marginBottom: 14 }}>
           <JobProgress job={job} progress={stream.progress} />
+          {job.status === "queued" && (
+            <span className="muted small"> {sayTold(language, job.message, job.told)}</span>
+          )}
         </div>
       )}
       <div className="figures">

@@ -8,6 +8,7 @@ import { Link } from "react-router";
 import { RUNNING, queries } from "../../api/queries";
 import type { Job } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";
 import { Loaded } from "../../widgets/Loaded";
@@ -25,7 +26,7 @@ const statusOf = (filter: string) =>
   filter === "live" ? RUNNING : filter === "all" || filter === "" ? undefined : filter;
 
 function useColumns(): TableColumnsType<Job> {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const { col } = text.jobs;
   return [
     {
@@ -62,7 +63,9 @@ function useColumns(): TableColumnsType<Job> {
       responsive: ["md"],
       render: (_, job) =>
         job.ended_at ? (
-          <span className="muted small">{text.reason[job.reason] ?? job.message}</span>
+          <span className="muted small">
+            {text.reason[job.reason] ?? sayTold(language, job.message, job.told)}
+          </span>
         ) : (
           <JobProgress job={job} isSmall />
         ),

@@ -3,13 +3,14 @@
 import { Button } from "antd";
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
 import { useUrlState } from "../useUrlState";
 import { DataTable } from "../../widgets/DataTable";
 
 export function RunsTab({ job, run: shown }: { job: Job; run: Run }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const { col } = text.jobs;
   const [, write] = useUrlState();
   const runs = [...job.runs].sort((a, b) => b.index - a.index);
@@ -40,7 +41,9 @@ export function RunsTab({ job, run: shown }: { job: Job; run: Run }) {
             title: col.why,
             key: "why",
             render: (_, run) => (
-              <span className="muted">{text.reason[run.reason] ?? run.message}</span>
+              <span className="muted">
+                {text.reason[run.reason] ?? sayTold(language, run.message, run.told)}
+              </span>
             ),
           },
           { title: col.node, dataIndex: "node", className: "mono" },

@@ -4,12 +4,13 @@ import { Alert } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { machineQueries } from "../../api/machineQueries";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { CodeBlock } from "../../widgets/CodeBlock";
 
 const INSTALL = "sudo apt install docker.io && sudo systemctl start docker";
 
 export function EngineBanner({ title }: { title?: string }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const options = useQuery(machineQueries.options());
   const engine = options.data?.engine;
   if (!engine || engine.is_available) return null;
@@ -21,7 +22,7 @@ export function EngineBanner({ title }: { title?: string }) {
       title={title ?? text.machines.noEngine}
       description={
         <>
-          <p>{engine.problem}</p>
+          <p>{sayTold(language, engine.problem, engine.problem_told)}</p>
           {engine.problem.includes("apt install") && (
             <>
               <p>{text.machines.noEngineHow}</p>

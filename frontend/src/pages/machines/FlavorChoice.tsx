@@ -2,6 +2,7 @@
 
 import type { MachineFlavor, MachineOptions } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor } from "../../i18n/told";
 import { useDisks } from "./useDisks";
 
 interface Props {
@@ -17,7 +18,7 @@ export function flavorsFor(options: MachineOptions, image: string): MachineFlavo
 }
 
 export function FlavorChoice({ options, image, value, onChange }: Props) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.launch.flavor;
   const sayDisks = useDisks();
   return (
@@ -31,7 +32,7 @@ export function FlavorChoice({ options, image, value, onChange }: Props) {
             checked={flavor.name === value}
             onChange={() => onChange(flavor.name)}
           />
-          <b>{flavor.title}</b>
+          <b>{sayFlavor(language, flavor.title)}</b>
           <span className="num">
             {words.cores(flavor.cores)} · {format.bytes(flavor.memory_bytes)}
           </span>

@@ -6,6 +6,7 @@ import { useParams } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor, sayTold } from "../../i18n/told";
 import { Facts } from "../../widgets/Facts";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
@@ -69,7 +70,7 @@ function Tools({ machine }: { machine: Machine }) {
 }
 
 function KeyFacts({ machine }: { machine: Machine }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const names = text.machines.facts;
   const { lease, flavor } = machine;
   const sayDisks = useDisks();
@@ -81,7 +82,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
           [names.since, <RelativeTime key="since" iso={machine.status_since} />],
           [text.machines.col.left, <TimeLeft key="left" machine={machine} />],
           [names.image, machine.image.title],
-          [names.flavor, flavor.title],
+          [names.flavor, sayFlavor(language, flavor.title)],
           [names.disks, sayDisks(flavor)],
           [names.node, machine.node],
           [names.price, text.pointsPerHour(format.points(flavor.price_mpoints_per_hour))],
@@ -95,7 +96,7 @@ function KeyFacts({ machine }: { machine: Machine }) {
 
 export function MachinePage() {
   const { key = "" } = useParams();
-  const { text } = useWords();
+  const { text, language } = useWords();
   const machine = useQuery(machineQueries.one(key));
   return (
     <div className="page">
@@ -109,7 +110,12 @@ export function MachinePage() {
             />
             {found.status !== "running" && found.status !== "stopped" && <EngineBanner />}
             {found.status === "running" && found.message && (
-              <Alert type="warning" showIcon title={found.message} style={{ marginBottom: 16 }} />
+              <Alert
+                type="warning"
+                showIcon
+                title={sayTold(language, found.message, found.told)}
+                style={{ marginBottom: 16 }}
+              />
             )}
             <DrainNotice machine={found} />
             <IdleLine machine={found} />

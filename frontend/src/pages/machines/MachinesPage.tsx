@@ -6,6 +6,7 @@ import { Link } from "react-router";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor, sayTold } from "../../i18n/told";
 import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { PlusOutlined } from "../../widgets/icons";
@@ -21,12 +22,13 @@ import { ToolButtons } from "./ToolButtons";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 export function MachineState({ machine }: { machine: Machine }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.machines;
+  const message = sayTold(language, machine.message, machine.told);
+  // Of a start that failed only the message says why.
+  const why = machine.reason === "start_failed" && message ? message : words.reason[machine.reason];
   const told =
-    machine.queue_position !== null
-      ? words.place(machine.queue_position)
-      : (words.reason[machine.reason] ?? machine.message);
+    machine.queue_position !== null ? words.place(machine.queue_position) : (why ?? message);
   const state = machine.status === "running" ? "online" : machine.status;
   return (
     <>
@@ -67,7 +69,7 @@ function RowActions({ machine }: { machine: Machine }) {
 }
 
 function useColumns(): TableColumnsType<Machine> {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const { col } = text.machines;
   return [
     {
@@ -102,7 +104,7 @@ function useColumns(): TableColumnsType<Machine> {
       responsive: ["lg"],
       render: (_, machine) => (
         <>
-          {machine.flavor.title}
+          {sayFlavor(language, machine.flavor.title)}
           <div className="muted small num">
             {text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour))}
           </div>

@@ -8,6 +8,7 @@ import { patch, post } from "../../api/client";
 import { machineQueries } from "../../api/machineQueries";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayFlavor } from "../../i18n/told";
 import { MoreOutlined } from "../../widgets/icons";
 import { flavorsFor } from "./FlavorChoice";
 import { NameDialog } from "./NameDialog";
@@ -121,7 +122,7 @@ function SaveDialog({ machine, onClose }: DialogProps) {
 }
 
 function CloneDialog({ machine, onClose }: DialogProps) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.machines.clone;
   const navigate = useNavigate();
   const price = text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour));
@@ -131,7 +132,7 @@ function CloneDialog({ machine, onClose }: DialogProps) {
       onClose={onClose}
       id="machine-clone"
       title={words.ask(machine.name)}
-      lead={words.text(machine.flavor.title, price)}
+      lead={words.text(sayFlavor(language, machine.flavor.title), price)}
       label={text.machines.form.name}
       okText={words.clone}
       initial={`${machine.name.slice(0, 36)}-2`}

@@ -3,6 +3,7 @@
 import { Steps } from "antd";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { useToolName } from "./useToolName";
 
 type Step = { name: string; at: string | null; title: string };
@@ -30,7 +31,7 @@ export function isComingUp(machine: Machine): boolean {
 }
 
 export function ProgressPanel({ machine }: { machine: Machine }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.machines;
   const steps = useSteps(machine);
   if (!isComingUp(machine)) return null;
@@ -52,7 +53,7 @@ export function ProgressPanel({ machine }: { machine: Machine }) {
         {machine.queue_position !== null && machine.wait_s !== null && machine.wait_s > 0 && (
           <>{words.wait(format.duration(machine.wait_s))} </>
         )}
-        {machine.message}
+        {sayTold(language, machine.message, machine.told)}
       </p>
     </section>
   );

@@ -4,13 +4,14 @@ import { Alert } from "antd";
 import { Link } from "react-router";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { useNow } from "./useNow";
 
 const TOLD_FOR_MS = 3_600_000;
 
 export function SavingNote({ machine }: { machine: Machine }) {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = text.machines.saved;
   const now = useNow(60_000);
   const saving = machine.saving;
@@ -41,7 +42,7 @@ export function SavingNote({ machine }: { machine: Machine }) {
         title={title}
         description={
           <>
-            {saving.problem} {since}
+            {sayTold(language, saving.problem, saving.problem_told)} {since}
           </>
         }
       />

@@ -4,9 +4,10 @@ import type { TableColumnsType } from "antd";
 import { Link } from "react-router";
 import type { StatementLine } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 
 export function useStatementColumns(): TableColumnsType<StatementLine> {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.pointsPage;
   const { col } = words;
   const change = (value: number) =>
@@ -46,7 +47,7 @@ export function useStatementColumns(): TableColumnsType<StatementLine> {
             )}
           </>
         ) : (
-          line.note
+          sayTold(language, line.note, line.told)
         ),
     },
     {

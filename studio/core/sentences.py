@@ -1,0 +1,113 @@
+"""What the studio says of machines, nodes and runs by itself, each sentence by its code.
+
+A page finds the codes of these, and of what nodes and engines say, beside the English sentences,
+and says them in its own language (decision 043). What people are refused is in `errors`.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from rest_framework import serializers
+
+from engine.sentences import RUN_SENTENCES, Sentences, join
+from workers.sentences import NODE_SENTENCES
+
+SENTENCES = Sentences(
+    {
+        "copy_is_made": "Its copy is being made: it starts as soon as that is done.",
+        "copy_failed": "Its copy was not made: {problem}",
+        "node_aside_reset": "Its node {node} is set aside by an administrator: the machine starts "
+        "when it is used again. Stop and reset it to begin on another; your home is kept.",
+        "node_aside_change": "Its node {node} is set aside by an administrator: the machine starts "
+        "when it is used again. Stop it and change its image to begin on another; your home is "
+        "kept.",
+        "node_away": "Its node {node} does not answer: the machine starts when it is back.",
+        "machine_all_aside": "Every node is set aside by an administrator: the machine waits for "
+        "one.",
+        "machine_no_engine": "No node with a Docker engine is online: the machine starts as soon "
+        "as one is.",
+        "machine_none_holds": "No node can hold {flavor} now: the machine waits for one.",
+        "machine_all_busy": "All nodes are busy: the machine waits for its turn.",
+        "machine_node_lost": "Its node has not answered for two minutes; you pay only for the time "
+        "it did. Start it when the node is back, or reset it to begin on another: your home is "
+        "kept.",
+        "machine_not_started": "Its node did not start it within 15 minutes: start it again.",
+        "machine_node_silent": "Its node does not answer now; this time is not charged.",
+        "machine_drained": "Its node {node} is being emptied by an administrator. Your files are "
+        "kept: start it when the node is back, or reset it to begin on another.",
+        "machine_drained_why": "Its node {node} is being emptied by an administrator ({why}). Your "
+        "files are kept: start it when the node is back, or reset it to begin on another.",
+        "machine_node_removed": "Its node {node} was removed. Your home is kept: it begins anew "
+        "from its image.",
+        "machine_image_removed": "Its node {node} was removed, and its image with it: give it "
+        "another image.",
+        "machine_out_of_memory": "Its programs used more memory than its flavor has: pick a larger "
+        "one.",
+        "machine_ended": "It ended by itself, or its node was restarted: start it again.",
+        "machine_container_gone": "Its container was removed on the node; your home is kept. "
+        "Starting begins anew from the image.",
+        "machine_idle": "Nothing was connected since {since} UTC, and no kernel, terminal, "
+        "processor, GPU or detached run was busy. Your files are kept.",
+        "saving_silent": "Its node did not say which image it made.",
+        "saving_node_removed": "Its node {node} was removed.",
+        "saving_too_long": "Its node did not save it within an hour: save it again.",
+        "saving_image_deleted": "Its image was deleted before it was saved.",
+        "saving_machine_deleted": "The machine was deleted before it was saved.",
+        "machine_note": "Machine {name}",
+        "no_node": "No node is online.",
+        "no_engine": "No Docker engine answers on any node, so no machine can run yet: install one "
+        "there, such as with `sudo apt install docker.io`.",
+        "run_no_node": "No node is online: the run starts as soon as one is.",
+        "run_no_engine": "No node with a Docker engine is online: the run starts as soon as one "
+        "is.",
+        "run_no_able": "No node can run such a job now: an operator sees why on the page Nodes.",
+        "run_all_aside": "Every node is set aside by an administrator: the run waits for one.",
+        "run_none_holds": "No node that is online can hold {flavor}: the run waits for one that "
+        "can.",
+        "run_all_busy": "All nodes are busy: the run waits for its turn.",
+        "run_node_silent": "Node {node} gave no sign of life for {minutes} minutes. Your points "
+        "are back: retry the job.",
+        "run_not_started": "Node {node} took the run and did not start it. Your points are back: "
+        "retry the job.",
+        "run_node_removed": "Node {node} was removed. Your points are back: retry the job.",
+        "stopped_by_owner": "You stopped it.",
+        "stopped_by_operator": "An operator stopped it.",
+        "points_used_up": "Your points are used up: ask an operator for a grant.",
+        "stopped_by_studio": "The studio stopped it.",
+        "server_idle": "Nobody used it for a while.",
+        "run_drained": "Its node {node} is being emptied by an administrator.",
+        "run_drained_why": "Its node {node} is being emptied by an administrator ({why}).",
+    }
+)
+ALL = join([SENTENCES, NODE_SENTENCES, RUN_SENTENCES])
+CODES = sorted(ALL.table)
+_LOOKED_UP = 4096
+
+say = SENTENCES.say
+
+
+class ToldOutput(serializers.Serializer):
+    """The code of a sentence, and what it names."""
+
+    code = serializers.ChoiceField(CODES)
+    params = serializers.DictField(
+        help_text="What it names: words, or another sentence as `{message, told}`."
+    )
+
+
+@lru_cache(_LOOKED_UP)
+def find_told(message: str) -> dict[str, Any] | None:
+    """Return the code of a sentence and what it names; None of one that no table has.
+
+    A param that is itself such a sentence is `{message, told}`.
+    """
+    found = ALL.find(message) if message else None
+    if found is None:
+        return None
+    params = {name: _look_into(words) for name, words in found.params.items()}
+    return {"code": found.code, "params": params}
+
+
+def _look_into(words: str) -> str | dict[str, Any]:
+    told = find_told(words)
+    return words if told is None else {"message": words, "told": told}

@@ -1,0 +1,75 @@
+"""The sentences that pages say in their own language: found again by their words alone."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from engine.sentences import RUN_SENTENCES, Sentences, join
+from studio.core.sentences import ALL, SENTENCES, find_told
+from workers.sentences import NODE_SENTENCES
+
+ROOT = Path(__file__).resolve().parents[3]
+SAYERS = {"say": SENTENCES, "EngineFault": NODE_SENTENCES, "NODE_SENTENCES.say": NODE_SENTENCES}
+SAYERS |= {"RUN_SENTENCES.say": RUN_SENTENCES}
+AWKWARD = ["node-1", "a (b). Your files", "/run/x", "2.50 GiB", "节点 \n 二"]
+
+
+@pytest.mark.parametrize("code", sorted(ALL.table))
+def test_every_sentence_is_found_again_with_what_it_names(code):
+    for words in AWKWARD:
+        params = dict.fromkeys(ALL.list_params(code), words)
+        assert find_told(ALL.say(code, **params)) == {"code": code, "params": params}
+
+
+def test_what_names_a_sentence_holds_its_code_too():
+    why = NODE_SENTENCES.say("save_disk_full")
+    told = find_told(SENTENCES.say("copy_failed", problem=why))
+    inner = {"message": why, "told": {"code": "save_disk_full", "params": {}}}
+    assert told == {"code": "copy_failed", "params": {"problem": inner}}
+
+
+@pytest.mark.parametrize("words", ["", "Something else.", "All nodes are busy", "x" * 500])
+def test_what_no_table_has_is_left_as_it_is(words):
+    assert find_told(words) is None
+
+
+def test_no_code_is_in_two_tables():
+    with pytest.raises(AssertionError):
+        join([Sentences({"a": "One."}), Sentences({"a": "Two."})])
+
+
+def list_calls():
+    """Yield the file, table, code and names of every call that says a sentence by its code."""
+    for floor in ("studio", "workers", "engine"):
+        for path in (ROOT / floor).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if not re.search(r"\b(say|EngineFault)\(", text):
+                continue
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.Call) and node.args:
+                    table = SAYERS.get(ast.unparse(node.func))
+                    for code in read_codes(node.args[0]) if table else []:
+                        names = {word.arg for word in node.keywords}
+                        yield path.name, table, code, names
+
+
+def read_codes(word: ast.expr) -> list[str]:
+    if isinstance(word, ast.IfExp):
+        return [*read_codes(word.body), *read_codes(word.orelse)]
+    return [word.value] if isinstance(word, ast.Constant) else []
+
+
+def test_every_sentence_that_is_said_is_in_its_table_and_named_in_full():
+    said = list(list_calls())
+    assert len(said) > 60
+    for name, table, code, names in said:
+        assert code in table.table, (name, code)
+        assert table.list_params(code) == names, (name, code)
+
+
+def test_no_sentence_is_left_over():
+    said = {code for _, _, code, _ in list_calls()}
+    text = (ROOT / "studio" / "jobs" / "services.py").read_text(encoding="utf-8")
+    assert [code for code in ALL.table if code not in said and f'"{code}"' not in text] == []
