@@ -227,7 +227,7 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
     if detail.told is not None:
         body |= _show_told(detail.told)
     if detail.report is not None:
-        body["num_rows"] = detail.report.num_rows
+        body["num_rows"] = detail.report.scale(detail.report.num_rows)
     rights = get_rights(get_caller(request), detail.repo)
     return body | {
         "gate": detail.repo.gate,

@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 import yaml
 
-from engine.specs.messages import check_row
+from engine.specs.formats import FormatName, read_row
+from engine.specs.messages import parse_object
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.hub.access import check_may_write
@@ -72,15 +73,20 @@ def keep_good_rows(*, by: User, repo: Repo) -> Commit:
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as good,
     ):
         for _, number, line in iter_rows(source):
-            if line.strip() and not check_row(line, number):
+            if line.strip() and _is_good(line, number, report.format):
                 good.write(line.removeprefix(b"\xef\xbb\xbf") + b"\n")
         kept = store_blob(source=good)  # type: ignore[arg-type]
     words = Words(f"Keep the {report.num_good} good rows and drop {report.num_bad}")
     return commit_files(by=by, repo=repo, changes=Changes({path: kept}), words=words)
 
 
+def _is_good(line: bytes, number: int, name: FormatName) -> bool:
+    row, problems = parse_object(line, number)
+    return not problems and read_row(row, name, number)[0] is not None
+
+
 def _write_card(wanted: NewDataset) -> str:
     metadata = {"configs": [{"config_name": "default", "data_files": DATA_FILE}]}
     head = yaml.safe_dump(metadata, sort_keys=False)
     said = f"{wanted.summary}\n\n" if wanted.summary else ""
-    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Conversations, one JSON object a line.\n"
+    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Rows to train on, one JSON object a line.\n"

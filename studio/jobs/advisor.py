@@ -18,7 +18,7 @@ from engine.specs.estimate import (
     TrainEstimate,
     estimate_train,
 )
-from engine.specs.messages import DatasetReport
+from engine.specs.report import DatasetReport
 from studio.accounts.models import User
 from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes

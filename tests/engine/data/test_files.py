@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.files import find_files, iter_rows
-from engine.data.json_array import iter_array
 from engine.errors import EngineError
+from engine.specs.json_array import iter_array
 
 ROWS = [{"instruction": f"Say {n}", "input": "", "output": f"{n}, \u4f60\n"} for n in range(9)]
 

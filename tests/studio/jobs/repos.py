@@ -42,9 +42,9 @@ def make_dataset(repo_id: str, *, owner: User, num_bad: int = 0) -> Commit:
 
 
 def make_unclear_dataset(repo_id: str, *, owner: User) -> Commit:
-    """Push two files of rows, of which nobody can say which is meant."""
+    """Push two files of rows, neither of which is meant for training."""
     rows = json.dumps(_make_row(0)).encode()
-    return _push(owner, "dataset", repo_id, {"a.jsonl": rows, "b.jsonl": rows})
+    return _push(owner, "dataset", repo_id, {"test.jsonl": rows, "dev.jsonl": rows})
 
 
 def _make_row(index: int) -> dict[str, object]:
