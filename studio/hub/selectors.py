@@ -19,13 +19,15 @@ from studio.hub.model_facts import (
     read_shape,
     read_text,
 )
-from studio.hub.models import Blob, Commit, CommitFile, Kind, Ref, Repo, Role
+from studio.hub.models import Blob, CatalogueEntry, Commit, CommitFile, Kind, Ref, Repo, Role
 from studio.hub.names import is_commit_prefix
 from studio.hub.refs import MAIN, find_ref, list_refs
 from studio.hub.trainable import Choice, find_report, report_dataset
 from studio.hub.weights import Weights
 
 _MOST_REVISIONS = 200
+SCORING_TASK = "text-classification"
+"""What the engine's card says of a reward model."""
 _PATHS_AT_ONCE = 1000
 
 
@@ -236,6 +238,12 @@ def get_data_facts(commit: Commit) -> DataFacts:
     return to_data_facts(report_dataset(commit))
 
 
+def is_reward_model(repo: Repo) -> bool:
+    """Say whether a model scores answers and gives none, by its card's task."""
+    entry = CatalogueEntry.objects.filter(repo=repo).first()
+    return entry is not None and entry.task == SCORING_TASK
+
+
 def has_datasets(user: Any) -> bool:
     """Say whether the person has a dataset of their own."""
     return Repo.objects.filter(owner=user, kind=Kind.DATASET).exists()
@@ -282,6 +290,7 @@ def is_owner(viewer: Viewer, repo: Repo) -> bool:
 
 
 __all__ = [
+    "SCORING_TASK",
     "RepoDetail",
     "Choice",
     "RepoFilter",
@@ -296,6 +305,7 @@ __all__ = [
     "has_adapters",
     "has_datasets",
     "is_owner",
+    "is_reward_model",
     "list_commits",
     "list_files",
     "list_repos",

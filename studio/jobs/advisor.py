@@ -22,7 +22,7 @@ from studio.accounts.models import User
 from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
 from studio.core.errors import StudioError, spec_errors
-from studio.hub.selectors import get_model_shape
+from studio.hub.selectors import get_model_shape, is_reward_model
 from studio.jobs.containers import find_image, list_problems
 from studio.jobs.data_advice import weigh_data
 from studio.jobs.mends import Mend, find_mend
@@ -144,6 +144,10 @@ def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | Non
     advice.warnings += data.warnings
     if "model" not in pinned.commits:
         return None
+    if is_reward_model(pinned.commits["model"].repo):
+        message = f"spec.model: {spec.model} is a reward model, which writes nothing; pick another."
+        params = {"model": spec.model}
+        advice.refusals.append(Refusal("model_is_reward", message, "spec.model", params))
     try:
         shape = get_model_shape(pinned.commits["model"])
     except StudioError as error:

@@ -12,6 +12,7 @@ from engine.specs.sources import Source
 from engine.specs.stages import FormatVerdict, StageName, judge_format
 from studio.core.errors import StudioError
 from studio.hub.models import Commit
+from studio.hub.reports import find_data_file
 from studio.hub.selectors import Choice, get_dataset_report, to_data_facts
 from studio.jobs.mends import Mend
 from studio.jobs.refusals import Refusal
@@ -57,7 +58,8 @@ def weigh_data(spec: TrainSpec, commits: Mapping[str, Commit]) -> DataAdvice:
         except StudioError as error:
             advice.refusals.append(_move_to(f"spec.{name}", error))
             continue
-        one = _Judged(f"spec.{name}", source.repo, report, spec)
+        can_keep = index == 0 and report.is_whole and find_data_file(commits[name]) is not None
+        one = _Judged(f"spec.{name}", source.repo, report, spec, can_keep)
         advice.refusals += [*one.refuse_format(), *one.refuse_rows()]
         advice.warnings += one.warn()
         known.append((source, to_data_facts(report)))
@@ -74,6 +76,8 @@ class _Judged:
     dataset: str
     report: DatasetReport
     spec: TrainSpec
+    can_keep: bool
+    """It is one file of lines, of which a revision without the bad ones can be made."""
 
     def refuse_format(self) -> list[Refusal]:
         """Refuse rows that the stage cannot learn from."""
@@ -120,7 +124,7 @@ class _Judged:
     def _find_mend(self) -> Mend:
         """One file of lines can be mended for good; of any other data the bad rows are left out."""
         report = self.report
-        if report.num_files == 1 and report.is_whole and self.field == "spec.dataset":
+        if self.can_keep:
             return Mend("keep_good_rows", {"dataset": self.dataset})
         share = math.ceil(1000 * report.num_bad / report.num_rows) / 1000
         return Mend("allow_bad_rows", {"value": share}, {"spec": {"max_bad_fraction": share}})

@@ -325,7 +325,7 @@ class SegmentOutput(serializers.Serializer):
 class ShownSampleOutput(serializers.Serializer):
     file = serializers.CharField()
     row = serializers.IntegerField()
-    source = serializers.IntegerField()
+    source = serializers.IntegerField()  # type: ignore[assignment]  # a field's own argument
     side = serializers.ChoiceField(choices=["", "chosen", "rejected"], allow_blank=True)
     num_tokens = serializers.IntegerField()
     segments = SegmentOutput(many=True)

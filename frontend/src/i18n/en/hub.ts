@@ -40,8 +40,8 @@ export const hub = {
     rows: "Rows",
     report: "Report",
   },
-  finetune: "Finetune",
-  finetuneWith: "Finetune with this",
+  finetune: "Train",
+  finetuneWith: "Train on this",
   chat: "Chat",
   noCard: "This repo has no card.",
   facts: {

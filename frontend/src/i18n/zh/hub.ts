@@ -39,8 +39,8 @@ export const hub: typeof en = {
     rows: "数据行",
     report: "检查报告",
   },
-  finetune: "微调",
-  finetuneWith: "用它微调",
+  finetune: "训练",
+  finetuneWith: "用它训练",
   chat: "对话",
   noCard: "这个仓库没有卡片。",
   facts: {

@@ -2,16 +2,17 @@
 
 import { FireOutlined } from "../../widgets/icons";
 import { App, Button, Input, Segmented } from "antd";
-import { useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { ApiError, post, type ErrorBody } from "../../api/client";
 import { queries } from "../../api/queries";
-import type { Job, Refusal, RepoDetail, SpecInfo } from "../../api/shapes";
+import type { Job, Refusal, RepoDetail, SpecInfo, SpecValue } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { sayError, sayProblem } from "../../i18n/said";
+import { sayError } from "../../i18n/said";
 import { LaunchKey } from "../../stores/launchKey";
-import { merge, readSchema } from "../../stores/specSchema";
+import { merge, readSchema, type SpecField } from "../../stores/specSchema";
+import { choose, numProcesses, usualOf } from "../../stores/trainForm";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { fieldId } from "../../widgets/SpecForm";
 import { useAction } from "../useAction";
@@ -19,9 +20,11 @@ import { Advisor } from "./Advisor";
 import { CommandPart } from "./CommandPart";
 import { FlavorCards } from "./FlavorCards";
 import { HowPart } from "./HowPart";
+import { MaskPanel } from "./MaskPanel";
 import { WhatPart } from "./WhatPart";
 import { useEstimate } from "./useEstimate";
-import { forgetForm, useLaunchForm } from "./useLaunchForm";
+import { forgetForm, useLaunchForm, type LaunchForm } from "./useLaunchForm";
+import { useSaying } from "./words";
 
 const YamlPart = lazy(async () => ({ default: (await import("./YamlPart")).YamlPart }));
 
@@ -30,6 +33,7 @@ interface Props {
   from: Job | null;
   model: string;
   dataset: string;
+  stage: string;
 }
 
 const nameOf = (problem: Pick<ErrorBody, "field">) => problem.field?.replace(/^spec\./, "") ?? "";
@@ -38,6 +42,24 @@ function focusField(name: string): void {
   const wanted = document.getElementById(fieldId(name));
   wanted?.scrollIntoView({ block: "center" });
   wanted?.focus({ preventScroll: true });
+}
+
+/** The fields to ask for: how work is spread only where there are several GPUs, or it is spread already. */
+function useFields(info: SpecInfo, { spec, flavor }: LaunchForm): readonly SpecField[] {
+  const flavors = useQuery(queries.flavors());
+  const chosen = flavors.data?.find(({ name }) => name === flavor);
+  const isSpread = (chosen?.num_devices ?? 0) > 1 || numProcesses(spec) > 1;
+  return useMemo(
+    () =>
+      readSchema(info.schema)
+        .filter(({ name }) => name !== "parallel" || isSpread)
+        .map((field) =>
+          field.name === "parallel"
+            ? { ...field, children: field.children.map((one) => ({ ...one, isAdvanced: false })) }
+            : field,
+        ),
+    [info, isSpread],
+  );
 }
 
 export function LaunchFormView(props: Props) {
@@ -49,21 +71,23 @@ export function LaunchFormView(props: Props) {
   const { run, isBusy } = useAction();
   const { form, change, defaults, applyPreset } = useLaunchForm(props);
   const { estimate, isCurrent } = useEstimate(form);
+  const { say } = useSaying();
   const [face, setFace] = useState<"form" | "yaml">("form");
   const [refused, setRefused] = useState<readonly ErrorBody[]>([]);
   const launchKey = useRef(new LaunchKey());
-  const fields = useMemo(() => readSchema(props.info.schema), [props.info]);
+  const fields = useFields(props.info, form);
   const setFlavor = useCallback((flavor: string) => change({ flavor }), [change]);
 
   const errors = useMemo(() => {
     const problems = [...refused, ...(estimate?.refusals ?? [])].filter((problem) => problem.field);
-    return new Map(problems.map((problem) => [nameOf(problem), sayProblem(text, problem)]));
-  }, [refused, estimate, text]);
+    return new Map(problems.map((problem) => [nameOf(problem), say(problem)]));
+  }, [refused, estimate, say]);
 
   const edit = (changes: Parameters<typeof change>[0]) => {
     setRefused([]);
     change(changes);
   };
+  const take = (changed: SpecValue) => edit({ spec: choose(props.info, form.spec, changed) });
   const mend = ({ mend: way }: Refusal) => {
     if (way?.code === "keep_good_rows") {
       const id = String(way.params.dataset).split("@")[0] ?? "";
@@ -119,18 +143,21 @@ export function LaunchFormView(props: Props) {
               form={form}
               errors={errors}
               onChange={(spec) => edit({ spec })}
+              onChoose={take}
             />
+            {!isScript && <MaskPanel form={form} />}
             <HowPart
               fields={fields}
               form={form}
               errors={errors}
               defaults={defaults}
-              presets={props.info.presets}
+              presets={usualOf(props.info, form.spec).presets}
               onChange={(spec) => edit({ spec })}
               onPreset={(preset) => {
                 setRefused([]);
                 applyPreset(preset);
               }}
+              onChoose={take}
             />
           </>
         ) : (
