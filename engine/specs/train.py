@@ -327,9 +327,9 @@ class TrainSpec(Spec):
         return {**given, "learning_rate": usual}
 
     @model_validator(mode="after")
-    def _is_answerable(self) -> Self:
+    def _stage_fits(self) -> Self:
         if self.stage == "reward" and self.sample_prompts:
-            raise ValueError("sample_prompts: a reward model gives no answers; leave them out")
+            raise ValueError("sample_prompts: a reward model writes nothing: take them out")
         return self
 
     @model_validator(mode="after")

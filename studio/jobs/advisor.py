@@ -27,7 +27,7 @@ from studio.jobs.containers import find_image, list_problems
 from studio.jobs.data_advice import weigh_data
 from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
-from studio.jobs.refs import find_taken, name_output, pin_refs
+from studio.jobs.refs import Pinned, find_taken, name_output, pin_refs
 from studio.jobs.refusals import Refusal
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted
@@ -142,18 +142,24 @@ def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | Non
     data = weigh_data(spec, pinned.commits)
     advice.refusals += data.refusals
     advice.warnings += data.warnings
-    if "model" not in pinned.commits:
+    shape = _read_shape(advice, spec, pinned)
+    return _Inputs(shape, data.facts) if shape is not None and data.facts is not None else None
+
+
+def _read_shape(advice: Advice, spec: TrainSpec, pinned: Pinned) -> ModelShape | None:
+    """Return the sizes of what is trained, or note why there are none."""
+    commit = pinned.commits.get("model")
+    if commit is None:  # its own refusal says why
         return None
-    if is_reward_model(pinned.commits["model"].repo):
+    if is_reward_model(commit.repo):
         message = f"spec.model: {spec.model} is a reward model, which writes nothing; pick another."
         params = {"model": spec.model}
         advice.refusals.append(Refusal("model_is_reward", message, "spec.model", params))
     try:
-        shape = get_model_shape(pinned.commits["model"])
+        return get_model_shape(commit)
     except StudioError as error:
         advice.refusals.append(Refusal.of(error))
         return None
-    return _Inputs(shape, data.facts) if data.facts is not None else None
 
 
 def _output_taken(repo_id: str, taken: str) -> Refusal:

@@ -35,7 +35,7 @@ def pin_refs(viewer: User, spec: AnySpec) -> Pinned:
     pinned = Pinned()
     for name, kind in _REFS.items():
         ref = getattr(spec, name, None)
-        if ref is not None and (sure := _pin(pinned, viewer, _Named(name, ref, kind))):
+        if ref and (sure := _pin(pinned, viewer, _Named(name, ref, kind))):
             pinned.resolved[name] = sure
     if isinstance(spec, TrainSpec | InspectSpec) and spec.mixture:
         named = (

@@ -12,6 +12,7 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   "learning_rate",
   "epoch",
   "memory_bytes",
+  "eta_s",
 ]);
 const RATIOS = /(^|_)(accuracy|mfu|hfu|fraction|ratio)$/;
 

@@ -79,6 +79,8 @@ export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope 
 
 /** Widgets that take the whole width. */
 const WIDE: ReadonlySet<string> = new Set(["stage", "method", "mixture"]);
+/** Widgets whose choices each say what they are. */
+const CARDS: ReadonlySet<string> = new Set(["stage", "method"]);
 
 interface FieldProps {
   field: SpecField;
@@ -111,10 +113,12 @@ function FormField({ field, value, error, widget: Widget, scope, onChange }: Fie
           {error}
         </div>
       )}
-      <div className="field-help" id={`${id}-help`}>
-        <WithCode text={words.help} />
-        {range && <span className="num"> ({range})</span>}
-      </div>
+      {!CARDS.has(field.widget) && (
+        <div className="field-help" id={`${id}-help`}>
+          <WithCode text={words.help} />
+          {range && <span className="num"> ({range})</span>}
+        </div>
+      )}
     </div>
   );
 }

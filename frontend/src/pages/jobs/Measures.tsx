@@ -59,7 +59,7 @@ function MeasureChart({ measure }: { measure: Measure }) {
           height={HEIGHT}
           xLabel={text.jobs.chart.step}
           theme={theme}
-          formatValue={kindOf(name) === "plain" ? format.measure : show}
+          formatValue={kindOf(name) === "speed" ? format.compact : show}
           summary={text.jobs.chart.summary(title, show(first ?? 0), show(last ?? 0), steps)}
           curves={curves}
         />

@@ -12,7 +12,7 @@ interface Props {
 export function CardChoice({ id, name, value, options, words, onChange }: Props) {
   return (
     <div
-      className="choices"
+      className="choices few"
       id={id}
       role="radiogroup"
       aria-labelledby={`${id}-label`}
