@@ -31,12 +31,23 @@ _MOST_TOLD = 20_000
 
 
 def check_beginning(blob: Blob, path: str, name: SourceFormat = "auto") -> DatasetReport:
-    """Check as much of a file as one request may read; `name` is its rows' format.
+    """Check as much of a stored file as one request may read; `name` is its rows' format.
 
     Raises:
         BadInput: it cannot be read as what its name says, or is in no format that we know.
     """
-    with DataFile(blob, path, _CHECK) as file:
+    return check_open_file(open_blob(blob), path, name=name, size=blob.size_bytes)
+
+
+def check_open_file(
+    source: BinaryIO, path: str, *, size: int, name: SourceFormat = "auto"
+) -> DatasetReport:
+    """Do the same to any open file, which is closed then.
+
+    Raises:
+        BadInput: as above.
+    """
+    with DataFile(source, path, size, _CHECK) as file:
         found, rows = tell_format(file.rows())
         if name != "auto":
             found = name
@@ -61,7 +72,7 @@ _told: dict[tuple[str, str], FormatName | None] = {}  # contents never change
 
 def _tell(blob: Blob, path: str) -> FormatName | None:
     try:
-        with DataFile(blob, path, _GLANCE) as file:
+        with DataFile(open_blob(blob), path, blob.size_bytes, _GLANCE) as file:
             return tell_format(file.rows())[0]
     except BadInput:
         return None
@@ -70,11 +81,11 @@ def _tell(blob: Blob, path: str) -> FormatName | None:
 class DataFile:
     """A data file that is open. Its rows end where its budget does."""
 
-    def __init__(self, blob: Blob, path: str, budget: Budget) -> None:
-        """Open it; nothing is read yet."""
-        self._path, self._size = path, blob.size_bytes
+    def __init__(self, source: BinaryIO, path: str, size: int, budget: Budget) -> None:
+        """Take an open file; nothing is read yet."""
+        self._path, self._size = path, size
         self._budget = budget
-        self._file = MeteredFile(open_blob(blob), budget)
+        self._file = MeteredFile(source, budget)
         self._num_rows: int | None = None
         self.is_cut = False
         """The budget was spent before the file's end."""

@@ -29,6 +29,8 @@ class NewDataset:
     name: str
     visibility: str = Visibility.PRIVATE
     summary: str = ""
+    path: str = DATA_FILE
+    """What the file is called in the repo."""
 
 
 def upload_dataset(*, by: User, file: BinaryIO, wanted: NewDataset) -> Repo:
@@ -42,7 +44,7 @@ def upload_dataset(*, by: User, file: BinaryIO, wanted: NewDataset) -> Repo:
     repo = create_repo(by=by, wanted=name, visibility=wanted.visibility, summary=wanted.summary)
     try:
         added = {
-            DATA_FILE: store_blob(source=file),
+            wanted.path: store_blob(source=file),
             "README.md": store_blob(source=BytesIO(_write_card(wanted).encode())),
         }
         commit_files(by=by, repo=repo, changes=Changes(added), words=Words("Upload the dataset"))
@@ -86,7 +88,7 @@ def _is_good(line: bytes, number: int, name: FormatName) -> bool:
 
 
 def _write_card(wanted: NewDataset) -> str:
-    metadata = {"configs": [{"config_name": "default", "data_files": DATA_FILE}]}
+    metadata = {"configs": [{"config_name": "default", "data_files": wanted.path}]}
     head = yaml.safe_dump(metadata, sort_keys=False)
     said = f"{wanted.summary}\n\n" if wanted.summary else ""
-    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Rows to train on, one JSON object a line.\n"
+    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Rows to train on.\n"

@@ -64,7 +64,7 @@ def watch_run(visitor, live, address: str) -> None:
     expect(log.locator(".log-line").first).to_be_visible()
     visitor.expect_accessible()
 
-    expect(page.get_by_text("The result is ready")).to_be_visible(timeout=TRAINED_MS)
+    expect(page.get_by_text("The adapter is ready")).to_be_visible(timeout=TRAINED_MS)
     expect(page.get_by_text("Complete", exact=True)).to_be_visible()
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
