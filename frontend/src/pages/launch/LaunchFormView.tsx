@@ -2,7 +2,7 @@
 
 import { FireOutlined } from "../../widgets/icons";
 import { App, Button, Input, Segmented } from "antd";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQueryClient } from "@tanstack/react-query";
 import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { ApiError, post, type ErrorBody } from "../../api/client";
@@ -11,8 +11,8 @@ import type { Job, Refusal, RepoDetail, SpecInfo, SpecValue } from "../../api/sh
 import { useWords } from "../../i18n";
 import { sayError } from "../../i18n/said";
 import { LaunchKey } from "../../stores/launchKey";
-import { merge, readSchema, type SpecField } from "../../stores/specSchema";
-import { choose, numProcesses, usualOf } from "../../stores/trainForm";
+import { merge } from "../../stores/specSchema";
+import { choose, usualOf } from "../../stores/trainForm";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { fieldId } from "../../widgets/SpecForm";
 import { useAction } from "../useAction";
@@ -23,7 +23,8 @@ import { HowPart } from "./HowPart";
 import { MaskPanel } from "./MaskPanel";
 import { WhatPart } from "./WhatPart";
 import { useEstimate } from "./useEstimate";
-import { forgetForm, useLaunchForm, type LaunchForm } from "./useLaunchForm";
+import { useFields } from "./useFields";
+import { forgetForm, useLaunchForm } from "./useLaunchForm";
 import { useSaying } from "./words";
 
 const YamlPart = lazy(async () => ({ default: (await import("./YamlPart")).YamlPart }));
@@ -42,24 +43,6 @@ function focusField(name: string): void {
   const wanted = document.getElementById(fieldId(name));
   wanted?.scrollIntoView({ block: "center" });
   wanted?.focus({ preventScroll: true });
-}
-
-/** The fields to ask for: how work is spread only where there are several GPUs, or it is spread already. */
-function useFields(info: SpecInfo, { spec, flavor }: LaunchForm): readonly SpecField[] {
-  const flavors = useQuery(queries.flavors());
-  const chosen = flavors.data?.find(({ name }) => name === flavor);
-  const isSpread = (chosen?.num_devices ?? 0) > 1 || numProcesses(spec) > 1;
-  return useMemo(
-    () =>
-      readSchema(info.schema)
-        .filter(({ name }) => name !== "parallel" || isSpread)
-        .map((field) =>
-          field.name === "parallel"
-            ? { ...field, children: field.children.map((one) => ({ ...one, isAdvanced: false })) }
-            : field,
-        ),
-    [info, isSpread],
-  );
 }
 
 export function LaunchFormView(props: Props) {
