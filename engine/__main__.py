@@ -106,6 +106,7 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
     what.add_argument("path", nargs="?", help="file, folder, or namespace/name of a dataset")
     what.add_argument("--sources", type=Path, metavar="YAML", help="file that lists a mixture")
     inspect.add_argument("--model", required=True, help="model whose chat template renders it")
+    inspect.add_argument("--stage", default="sft", help="stage of training that it is for")
     inspect.add_argument("--format", default="auto", help="format of the rows (default: look)")
     inspect.add_argument("--split", default="", help="split whose files are read")
     inspect.add_argument("--max-length", type=int, metavar="TOKENS", help="cut longer samples")

@@ -14,7 +14,8 @@ import yaml
 from huggingface_hub import ModelCardData
 
 from engine.hub import Resolved
-from engine.specs import JobSpec
+from engine.specs import JobSpec, TrainSpec, split_ref
+from engine.specs.sources import Source
 
 CARD_NAME, PROVENANCE_NAME = "README.md", "athanor.json"
 _LIBRARIES = ("athanor", "torch", "transformers", "peft", "tokenizers", "safetensors")
@@ -84,7 +85,7 @@ def _make_metadata(made: Provenance) -> ModelCardData:
         base_model=made.base.repo,
         base_model_relation=relation if made.base.repo else None,
         base_model_revision=made.base.revision,
-        datasets=[made.dataset.repo] if made.dataset.repo else None,
+        datasets=_list_datasets(made) or None,
         dataset_revision=made.dataset.revision,
         language=dataset_card.get("language"),
         library_name="peft" if _is_adapter(made) else "transformers",
@@ -92,6 +93,18 @@ def _make_metadata(made: Provenance) -> ModelCardData:
         pipeline_tag="text-classification" if is_reward else "text-generation",
         tags=["athanor", getattr(made.spec, "stage", "sft"), getattr(made.spec, "method", "lora")],
     )
+
+
+def _list_datasets(made: Provenance) -> list[str]:
+    """Return the datasets of a hub that it learnt from, each once."""
+    more = [
+        split_ref(source.repo)[0] for source in _list_mixture(made) if source.repo[0] not in "./"
+    ]
+    return list(dict.fromkeys([*filter(None, [made.dataset.repo]), *more]))
+
+
+def _list_mixture(made: Provenance) -> tuple[Source, ...]:
+    return made.spec.mixture if isinstance(made.spec, TrainSpec) else ()
 
 
 def _folder(path: Path) -> Path:
@@ -113,13 +126,17 @@ def _write_text(made: Provenance, body: dict[str, Any]) -> str:
     versions = ", ".join(f"{key} {value}" for key, value in body["versions"].items())
     counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in made.counts.items())
     counts = counts.replace("num ", "")
+    mixture = "".join(
+        f"\n- **Mixed in**: `{source.repo}`, weight {source.weight:g}"
+        for source in _list_mixture(made)
+    )
     spec = yaml.safe_dump(body["spec"], sort_keys=False, allow_unicode=True)
     return f"""# {_title(made)}
 
 {_say_what(made)}, made with Athanor.
 
 - **Base model**: {"none: from scratch" if _is_new(made) else _name(made.base)}
-- **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}
+- **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}{mixture}
 - **Device**: {made.device}
 - **Versions**: {versions}
 
@@ -157,9 +174,10 @@ def _say_what(made: Provenance) -> str:
 
 def _title(made: Provenance) -> str:
     """Return the name its owner gave it, else the one that a hub makes of base and dataset."""
-    named = (made.dataset,) if _is_new(made) else (made.base, made.dataset)
-    parts = (Path(source.repo or source.path).name for source in named)
-    return getattr(made.spec, "output", "") or "-".join(parts)
+    if named := getattr(made.spec, "output", "") or made.names.get("output", ""):
+        return named.rpartition("/")[2]
+    sources = (made.dataset,) if _is_new(made) else (made.base, made.dataset)
+    return "-".join(Path(source.repo or source.path).name for source in sources)
 
 
 def _name(source: Resolved) -> str:

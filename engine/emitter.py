@@ -14,10 +14,12 @@ from engine.events import (
     Endpoint,
     EventBase,
     Metric,
+    Preview,
     Progress,
     Sample,
     StatusEvent,
 )
+from engine.specs.inspect import Inspection
 from engine.status import Reason, Status
 
 Sink = Callable[[EventBase], None]
@@ -86,6 +88,12 @@ class Emitter:
         """Report text that the model made while in training; of NUL, no event may hold any."""
         text = completion.replace("\x00", "\ufffd")
         self._sink(Sample(seq=0, time=0, step=step, prompt=prompt, completion=text))
+
+    def preview(self, inspection: Inspection) -> None:
+        """Report what a training would learn; of NUL, no event may hold any."""
+        clean = inspection.model_dump_json().replace("\\u0000", "\ufffd")
+        told = Inspection.model_validate_json(clean)
+        self._sink(Preview(seq=0, time=0, inspection=told))
 
     def endpoint(self, url: str, models: list[str]) -> None:
         """Report that a server is up."""

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from engine.specs.inspect import Inspection
 from engine.status import Reason, Status
 
 LOG_CHUNK_BYTES = 65_536  # the most bytes one log event holds; a longer line spans several
@@ -93,6 +94,13 @@ class Sample(EventBase):
     completion: str
 
 
+class Preview(EventBase):
+    """What a training would learn of its data's first rows."""
+
+    type: Literal["preview"] = "preview"
+    inspection: Inspection
+
+
 class Endpoint(EventBase):
     """A server is up at an address on the node's private network."""
 
@@ -118,7 +126,7 @@ class StatusEvent(EventBase):
 
 
 Event = Annotated[
-    Log | Metric | Progress | ArtifactEvent | Sample | Endpoint | StatusEvent,
+    Log | Metric | Progress | ArtifactEvent | Sample | Preview | Endpoint | StatusEvent,
     Field(discriminator="type"),
 ]
 EVENT: TypeAdapter[Event] = TypeAdapter(Event)

@@ -41,8 +41,17 @@ class Resolved:
     """Commit of the hub that was fetched, 40 hex digits."""
 
 
-def fetch_repo(ref: str, kind: RepoKind, placement: Placement, emitter: Emitter) -> Resolved:
+def fetch_repo(
+    ref: str,
+    kind: RepoKind,
+    placement: Placement,
+    emitter: Emitter,
+    *,
+    wants_weights: bool = True,
+) -> Resolved:
     """Return where a model or dataset lies, fetching it from the placement's hub first.
+
+    Without weights, the tokenizer and the configuration of a model come alone.
 
     Raises:
         EngineError: there is no such path or repo, or the hub stays away.
@@ -54,6 +63,10 @@ def fetch_repo(ref: str, kind: RepoKind, placement: Placement, emitter: Emitter)
     repo, revision = split_ref(ref)
     print(f"Fetching {kind} {ref}", flush=True)
 
+    ignored = None if kind == "dataset" else list(_NO_WEIGHTS_BUT_SAFETENSORS)
+    if ignored is not None and not wants_weights:
+        ignored.append("*.safetensors")
+
     def download() -> str:
         return snapshot_download(
             repo,
@@ -62,7 +75,7 @@ def fetch_repo(ref: str, kind: RepoKind, placement: Placement, emitter: Emitter)
             endpoint=placement.hub_url,
             token=_token(placement),
             cache_dir=placement.cache_dir,
-            ignore_patterns=_NO_WEIGHTS_BUT_SAFETENSORS if kind == "model" else None,
+            ignore_patterns=ignored,
             tqdm_class=_make_bar(emitter),
         )
 

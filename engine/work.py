@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "train": ("engine.train.run", "train"),
     "serve": ("engine.serve.run", "serve"),
     "script": ("engine.script.run", "run_script"),
+    "inspect": ("engine.data.inspect", "run_inspect"),
 }
 _SHUT_IN = ("engine.shut_in", "run_shut_in")
 Verb = Callable[[JobSpec, Placement, Emitter, StopGate], None]

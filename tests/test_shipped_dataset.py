@@ -4,7 +4,8 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from engine.specs.messages import check_lines, iter_lines
+from engine.specs.messages import iter_lines
+from engine.specs.report import check_lines
 
 FOLDER = Path(__file__).resolve().parent.parent / "studio" / "hub" / "shipped" / "athanor-guide"
 LONGEST_ANSWER_BYTES = 180  # about 60 tokens

@@ -33,6 +33,7 @@ from engine.status import Reason
 MOST_PROBLEMS_KEPT = 20
 _BATCH_ROWS = 256
 _BATCH_BYTES = 2**20
+_BEGINNING_BYTES = 16 * 2**20
 # A smaller file is done before other processes have loaded their libraries.
 _WORTH_PROCESSES_BYTES = 8 * 2**20
 Told = Callable[[int], None]
@@ -83,8 +84,11 @@ def build_store(
     name: FormatName,
     told: Told = lambda num_bytes: None,
     num_workers: int = 1,
+    most_rows: int | None = None,
 ) -> None:
-    """Render a file into a new store in `folder`.
+    """Render a file into a new store in `folder`: all of it, or at most its first rows.
+
+    Of the beginning of a file no more than 16 MiB are read, however few rows these are.
 
     Raises:
         EngineError: bad_data, when the file cannot be read to its end.
@@ -92,7 +96,7 @@ def build_store(
     writer = StoreWriter(folder)
     counts = _Counts(name)
     try:
-        for done in _process(path, renderer, counts.format, num_workers):
+        for done in _process(path, renderer, counts.format, num_workers, most_rows):
             writer.append(done.packed)
             counts.add(done)
             told(done.position)
@@ -218,10 +222,10 @@ def _count_tokens(samples: list[Sample]) -> dict[str, int]:
 
 
 def _process(
-    path: Path, renderer: Renderer, name: FormatName, num_workers: int
+    path: Path, renderer: Renderer, name: FormatName, num_workers: int, most_rows: int | None
 ) -> Iterator[_Done]:
-    batches = _iter_batches(path)
-    if num_workers < 2 or path.stat().st_size < _WORTH_PROCESSES_BYTES:
+    batches = _iter_batches(path) if most_rows is None else _iter_first(path, most_rows)
+    if num_workers < 2 or most_rows is not None or path.stat().st_size < _WORTH_PROCESSES_BYTES:
         work = _Work(renderer, name)
         yield from map(work, batches)
         return
@@ -255,6 +259,16 @@ def _begin_work(renderer: Renderer, name: FormatName) -> None:
 def _do_work(batch: _Batch) -> _Done:
     assert _work is not None
     return _work(batch)
+
+
+def _iter_first(path: Path, most_rows: int) -> Iterator[_Batch]:
+    """Yield the batches of a file's beginning."""
+    left = most_rows
+    for batch in _iter_batches(path):
+        yield _Batch(batch.rows[:left], batch.position)
+        left -= len(batch.rows)
+        if left <= 0 or batch.position > _BEGINNING_BYTES:
+            return
 
 
 def _iter_batches(path: Path) -> Iterator[_Batch]:

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
 
-from engine.data.files import get_suffix
 from engine.data.render import Renderer
 from engine.data.store import VERSION, Store, StoreBroken
+from engine.specs.files import get_suffix
 
 _LOOK_EVERY_S = 0.2
 _ABANDONED_AFTER_S = 86_400.0
@@ -34,7 +34,7 @@ def make_key(path: Path, format_name: str, renderer: Renderer) -> str:
     parts = {
         "version": VERSION,
         "content": content,
-        "suffix": [get_suffix(path), path.suffix.lower()],
+        "suffix": [get_suffix(path.name), path.suffix.lower()],
         "format": format_name,
         "max_length": renderer.max_length,
         "tokenizer": name_tokenizer(renderer.tokenizer),

@@ -7,9 +7,9 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -26,37 +26,34 @@ from engine.data.samples import IGNORED, Rendered, RenderedPair
 from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.hub import fetch_repo
-from engine.models.load import load_tokenizer
+from engine.models.load import load_bare_tokenizer, load_tokenizer
 from engine.spec_file import explain_problems
-from engine.specs import Placement
+from engine.specs import InspectSpec, JobSpec, Placement
 from engine.specs.contract import DataContract
+from engine.specs.inspect import Inspection, Segment, ShownSample
 from engine.specs.sources import Source
 from engine.status import Reason
+from engine.stopping import StopGate
 
 _LONGEST = 2**30  # show what is there, not what a spec would cut
 _MOST_PROBLEMS = 20
+_MOST_SAMPLE_CHARS = 6000
+_MOST_SHOWN_CHARS = 60_000  # of an event, which is one line of the journal
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Wish:
     """What a person wants to see."""
 
     sources: tuple[Source, ...]
     model: str
     """Whose chat template renders the rows."""
+    stage: str = "sft"
+    """Plain texts need no chat template in a pretraining."""
     num_rows: int = 3
     """Samples to show of each file."""
     max_length: int = _LONGEST
     as_json: bool = False
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of a sample with one weight; of what is not learnt it is 0."""
-
-    text: str
-    weight: float
-    num_tokens: int
 
 
 def inspect_options(options: argparse.Namespace) -> int:
@@ -66,9 +63,10 @@ def inspect_options(options: argparse.Namespace) -> int:
         EngineError: there is no such file or model, or no such option.
     """
     return inspect_sources(
-        Inspection(
+        Wish(
             sources=read_sources(options.sources) if options.sources else (_name_one(options),),
             model=options.model,
+            stage=options.stage,
             num_rows=options.rows,
             max_length=options.max_length or _LONGEST,
             as_json=options.json,
@@ -97,7 +95,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
     return found
 
 
-def inspect_sources(wanted: Inspection) -> int:
+def inspect_sources(wanted: Wish) -> int:
     """Print a report of all sources and their first samples; return 0 where all rows are good.
 
     Raises:
@@ -105,17 +103,42 @@ def inspect_sources(wanted: Inspection) -> int:
     """
     here = Placement(run_dir=Path.cwd())
     located = [Located(one, _locate(one.repo, here)) for one in wanted.sources]
-    base = fetch_repo(wanted.model, "model", here, Emitter())
-    tokenizer = load_tokenizer(base.path)
+    base = fetch_repo(wanted.model, "model", here, Emitter(), wants_weights=False)
+    tokenizer = _load_tokenizer(base.path, wanted.stage)
     renderer = Renderer(tokenizer, max_length=wanted.max_length)
     with tempfile.TemporaryDirectory(prefix="athanor-inspect-") as folder:
         how = Preparation(cache_dir=Path(folder))
         samples = read_samples(located, renderer, how, Emitter())
         if wanted.as_json:
-            print(json.dumps(_to_json(tokenizer, samples, wanted.num_rows), ensure_ascii=False))
+            told = _tell(tokenizer, samples, wanted.num_rows)
+            print(json.dumps(told.model_dump(mode="json"), ensure_ascii=False))
         else:
             _show(Console(), tokenizer, samples, wanted.num_rows)
         return 1 if samples.contract.total("num_bad") else 0
+
+
+def run_inspect(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate) -> None:
+    """Do an InspectSpec's work: render the first rows and report them.
+
+    Raises:
+        EngineError: the model or the data cannot be used so; the message says the mend.
+    """
+    assert isinstance(spec, InspectSpec)
+    base = fetch_repo(spec.model, "model", placement, emitter, wants_weights=False)
+    located = [
+        Located(source, fetch_repo(source.repo, "dataset", placement, emitter).path)
+        for source in spec.sources
+    ]
+    tokenizer = _load_tokenizer(base.path, spec.stage)
+    renderer = Renderer(tokenizer, max_length=spec.max_length)
+    with tempfile.TemporaryDirectory(prefix="inspect-", dir=_make_scratch(placement)) as folder:
+        how = Preparation(cache_dir=Path(folder), most_rows=spec.most_rows)
+        samples = read_samples(located, renderer, how, emitter)
+        print(format_table(samples.contract), flush=True)
+        told = _tell(tokenizer, samples, spec.num_samples, most_chars=_MOST_SHOWN_CHARS)
+        files = [file for source in samples.contract.sources for file in source.files]
+        is_whole = all(file.num_rows < spec.most_rows for file in files)
+        emitter.preview(told.model_copy(update={"is_whole": is_whole}))
 
 
 def cut_segments(tokenizer: PreTrainedTokenizerBase, sample: Rendered) -> list[Segment]:
@@ -135,10 +158,10 @@ def cut_segments(tokenizer: PreTrainedTokenizerBase, sample: Rendered) -> list[S
             continue
         shown = sample.ids[start:end]
         if _teaches_other(sample, start):
-            segments.append(Segment(tokenizer.decode(sample.labels[start]), weights[start], 1))
-            segments.append(Segment(tokenizer.decode(shown), 0.0, 0))
+            segments.append(_segment(tokenizer, [sample.labels[start]], weights[start]))
+            segments.append(Segment(text=tokenizer.decode(shown), weight=0.0, num_tokens=0))
         else:
-            segments.append(Segment(tokenizer.decode(shown), weights[start], end - start))
+            segments.append(_segment(tokenizer, shown, weights[start]))
         start = end
     return segments
 
@@ -173,6 +196,15 @@ def _locate(ref: str, here: Placement) -> Path:
     return fetch_repo(ref, "dataset", here, Emitter()).path
 
 
+def _load_tokenizer(folder: Path, stage: str) -> PreTrainedTokenizerBase:
+    """Open a tokenizer; plain text needs no chat template."""
+    return load_bare_tokenizer(folder) if stage == "pretrain" else load_tokenizer(folder)
+
+
+def _segment(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], weight: float) -> Segment:
+    return Segment(text=tokenizer.decode(ids), weight=weight, num_tokens=len(ids))
+
+
 def _is_like(sample: Rendered, weights: Sequence[float], start: int, end: int) -> bool:
     is_other = _teaches_other(sample, start) or _teaches_other(sample, end)
     return weights[end] == weights[start] and not is_other
@@ -182,7 +214,10 @@ def _teaches_other(sample: Rendered, index: int) -> bool:
     return sample.labels[index] not in (IGNORED, sample.ids[index])
 
 
-def _iter_shown(samples: Samples, num_rows: int) -> Iterator[tuple[str, str, Rendered]]:
+_Side = Literal["", "chosen", "rejected"]
+
+
+def _iter_shown(samples: Samples, num_rows: int) -> Iterator[tuple[str, _Side, Rendered]]:
     """Yield file, side and sample of the first ones of each file; a side is empty but for pairs."""
     for name, sample in samples.iter_first(num_rows):
         if isinstance(sample, RenderedPair):
@@ -235,21 +270,49 @@ def _show_counts(out: Console, samples: Samples) -> None:
     )
 
 
-def _to_json(
-    tokenizer: PreTrainedTokenizerBase, samples: Samples, num_rows: int
-) -> dict[str, Any]:
-    """Return what the launch page shows."""
-    return {
-        "contract": samples.contract.model_dump(mode="json"),
-        "samples": [
-            {
-                "file": name,
-                "row": sample.row + 1,
-                "source": sample.source,
-                "side": side,
-                "num_tokens": len(sample.ids),
-                "segments": [asdict(segment) for segment in cut_segments(tokenizer, sample)],
-            }
-            for name, side, sample in _iter_shown(samples, num_rows)
-        ],
-    }
+def _tell(
+    tokenizer: PreTrainedTokenizerBase,
+    samples: Samples,
+    num_rows: int,
+    *,
+    most_chars: int | None = None,
+) -> Inspection:
+    """Return what the launch page shows; `most_chars` of all samples together."""
+    shown: list[ShownSample] = []
+    left = most_chars
+    for name, side, sample in _iter_shown(samples, num_rows):
+        segments = cut_segments(tokenizer, sample)
+        kept = segments if left is None else _shorten(segments, min(left, _MOST_SAMPLE_CHARS))
+        shown.append(
+            ShownSample(
+                file=name,
+                row=sample.row + 1,
+                source=sample.source,
+                side=side,
+                num_tokens=len(sample.ids),
+                segments=kept,
+                is_cut=kept != segments,
+            )
+        )
+        if left is not None:
+            left -= sum(len(segment.text) for segment in kept)
+            if left <= 0:
+                break
+    return Inspection(contract=samples.contract, samples=shown)
+
+
+def _shorten(segments: list[Segment], most: int) -> list[Segment]:
+    kept: list[Segment] = []
+    for segment in segments:
+        kept.append(segment.model_copy(update={"text": segment.text[:most]}))
+        most -= len(segment.text)
+        if most <= 0:
+            break
+    return kept
+
+
+def _make_scratch(placement: Placement) -> Path:
+    """Return the folder that preparing writes to, the one that a run in a container has."""
+    folder = placement.run_dir / "data"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import os
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,8 @@ class Preparation:
     """Share of a source's rows that may be bad and are left out."""
     num_workers: int = 0
     """Processes that render; 0 takes as many as there are processors."""
+    most_rows: int | None = None
+    """Rows of each file that are read, to look at them; nothing is kept for others then."""
 
 
 class Samples(Sequence[Sample]):
@@ -221,9 +224,17 @@ def _prepare_file(
 
     def make(folder: Path) -> None:
         workers = how.num_workers or min(_MOST_WORKERS, len(os.sched_getaffinity(0)))
-        build_store(path, folder, renderer, name=name, told=bar.tell, num_workers=workers)
+        build_store(
+            path,
+            folder,
+            renderer,
+            name=name,
+            told=bar.tell,
+            num_workers=workers,
+            most_rows=how.most_rows,
+        )
 
-    key = make_key(path, name, renderer)
+    key = make_key(path, name, renderer) if how.most_rows is None else uuid.uuid4().hex
     store = get_store(how.cache_dir, key, make)
     bar.finish(path)
     return store

@@ -8,15 +8,17 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from engine.specs.base import RepoRef, Spec, split_ref
+from engine.specs.inspect import InspectSpec
 from engine.specs.placement import FetchedRepo, Placement
 from engine.specs.script import ScriptSpec, split_source
 from engine.specs.serve import ServeSpec
-from engine.specs.train import TRAIN_PRESETS, LoraOptions, TrainSpec
+from engine.specs.train import LoraOptions, TrainSpec
 
-JobSpec = Annotated[TrainSpec | ServeSpec | ScriptSpec, Field(discriminator="kind")]
-JOB_SPEC: TypeAdapter[TrainSpec | ServeSpec | ScriptSpec] = TypeAdapter(JobSpec)
+AnySpec = TrainSpec | ServeSpec | ScriptSpec | InspectSpec
+JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
+JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
 
-CONTAINABLE = (TrainSpec,)
+CONTAINABLE = (TrainSpec, InspectSpec)
 """What can run shut in: all that it reads is known before it begins, and what it makes lies in
 `out/` of its run directory when it ends. A model server does neither."""
 CONTAINABLE_KINDS = frozenset(str(each.model_fields["kind"].default) for each in CONTAINABLE)
@@ -25,8 +27,9 @@ __all__ = [
     "CONTAINABLE",
     "CONTAINABLE_KINDS",
     "JOB_SPEC",
-    "TRAIN_PRESETS",
+    "AnySpec",
     "FetchedRepo",
+    "InspectSpec",
     "JobSpec",
     "LoraOptions",
     "Placement",

@@ -1,7 +1,8 @@
 """What every spec shares: frozen, no unknown fields, and docstrings that are the form's help.
 
 Keys in `json_schema_extra` that the launch form reads: `unit` (shown behind the field), `advanced`
-(folded away), `part` (`what`, `how` or `where`), `widget` (`model`, `dataset`, `repo_name` ...).
+(folded away), `part` (`what`, `how` or `where`), `widget` (`model`, `dataset`, `repo_name` ...),
+`only` (a field and the values of it under which this one means something).
 """
 
 import re

@@ -9,8 +9,6 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from engine.specs.problems import (
     SENTENCES,
     RowProblem,
@@ -31,12 +29,9 @@ from engine.specs.turns import (
 
 __all__ = [
     "MAX_LINE_BYTES",
-    "MAX_PROBLEMS",
     "ROLES",
     "SENTENCES",
-    "DatasetReport",
     "RowProblem",
-    "check_lines",
     "check_messages",
     "check_row",
     "check_turns",
@@ -48,24 +43,6 @@ __all__ = [
 ]
 
 MAX_LINE_BYTES = 4 * 2**20
-MAX_PROBLEMS = 200
-
-
-class DatasetReport(BaseModel):
-    """What a check of a whole file found."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-    num_rows: int
-    """Rows of the file; blank lines do not count."""
-    num_good: int
-    num_bad: int
-    num_problems: int
-    problems: list[RowProblem]
-    """The first 200, in the order of the file."""
-    num_tokens_estimate: int
-    num_supervised_tokens_estimate: int
-    longest_tokens_estimate: int
 
 
 def estimate_tokens(text: str) -> int:
@@ -149,34 +126,6 @@ def iter_lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         _hold(held, rest)
     if held:
         yield bytes(held).removesuffix(b"\r")
-
-
-def check_lines(lines: Iterable[bytes]) -> DatasetReport:
-    """Check a whole file, one line at a time."""
-    problems: list[RowProblem] = []
-    num_rows = num_good = num_problems = num_all = num_supervised = longest = 0
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        num_rows += 1
-        row, found = parse_row(line, number)
-        num_problems += len(found)
-        problems += found[: MAX_PROBLEMS - len(problems)]
-        if row is not None and not found:
-            num_good += 1
-            tokens, supervised = estimate_row_tokens(row["messages"])
-            num_all, num_supervised = num_all + tokens, num_supervised + supervised
-            longest = max(longest, tokens)
-    return DatasetReport(
-        num_rows=num_rows,
-        num_good=num_good,
-        num_bad=num_rows - num_good,
-        num_problems=num_problems,
-        problems=problems,
-        num_tokens_estimate=num_all,
-        num_supervised_tokens_estimate=num_supervised,
-        longest_tokens_estimate=longest,
-    )
 
 
 def refuse_constant(name: str) -> None:

@@ -26,6 +26,12 @@ class RowProblem(BaseModel):
     mend: str
     params: Params = {}
     """Names and numbers in the two sentences."""
+    file: str = ""
+    """Path below the dataset, where several files are told of together."""
+
+
+class BrokenFile(ValueError):
+    """A file of rows that cannot be read to its end; the message is a sentence that names it."""
 
 
 class BadRow(Exception):

@@ -1,6 +1,6 @@
 """TrainSpec: a training of any stage and method. Its fields are those of form and command line."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -9,7 +9,13 @@ from engine.specs.context import ContextOptions
 from engine.specs.parallel import ParallelOptions
 from engine.specs.scratch import ScratchOptions
 from engine.specs.sources import Source
-from engine.specs.stages import DpoOptions, RewardOptions
+from engine.specs.stages import (
+    DpoOptions,
+    MethodName,
+    RewardOptions,
+    StageName,
+    get_usual_rate,
+)
 
 
 class LoraOptions(Spec):
@@ -52,12 +58,12 @@ class TrainSpec(Spec):
     """Teach a base model from a dataset: as an adapter, or all of its weights."""
 
     kind: Literal["train"] = "train"
-    stage: Literal["sft", "pretrain", "dpo", "reward"] = Field(
-        default="sft", title="Stage", json_schema_extra={"part": "terminal"}
+    stage: StageName = Field(
+        default="sft", title="Stage", json_schema_extra={"part": "what", "widget": "stage"}
     )
     """What is learnt: answers, every token of a text, or which of two answers is the better."""
-    method: Literal["lora", "qlora", "full"] = Field(
-        default="lora", title="Method", json_schema_extra={"part": "how"}
+    method: MethodName = Field(
+        default="lora", title="Method", json_schema_extra={"part": "how", "widget": "method"}
     )
     """`lora` learns an adapter, `qlora` one beside a base held in 4 bits, `full` every weight."""
     model: RepoRef = Field(
@@ -71,23 +77,30 @@ class TrainSpec(Spec):
     dataset: RepoRef = Field(
         title="Dataset", json_schema_extra={"part": "what", "widget": "dataset"}
     )
-    """Conversations in OpenAI `messages` format, JSONL."""
+    """What is learnt from: JSONL, JSON, Parquet or CSV, in any format that we know."""
     mixture: tuple[Source, ...] = Field(
-        default=(), max_length=64, title="Mixture", json_schema_extra={"part": "terminal"}
+        default=(),
+        max_length=64,
+        title="Mixture",
+        json_schema_extra={"part": "what", "widget": "mixture"},
     )
     """Further datasets, each with its weight; the first one's is 1."""
     max_bad_fraction: float = Field(
-        default=0.0, ge=0, le=1, title="Bad rows allowed", json_schema_extra={"part": "terminal"}
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Bad rows allowed",
+        json_schema_extra={"part": "what", "advanced": True},
     )
     """Share of a dataset's rows that may be bad and are left out; with more a run is refused."""
     output: str = Field(
         default="",
         max_length=96,
         pattern=r"^([A-Za-z0-9][\w.\-]*)?$",
-        title="Name of the adapter",
+        title="Name of the result",
         json_schema_extra={"part": "what", "widget": "repo_name"},
     )
-    """The repo in your namespace that receives the adapter. If empty, model and dataset name it."""
+    """The repo in your namespace that receives the result. If empty, model and dataset name it."""
     num_epochs: float = Field(
         default=1.0,
         gt=0,
@@ -106,7 +119,8 @@ class TrainSpec(Spec):
     learning_rate: float = Field(
         default=2e-3, gt=0, le=1.0, title="Learning rate", json_schema_extra={"part": "how"}
     )
-    """The highest step size, reached after warm-up."""
+    """The highest step size, reached after warm-up. Where none is given it is what goes with stage
+    and method: 2e-3 for a LoRA adapter of SFT, and a tenth or less for all weights."""
     tokens_per_step: int = Field(
         default=512,
         ge=64,
@@ -132,15 +146,21 @@ class TrainSpec(Spec):
     )
     """Tokens held in memory at once; fewer saves memory and changes nothing else."""
     lora: LoraOptions = Field(
-        default=LoraOptions(), title="LoRA", json_schema_extra={"part": "how"}
+        default=LoraOptions(),
+        title="LoRA",
+        json_schema_extra={"part": "how", "only": {"method": ["lora", "qlora"]}},
     )
     """The adapter's shape."""
     dpo: DpoOptions = Field(
-        default=DpoOptions(), title="DPO", json_schema_extra={"part": "terminal"}
+        default=DpoOptions(),
+        title="DPO",
+        json_schema_extra={"part": "how", "only": {"stage": ["dpo"]}},
     )
     """For the stage `dpo`: better answers become likelier, worse ones less so."""
     reward: RewardOptions = Field(
-        default=RewardOptions(), title="Reward model", json_schema_extra={"part": "terminal"}
+        default=RewardOptions(),
+        title="Reward model",
+        json_schema_extra={"part": "how", "only": {"stage": ["reward"]}},
     )
     """For the stage `reward`: a score for an answer, in place of words."""
     context: ContextOptions = Field(
@@ -161,7 +181,7 @@ class TrainSpec(Spec):
         gt=0,
         le=1,
         title="Decay",
-        json_schema_extra={"part": "how", "advanced": True},
+        json_schema_extra={"part": "how", "advanced": True, "only": {"schedule": ["wsd"]}},
     )
     """Share of the steps in which a `wsd` schedule falls."""
     activation_checkpointing: Literal["none", "selective", "full"] = Field(
@@ -181,7 +201,7 @@ class TrainSpec(Spec):
     )
     """Compile each layer before the first step: slower to start, faster to go."""
     parallel: ParallelOptions = Field(
-        default=ParallelOptions(), title="Processes", json_schema_extra={"part": "terminal"}
+        default=ParallelOptions(), title="Processes", json_schema_extra={"part": "how"}
     )
     """How the training is spread over GPUs."""
     warmup_ratio: float = Field(
@@ -257,9 +277,18 @@ class TrainSpec(Spec):
         default=(),
         max_length=8,
         title="Sample prompts",
-        json_schema_extra={"part": "how", "advanced": True},
+        json_schema_extra={
+            "part": "how",
+            "advanced": True,
+            "only": {"stage": ["sft", "pretrain", "dpo"]},
+        },
     )
     """Answered, or in pretraining gone on from, at each evaluation: you see the model learn."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What is learnt from, the first dataset first."""
+        return Source(repo=self.dataset), *self.mixture
 
     def list_sources(self) -> tuple[NamedRepo, ...]:
         """Return all that a run of it reads from the hub."""
@@ -291,6 +320,24 @@ class TrainSpec(Spec):
                 "max_positions"
             )
         return self
+
+    @model_validator(mode="after")
+    def _stage_fits(self) -> Self:
+        if self.stage == "reward" and self.sample_prompts:
+            raise ValueError("sample_prompts: a reward model writes nothing: take them out")
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_usual_rate(cls, given: Any) -> Any:
+        """Give a spec that names no learning rate the one that goes with its stage and method."""
+        if not isinstance(given, dict) or "learning_rate" in given:
+            return given
+        try:
+            usual = get_usual_rate(given.get("stage", "sft"), given.get("method", "lora"))
+        except (KeyError, TypeError):  # no stage: its own field says so
+            return given
+        return {**given, "learning_rate": usual}
 
     @model_validator(mode="after")
     def _stage_fits(self) -> Self:
@@ -333,13 +380,3 @@ class TrainSpec(Spec):
                 "method to lora or full and parallel.tensor to 1"
             )
         return self
-
-
-# Fields of the parts "what" and "how" are in the launch form, those of "terminal" in files alone.
-
-# The methods the launch form offers as one click; `balanced` is the defaults.
-TRAIN_PRESETS: dict[str, dict[str, object]] = {
-    "quick": {"num_epochs": 0.5},
-    "balanced": {},
-    "thorough": {"num_epochs": 4.0, "learning_rate": 1e-3, "lora": {"rank": 32, "alpha": 64.0}},
-}

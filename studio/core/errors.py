@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
-_KINDS = ("train", "serve", "script")  # the tag that pydantic puts before a field of a job's spec
+# The tag that pydantic puts before a field of a job's spec.
+_KINDS = ("train", "serve", "script", "inspect")
 
 
 class StudioError(Exception):

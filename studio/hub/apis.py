@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from studio.core.errors import BadInput
 from studio.core.inputs import read_input
 from studio.core.pagination import Pages
 from studio.hub import serializers as shapes
@@ -20,6 +21,7 @@ from studio.hub.catalogue.models import LabelKind
 from studio.hub.catalogue.negotiation import FormatIsOurs
 from studio.hub.catalogue.search import RepoSearch, search_repos
 from studio.hub.catalogue.selectors import is_liked_by
+from studio.hub.datafiles import check_open_file
 from studio.hub.datasets import NewDataset, keep_good_rows, upload_dataset
 from studio.hub.models import CatalogueEntry, Kind, RefKind, Repo
 from studio.hub.refs import MAIN
@@ -35,7 +37,7 @@ from studio.hub.selectors import (
     predict_memory_bytes,
 )
 from studio.hub.services import delete_repo, update_repo
-from studio.hub.uploads import check_upload
+from studio.hub.uploads import check_upload, name_data_file
 
 
 def read(serializer: type, data: Any) -> dict[str, Any]:
@@ -143,8 +145,15 @@ class DatasetCheckApi(APIView):
     )
     def post(self, request: Request) -> Response:
         wish = read_input(shapes.DatasetCheckInput, request.data)
-        report, _ = check_file(check_upload(wish["file"]))
-        return Response(report.model_dump())
+        upload = wish["file"]
+        file, path = check_upload(upload), name_data_file(upload.name)
+        if path.endswith(".jsonl"):
+            return Response(check_file(file)[0].model_dump())
+        try:
+            return Response(check_open_file(file, path, size=upload.size).model_dump())
+        except BadInput as error:  # it speaks of a launch's field, and this is a file's door
+            message = error.message.replace("spec.dataset:", "file:", 1)
+            raise BadInput(message, field="file", code=error.code, **error.params) from error
 
 
 class DatasetUploadApi(APIView):
@@ -156,8 +165,9 @@ class DatasetUploadApi(APIView):
     )
     def post(self, request: Request) -> Response:
         wish = read_input(shapes.DatasetUploadInput, request.data)
-        file = check_upload(wish.pop("file"))
-        repo = upload_dataset(by=get_caller(request), file=file, wanted=NewDataset(**wish))
+        upload = wish.pop("file")
+        wanted = NewDataset(**wish, path=name_data_file(upload.name))
+        repo = upload_dataset(by=get_caller(request), file=check_upload(upload), wanted=wanted)
         return _answer(repo, request, status=201)
 
 
@@ -227,7 +237,7 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
     if detail.told is not None:
         body |= _show_told(detail.told)
     if detail.report is not None:
-        body["num_rows"] = detail.report.num_rows
+        body["num_rows"] = detail.report.scale(detail.report.num_rows)
     rights = get_rights(get_caller(request), detail.repo)
     return body | {
         "gate": detail.repo.gate,

@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 import yaml
 
-from engine.specs.messages import check_row
+from engine.specs.formats import FormatName, read_row
+from engine.specs.messages import parse_object
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.hub.access import check_may_write
@@ -28,6 +29,8 @@ class NewDataset:
     name: str
     visibility: str = Visibility.PRIVATE
     summary: str = ""
+    path: str = DATA_FILE
+    """What the file is called in the repo."""
 
 
 def upload_dataset(*, by: User, file: BinaryIO, wanted: NewDataset) -> Repo:
@@ -41,7 +44,7 @@ def upload_dataset(*, by: User, file: BinaryIO, wanted: NewDataset) -> Repo:
     repo = create_repo(by=by, wanted=name, visibility=wanted.visibility, summary=wanted.summary)
     try:
         added = {
-            DATA_FILE: store_blob(source=file),
+            wanted.path: store_blob(source=file),
             "README.md": store_blob(source=BytesIO(_write_card(wanted).encode())),
         }
         commit_files(by=by, repo=repo, changes=Changes(added), words=Words("Upload the dataset"))
@@ -72,15 +75,20 @@ def keep_good_rows(*, by: User, repo: Repo) -> Commit:
         tempfile.SpooledTemporaryFile(_SPOOL_BYTES) as good,
     ):
         for _, number, line in iter_rows(source):
-            if line.strip() and not check_row(line, number):
+            if line.strip() and _is_good(line, number, report.format):
                 good.write(line.removeprefix(b"\xef\xbb\xbf") + b"\n")
         kept = store_blob(source=good)  # type: ignore[arg-type]
     words = Words(f"Keep the {report.num_good} good rows and drop {report.num_bad}")
     return commit_files(by=by, repo=repo, changes=Changes({path: kept}), words=words)
 
 
+def _is_good(line: bytes, number: int, name: FormatName) -> bool:
+    row, problems = parse_object(line, number)
+    return not problems and read_row(row, name, number)[0] is not None
+
+
 def _write_card(wanted: NewDataset) -> str:
-    metadata = {"configs": [{"config_name": "default", "data_files": DATA_FILE}]}
+    metadata = {"configs": [{"config_name": "default", "data_files": wanted.path}]}
     head = yaml.safe_dump(metadata, sort_keys=False)
     said = f"{wanted.summary}\n\n" if wanted.summary else ""
-    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Conversations, one JSON object a line.\n"
+    return f"---\n{head}---\n\n# {wanted.name}\n\n{said}Rows to train on.\n"

@@ -1,28 +1,32 @@
-"""Checks of conversation files, made once per content, and the marks that let a page seek in one.
+"""Checks of data files, made once per content, and the marks that let a page seek in one of lines.
 
-The rules are `engine.specs.messages`; this file only feeds it and keeps what it finds.
+The rules are `engine.specs.report`; this file only feeds it and keeps what it finds.
 """
 
 from array import array
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from engine.specs.messages import MAX_LINE_BYTES, DatasetReport, check_lines
+from engine.specs.files import get_suffix
+from engine.specs.messages import MAX_LINE_BYTES
+from engine.specs.report import DatasetReport, check_rows, iter_lines_of_rows, tell_format
 from studio.core.errors import BadInput
 from studio.hub.content import open_blob
+from studio.hub.datafiles import LINES, check_beginning
 from studio.hub.models import Blob, BlobReport, Commit
 
 ROWS_PER_MARK = 64
-_VERSION = 2  # raise it when the rules change: reports are then made anew
+_VERSION = 3  # raise it when the rules change: reports are then made anew
 _REST_BYTES = 2**16
 MOST_CHECKED_BYTES = 512 * 2**20
 """A larger file is not read whole to commit it or to show its page."""
 
 
 def find_data_file(commit: Commit) -> tuple[str, Blob] | None:
-    """Return path and content of a dataset's one file; None for none or an open choice.
+    """Return path and content of a dataset's one file of lines; None for none or an open choice.
 
-    As the engine does: a single `train.jsonl`, or the only `.jsonl` there is.
+    It is what rows are shown and labelled of: a single `train.jsonl`, or the only `.jsonl`. What a
+    training reads is `studio.hub.trainable`'s to say.
     """
     found = commit.files.filter(path__endswith=".jsonl").select_related("blob").order_by("path")
     files = [(file.path, file.blob) for file in found]
@@ -49,26 +53,35 @@ def get_data_file(commit: Commit) -> tuple[str, Blob]:
     return found
 
 
-def get_report(blob: Blob) -> BlobReport:
-    """Return what the check of a file found, checking it now where nobody has."""
+def get_report(blob: Blob, path: str = "train.jsonl") -> BlobReport:
+    """Return what the check of a file found, checking it now where nobody has.
+
+    Raises:
+        BadInput: it cannot be read as what its name says, or is in no format that we know.
+    """
     known = BlobReport.objects.filter(blob=blob, version=_VERSION).first()
     if known is not None:
         return known
-    with open_blob(blob) as file:
-        report, marks = check_file(file)
+    is_quick = get_suffix(path) in LINES and not path.endswith(".gz")
+    if is_quick and blob.size_bytes <= MOST_CHECKED_BYTES:
+        with open_blob(blob) as file:
+            report, marks = check_file(file)
+    else:
+        report, marks = check_beginning(blob, path), array("Q")
     body = {"version": _VERSION, "body": report.model_dump(), "row_marks": marks.tobytes()}
     return BlobReport.objects.update_or_create(blob=blob, defaults=body)[0]
 
 
-def read_report(blob: Blob) -> DatasetReport:
+def read_report(blob: Blob, path: str = "train.jsonl") -> DatasetReport:
     """Return a file's report as the value it is."""
-    return DatasetReport.model_validate(get_report(blob).body)
+    return DatasetReport.model_validate(get_report(blob, path).body)
 
 
 def check_file(file: BinaryIO) -> tuple[DatasetReport, "array[int]"]:
-    """Check a file in one pass and bounded memory; return its report and its marks."""
+    """Check a file of lines in one pass and bounded memory; return its report and its marks."""
     marks = array("Q")
-    return check_lines(_mark_rows(file, marks)), marks
+    name, rows = tell_format(iter_lines_of_rows(_mark_rows(file, marks)))
+    return check_rows(rows, name or "messages"), marks
 
 
 def iter_rows(file: BinaryIO, *, line: int = 1) -> Iterator[tuple[int, int, bytes]]:

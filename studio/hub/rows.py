@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, BinaryIO
 
-from engine.specs.messages import RowProblem, parse_row
+from engine.specs.formats import FormatName, read_row
+from engine.specs.messages import parse_object
+from engine.specs.problems import RowProblem
 from studio.hub.content import open_blob
 from studio.hub.models import Blob
 from studio.hub.reports import find_mark, get_report, iter_rows
@@ -42,13 +44,14 @@ class RowsPage:
 def read_rows(blob: Blob, *, offset: int, limit: int, search: str = "") -> RowsPage:
     """Return rows from `offset` on; a search reads the whole file, else only the page is read."""
     report = get_report(blob)
+    name: FormatName = report.body["format"]
     with open_blob(blob) as file:
         if search:
-            return _search(file, search.casefold(), offset, limit)
+            return _search(file, search.casefold(), name, slice(offset, offset + limit))
         start, line, marked = find_mark(report, offset)
         file.seek(start)
         wanted = islice(_filled(file, line), offset - marked, offset - marked + limit)
-        return RowsPage(report.body["num_rows"], offset, _show_all(wanted))
+        return RowsPage(report.body["num_rows"], offset, _show_all(wanted, name))
 
 
 def _filled(file: BinaryIO, line: int = 1) -> Iterator[tuple[int, bytes]]:
@@ -57,16 +60,16 @@ def _filled(file: BinaryIO, line: int = 1) -> Iterator[tuple[int, bytes]]:
             yield number, text
 
 
-def _search(file: BinaryIO, wanted: str, offset: int, limit: int) -> RowsPage:
+def _search(file: BinaryIO, wanted: str, name: FormatName, part: slice) -> RowsPage:
     total = 0
     found = []
     for number, text in _filled(file):
         if wanted not in _searchable(text):
             continue
-        if offset <= total < offset + limit:
+        if part.start <= total < part.stop:
             found.append((number, text))
         total += 1
-    return RowsPage(total, offset, _show_all(iter(found)))
+    return RowsPage(total, part.start, _show_all(iter(found), name))
 
 
 def _searchable(text: bytes) -> str:
@@ -79,19 +82,21 @@ def _searchable(text: bytes) -> str:
     return text.decode("utf-8", "replace").casefold()
 
 
-def _show_all(lines: Iterator[tuple[int, bytes]]) -> list[Row]:
+def _show_all(lines: Iterator[tuple[int, bytes]], name: FormatName) -> list[Row]:
     rows: list[Row] = []
     num_bytes = 0
     for number, text in lines:
         num_bytes += len(text)
         if rows and num_bytes > _MAX_PAGE_BYTES:
             break
-        rows.append(_show(number, text))
+        rows.append(_show(number, text, name))
     return rows
 
 
-def _show(number: int, text: bytes) -> Row:
-    row, problems = parse_row(text, number)
+def _show(number: int, text: bytes, name: FormatName) -> Row:
+    row, problems = parse_object(text, number)
+    if not problems:
+        _, problems = read_row(row, name, number)
     if row is None or not _is_sendable(row):
         return Row(number, None, text.decode("utf-8", "replace")[:_MAX_RAW], problems)
     return Row(number, row, None, problems)

@@ -8,7 +8,7 @@ from django.db.models.functions import Concat
 
 from engine.specs import split_ref
 from engine.specs.estimate import DataFacts, ModelShape
-from engine.specs.messages import DatasetReport
+from engine.specs.report import DatasetReport
 from studio.hub.access import Reader, Viewer, check_may_read, may_see, may_write, visible_to
 from studio.hub.cards import CARD, PROVENANCE, Card, Description, describe, read_card, read_json
 from studio.hub.errors import FileNotThere, RepoNotThere, RevisionNotThere
@@ -19,13 +19,15 @@ from studio.hub.model_facts import (
     read_shape,
     read_text,
 )
-from studio.hub.models import Blob, Commit, CommitFile, Kind, Ref, Repo, Role
+from studio.hub.models import Blob, CatalogueEntry, Commit, CommitFile, Kind, Ref, Repo, Role
 from studio.hub.names import is_commit_prefix
 from studio.hub.refs import MAIN, find_ref, list_refs
-from studio.hub.reports import MOST_CHECKED_BYTES, find_data_file, get_data_file, read_report
+from studio.hub.trainable import Choice, find_report, report_dataset
 from studio.hub.weights import Weights
 
 _MOST_REVISIONS = 200
+SCORING_TASK = "text-classification"
+"""What the engine's card says of a reward model."""
 _PATHS_AT_ONCE = 1000
 
 
@@ -208,28 +210,38 @@ def get_model_shape(commit: Commit) -> ModelShape:
     return read_shape(commit)
 
 
-def get_dataset_report(commit: Commit) -> DatasetReport:
-    """Return what the check of the dataset's file found; made once per content.
+def get_dataset_report(commit: Commit, choice: Choice | None = None) -> DatasetReport:
+    """Return what a check of what a training would read found; made once per content.
 
     Raises:
-        BadInput: it has no one data file.
+        BadInput: there is nothing to read, or it cannot be read.
     """
-    return read_report(get_data_file(commit)[1])
+    return report_dataset(commit, choice)
+
+
+def to_data_facts(report: DatasetReport) -> DataFacts:
+    """Return the size of a dataset by its good rows; of a large one it is inferred."""
+    return DataFacts(
+        num_samples=report.scale(report.num_good),
+        num_tokens=report.scale(report.num_tokens_estimate),
+        num_supervised_tokens=report.scale(report.num_supervised_tokens_estimate),
+        longest_tokens=report.longest_tokens_estimate,
+    )
 
 
 def get_data_facts(commit: Commit) -> DataFacts:
-    """Return the size of a dataset, by its good rows.
+    """Return the size of a dataset.
 
     Raises:
-        BadInput: it has no one data file.
+        BadInput: there is nothing to read, or it cannot be read.
     """
-    report = get_dataset_report(commit)
-    return DataFacts(
-        num_samples=report.num_good,
-        num_tokens=report.num_tokens_estimate,
-        num_supervised_tokens=report.num_supervised_tokens_estimate,
-        longest_tokens=report.longest_tokens_estimate,
-    )
+    return to_data_facts(report_dataset(commit))
+
+
+def is_reward_model(repo: Repo) -> bool:
+    """Say whether a model scores answers and gives none, by its card's task."""
+    entry = CatalogueEntry.objects.filter(repo=repo).first()
+    return entry is not None and entry.task == SCORING_TASK
 
 
 def has_datasets(user: Any) -> bool:
@@ -263,7 +275,7 @@ def describe_repo(viewer: Viewer, repo: Repo, revision: str = MAIN) -> RepoDetai
         provenance=read_json(_read(blobs.get(PROVENANCE))) or None,
         shape=find_shape(commit) if is_base else None,
         weights=find_weights(commit) if repo.kind == Kind.MODEL else None,
-        report=_find_report(commit) if repo.kind == Kind.DATASET else None,
+        report=find_report(commit) if repo.kind == Kind.DATASET else None,
         adapters=_list_adapters(viewer, repo) if is_base else [],
         revisions=list(list_commits(repo)[:_MOST_REVISIONS]),
         refs=list_refs(repo),
@@ -278,7 +290,9 @@ def is_owner(viewer: Viewer, repo: Repo) -> bool:
 
 
 __all__ = [
+    "SCORING_TASK",
     "RepoDetail",
+    "Choice",
     "RepoFilter",
     "describe_repo",
     "find_etags",
@@ -291,6 +305,7 @@ __all__ = [
     "has_adapters",
     "has_datasets",
     "is_owner",
+    "is_reward_model",
     "list_commits",
     "list_files",
     "list_repos",
@@ -298,6 +313,7 @@ __all__ = [
     "may_write",
     "predict_memory_bytes",
     "resolve_revision",
+    "to_data_facts",
 ]
 
 
@@ -307,13 +323,6 @@ def _read(blob: Blob | None) -> str | None:
 
 def _describe(repo: Repo, blobs: dict[str, Blob]) -> Description:
     return describe(repo.kind, set(blobs), lambda path: read_text(blobs[path]))
-
-
-def _find_report(commit: Commit) -> DatasetReport | None:
-    found = find_data_file(commit)
-    if found is None or found[1].size_bytes > MOST_CHECKED_BYTES:
-        return None
-    return read_report(found[1])
 
 
 def _list_adapters(viewer: Viewer, repo: Repo) -> list[str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from engine.specs.formats import FORMAT_NAMES
 from studio.hub.catalogue.search import SORTS
 from studio.hub.models import AccessState, Gate, Kind, RefKind, Role, Visibility
 
@@ -93,9 +94,16 @@ class RowProblemOutput(serializers.Serializer):
     problem = serializers.CharField()
     mend = serializers.CharField()
     params = serializers.DictField()
+    file = serializers.CharField(allow_blank=True, required=False)
 
 
 class DatasetReportOutput(serializers.Serializer):
+    format = serializers.ChoiceField(choices=list(FORMAT_NAMES))
+    formats = serializers.ListField(child=serializers.ChoiceField(choices=list(FORMAT_NAMES)))
+    num_files = serializers.IntegerField()
+    share = serializers.FloatField(
+        help_text="Of its bytes that were looked at; the counts are of these."
+    )
     num_rows = serializers.IntegerField()
     num_good = serializers.IntegerField()
     num_bad = serializers.IntegerField()

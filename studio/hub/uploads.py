@@ -4,6 +4,7 @@ from typing import BinaryIO, Protocol
 
 from django.conf import settings
 
+from engine.specs.files import get_suffix
 from studio.core.errors import BadInput, TooBig
 
 _ZIPPED = {".xlsx": "an Excel workbook", ".docx": "a Word document", ".npz": "a NumPy archive"}
@@ -22,7 +23,14 @@ _BEGINNINGS: list[tuple[bytes, str]] = [
     (b"\x89PNG", "a picture"),
     (b"\xff\xd8\xff", "a picture"),
 ]
+LINES = (".jsonl", ".ndjson")
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def name_data_file(name: str | None) -> str:
+    """Return what an uploaded file is called in its repo: by its kind, the only one there."""
+    suffix = get_suffix(name or "")
+    return f"train{suffix}" if suffix in (".json", ".parquet", ".csv", ".tsv") else "train.jsonl"
 
 
 class UploadedFile(Protocol):
@@ -34,7 +42,7 @@ class UploadedFile(Protocol):
 
 
 def check_upload(upload: UploadedFile) -> BinaryIO:
-    """Return the open file of an upload that may be a conversation file.
+    """Return the open file of an upload that may hold rows, told by name and beginning.
 
     Raises:
         BadInput: it is empty, or visibly something else; the sentence says what and the mend.
@@ -53,13 +61,17 @@ def check_upload(upload: UploadedFile) -> BinaryIO:
     file.seek(0)
     if not start:
         raise _refusal(name, "is empty; put one JSON object on each line", "file_empty")
+    suffix = get_suffix(name)
+    if suffix == ".parquet" and start.startswith(b"PAR1"):
+        return file
     found = _recognize(name, start)
     if found:
-        mend = "export it as JSONL, one JSON object on each line"
+        mend = "export it as JSONL, CSV or Parquet"
         raise _refusal(name, f"is {found}; {mend}", "file_wrong_kind", found=found)
     if start.startswith(_UTF16) or b"\0" in start[:64]:
         raise _refusal(name, "is not UTF-8 (it looks like UTF-16); save it as UTF-8", "file_utf16")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"["):
+    is_list = start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"[")
+    if is_list and suffix in LINES:
         what = "is one JSON list; write one object on each line, without brackets and commas"
         raise _refusal(name, what, "file_json_list")
     return file

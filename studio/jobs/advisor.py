@@ -18,39 +18,22 @@ from engine.specs.estimate import (
     TrainEstimate,
     estimate_train,
 )
-from engine.specs.messages import DatasetReport
 from studio.accounts.models import User
 from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
-from studio.core.errors import BadInput, StudioError, spec_errors
-from studio.hub.selectors import get_data_facts, get_dataset_report, get_model_shape
+from studio.core.errors import StudioError, spec_errors
+from studio.hub.selectors import get_model_shape, is_reward_model
 from studio.jobs.containers import find_image, list_problems
+from studio.jobs.data_advice import weigh_data
 from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
-from studio.jobs.refs import is_taken_by_a_base, name_output, pin_refs
+from studio.jobs.refs import Pinned, find_taken, name_output, pin_refs
+from studio.jobs.refusals import Refusal
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted
 
 _HOLD_FACTOR = 1.5
 _LEAST_HOLD_S = 60.0
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """One reason against a launch, or a warning about it, and how to mend it in one click."""
-
-    code: str
-    message: str
-    field: str | None = None
-    params: dict[str, Any] = dataclasses.field(default_factory=dict)
-    mend: Mend | None = None
-    status: int = 400
-
-    def to_error(self) -> StudioError:
-        """Return the error that `submit_job` raises for it."""
-        error = StudioError(self.message, field=self.field, code=self.code, **self.params)
-        error.status = self.status
-        return error
 
 
 @dataclass
@@ -119,8 +102,6 @@ def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | 
                 Refusal(body["code"], body["message"], body["field"], body["params"])
             )
         return None
-    if isinstance(spec, TrainSpec):
-        advice.refusals += [_from_error(error) for error in list_not_offered(spec)]
     if isinstance(spec, TrainSpec | ScriptSpec):
         return spec
     message = f"spec.kind: a {spec.kind} run is the studio's own; launch train or script."
@@ -128,28 +109,11 @@ def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | 
     return None
 
 
-def list_not_offered(spec: TrainSpec) -> list[BadInput]:
-    """Return what a spec file may say and the studio does not launch yet, one sentence each."""
-    usual = TrainSpec(model=spec.model, dataset=spec.dataset)
-    fields = ("stage", "mixture", "parallel", "max_bad_fraction")
-    return [
-        BadInput(
-            f"spec.{name}: the studio launches trainings without it so far; leave it out, or run "
-            "`python -m engine train` with it.",
-            field=f"spec.{name}",
-            code="not_offered",
-            name=name,
-        )
-        for name in fields
-        if getattr(spec, name) != getattr(usual, name)
-    ]
-
-
 def _read_flavor(advice: Advice, name: str, nodes: list[Node]) -> Flavor | None:
     try:
         flavor = get_flavor(name)
     except StudioError as error:
-        advice.refusals.append(_from_error(error))
+        advice.refusals.append(Refusal.of(error))
         return None
     why_not = get_why_not(flavor, nodes)
     params = {"flavor": name, "why_not": why_not}
@@ -170,54 +134,66 @@ class _Inputs:
 
 def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | None:
     pinned = pin_refs(viewer, spec)
-    if is_taken_by_a_base(output := name_output(viewer, spec)):
-        advice.refusals.append(_output_taken(output))
-    advice.refusals.extend(_from_error(error) for error in pinned.errors)
+    output = name_output(viewer, spec)
+    if taken := find_taken(output, is_adapter=spec.method != "full"):
+        advice.refusals.append(_output_taken(output, taken))
+    advice.refusals.extend(Refusal.of(error) for error in pinned.errors)
     advice.resolved = pinned.resolved
+    data = weigh_data(spec, pinned.commits)
+    advice.refusals += data.refusals
+    advice.warnings += data.warnings
+    shape = _read_shape(advice, spec, pinned)
+    return _Inputs(shape, data.facts) if shape is not None and data.facts is not None else None
+
+
+def _read_shape(advice: Advice, spec: TrainSpec, pinned: Pinned) -> ModelShape | None:
+    """Return the sizes of what is trained, or note why there are none."""
+    commit = pinned.commits.get("model")
+    if commit is None:  # its own refusal says why
+        return None
+    if is_reward_model(commit.repo):
+        message = f"spec.model: {spec.model} is a reward model, which writes nothing; pick another."
+        params = {"model": spec.model}
+        advice.refusals.append(Refusal("model_is_reward", message, "spec.model", params))
     try:
-        if "dataset" in pinned.commits:
-            report = get_dataset_report(pinned.commits["dataset"])
-            advice.refusals.extend(_judge_dataset(report, spec.dataset))
-        if pinned.errors:
-            return None
-        return _Inputs(
-            get_model_shape(pinned.commits["model"]), get_data_facts(pinned.commits["dataset"])
-        )
+        return get_model_shape(commit)
     except StudioError as error:
-        advice.refusals.append(_from_error(error))
+        advice.refusals.append(Refusal.of(error))
         return None
 
 
-def _judge_dataset(report: DatasetReport, dataset: str) -> list[Refusal]:
-    if report.num_good == 0:
-        message = f"spec.dataset: {dataset} has no row to learn from; pick or upload another one."
-        return [Refusal("dataset_empty", message, "spec.dataset", {"dataset": dataset})]
-    if report.num_bad == 0:
-        return []
-    params = {
-        "dataset": dataset,
-        "num_bad": report.num_bad,
-        "num_rows": report.num_rows,
-        "line": report.problems[0].line,
-    }
+def _output_taken(repo_id: str, taken: str) -> Refusal:
+    what = {"base": "a base model", "adapter": "an adapter"}[taken]
     message = (
-        f"spec.dataset: {report.num_bad} of {report.num_rows} rows of {dataset} are bad, the first "
-        f"in line {params['line']}; keep the good rows only, or mend the file and upload it again."
+        f"spec.output: {repo_id} holds {what}; pick another name for the result, or it would write "
+        "over it."
     )
-    mend = Mend("keep_good_rows", {"dataset": dataset})
-    return [Refusal("dataset_bad_rows", message, "spec.dataset", params, mend)]
+    params = {"repo": repo_id, "taken": taken}
+    return Refusal("output_taken", message, "spec.output", params, status=409)
 
 
-def _output_taken(repo_id: str) -> Refusal:
-    message = (
-        f"spec.output: {repo_id} holds a base model; pick another name for the adapter, "
-        "or it would write over the model."
-    )
-    return Refusal("output_taken", message, "spec.output", {"repo": repo_id}, status=409)
-
-
-def _from_error(error: StudioError) -> Refusal:
-    return Refusal(error.code, error.message, error.field, error.params, status=error.status)
+def _check_processes(spec: TrainSpec, flavor: Flavor) -> Refusal | None:
+    """A process takes one GPU, or a core where there is none; a GPU without one would lie idle."""
+    wanted, has = spec.parallel.num_processes, flavor.num_devices
+    if has and wanted != has:
+        message = (
+            f"spec.parallel: it makes {wanted} processes and {flavor.title} has {has} GPUs, one "
+            f"for each; set parallel.shards so that the sizes multiply to {has}."
+        )
+        rest = wanted // spec.parallel.shards
+        shards = {"value": has // rest} if has % rest == 0 else {}
+        mend = Mend("set_shards", shards, {"spec": {"parallel": {"shards": has // rest}}})
+        params = {"wanted": wanted, "has": has}
+        refused = Refusal("processes_not_devices", message, "spec.parallel", params)
+        return dataclasses.replace(refused, mend=mend) if shards else refused
+    if not has and wanted > flavor.cores:
+        message = (
+            f"spec.parallel: it makes {wanted} processes and {flavor.title} has {flavor.cores} "
+            "cores; lower its sizes, or pick another flavor."
+        )
+        params = {"wanted": wanted, "has": flavor.cores}
+        return Refusal("processes_not_cores", message, "spec.parallel", params)
+    return None
 
 
 def _weigh(
@@ -230,6 +206,8 @@ def _weigh(
     advice.memory_bytes = get_memory_bytes(machine)
     advice.cost_mpoints = -int(-estimate.duration_s * rate // 3600)
     advice.hold_mpoints = get_hold_mpoints(estimate.duration_s, rate)
+    if refusal := _check_processes(spec, flavor):
+        advice.refusals.append(refusal)
     fitting = _list_fitting_flavors(spec, inputs, nodes)
     advice.smallest_flavor = fitting[0].name if fitting else None
     if estimate.peak_memory_bytes > advice.memory_bytes > 0:
@@ -249,7 +227,7 @@ def _weigh_script(advice: Advice, viewer: User, spec: ScriptSpec) -> None:
     pinned = pin_refs(viewer, spec)
     advice.resolved = pinned.resolved
     problems = list_problems(spec, advice.flavor)
-    advice.refusals.extend(_from_error(error) for error in [*problems, *pinned.errors])
+    advice.refusals.extend(Refusal.of(error) for error in [*problems, *pinned.errors])
     if advice.flavor is None:
         return
     rate = advice.flavor.price_mpoints_per_hour
@@ -282,7 +260,7 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
     assert advice.estimate is not None and advice.memory_bytes is not None
     needed, has = advice.estimate.peak_memory_bytes, advice.memory_bytes
     message = (
-        f"flavor: this finetune needs about {needed / 2**30:.1f} GiB and {flavor.title} has "
+        f"flavor: this training needs about {needed / 2**30:.1f} GiB and {flavor.title} has "
         f"{has / 2**30:.1f} GiB; {mend.sentence if mend else 'pick a smaller model'}."
     )
     params = {"needed_bytes": needed, "has_bytes": has, "flavor": flavor.name}
@@ -292,4 +270,4 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
 def _not_enough_points(advice: Advice) -> Refusal:
     assert advice.hold_mpoints is not None
     needed, has = advice.hold_mpoints, advice.available_mpoints
-    return _from_error(PointsExhausted(needed=needed, available=has))
+    return Refusal.of(PointsExhausted(needed=needed, available=has))

@@ -10,15 +10,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from engine.specs import TRAIN_PRESETS, ScriptSpec, Spec, TrainSpec
+from engine.specs import ScriptSpec, Spec, TrainSpec
+from engine.specs.presets import list_usual
 from studio.accounts.models import User
 from studio.core.errors import NotFound
 from studio.core.pagination import Pages
 from studio.jobs import serializers as shapes
-from studio.jobs.advisor import Advice, Refusal, advise
+from studio.jobs.advisor import Advice, advise
 from studio.jobs.history import read_events, read_metrics, read_samples
 from studio.jobs.logs import read_lines, search_lines, stream_bytes
 from studio.jobs.models import Job
+from studio.jobs.refusals import Refusal
 from studio.jobs.selectors import (
     JobFilter,
     describe_job,
@@ -35,10 +37,7 @@ _KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Makes it safe to send the launch again: the same key answers the same job.",
 )
-_SPECS: dict[str, tuple[type[Spec], dict[str, dict[str, object]]]] = {
-    "train": (TrainSpec, TRAIN_PRESETS),
-    "script": (ScriptSpec, {}),
-}
+_SPECS: dict[str, type[Spec]] = {"train": TrainSpec, "script": ScriptSpec}
 
 
 def read(serializer: type, data: Any) -> dict[str, Any]:
@@ -64,8 +63,8 @@ class SpecApi(APIView):
     def get(self, request: Request, kind: str) -> Response:
         if kind not in _SPECS:
             raise NotFound(f"There is no spec of kind {kind!r}; there is {', '.join(_SPECS)}.")
-        spec, presets = _SPECS[kind]
-        return Response({"schema": spec.model_json_schema(), "presets": presets})
+        usual = list_usual() if kind == "train" else {}
+        return Response({"schema": _SPECS[kind].model_json_schema(), "usual": usual})
 
 
 class JobListApi(APIView):

@@ -24,7 +24,7 @@ class RunHolder:
             assert run.node_id is not None
             yield Holding(
                 node_id=run.node_id,
-                kind="server" if run.job.is_platform else "run",
+                kind="server" if run.job.kind == "serve" else "run",
                 id=str(run.job_id),
                 name=run.job.name,
                 owner=run.job.owner.username,

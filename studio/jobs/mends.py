@@ -1,4 +1,4 @@
-"""How to make a finetune fit that does not: the cheapest change first."""
+"""How to make a training fit that does not: the cheapest change first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Any
 
 from engine.specs import TrainSpec
 from engine.specs.estimate import DataFacts, Machine, ModelShape, estimate_train
+from engine.specs.stages import get_usual_rate
 from studio.compute.models import Flavor
 
 _LEAST_MICRO_BATCH = 64
@@ -30,33 +31,53 @@ def find_mend(
     machine: Machine,
     fitting: Sequence[Flavor],
 ) -> Mend | None:
-    """Return the cheapest change that makes the finetune fit, or None where nothing does.
+    """Return the cheapest change that makes the training fit, or None where nothing does.
 
-    Fewer tokens at once cost nothing and change no result; then a larger flavor costs points, and
-    only then is the adapter made narrower, which changes what is learnt. `fitting` is cheapest
-    first.
+    Fewer tokens at once cost nothing and change no result, recomputing costs time; then a larger
+    flavor costs points, and only then is less of the model learnt. `fitting` is cheapest first.
     """
     has = machine.device_memory_bytes if machine.num_devices else machine.memory_bytes
 
-    def fits(changed: TrainSpec) -> bool:
-        return estimate_train(changed, shape, data, machine).peak_memory_bytes <= has
+    def first_that_fits(changes: Iterator[Mend]) -> Mend | None:
+        for mend in changes:
+            changed = _change(spec, mend.set["spec"])
+            if estimate_train(changed, shape, data, machine).peak_memory_bytes <= has:
+                return mend
+        return None
 
-    for tokens in _halve(spec.micro_batch_tokens, max(_LEAST_MICRO_BATCH, spec.max_length)):
-        if fits(_change(spec, {"micro_batch_tokens": tokens})):
-            return _to_spec_mend("lower_micro_batch_tokens", "micro_batch_tokens", tokens)
+    if mend := first_that_fits(_list_free(spec)):
+        return mend
     if fitting:
         flavor = fitting[0]
         sentence = f"pick {flavor.title}"
         return Mend("pick_flavor", {"flavor": flavor.name}, {"flavor": flavor.name}, sentence)
-    for rank in _halve(spec.lora.rank, _LEAST_RANK):
-        if fits(_change(spec, {"lora": {**spec.lora.model_dump(), "rank": rank}})):
-            return Mend(
-                "lower_rank",
-                {"value": rank},
-                {"spec": {"lora": {"rank": rank}}},
-                f"set lora.rank to {rank}",
-            )
-    return None
+    return first_that_fits(_list_costly(spec))
+
+
+def _list_free(spec: TrainSpec) -> Iterator[Mend]:
+    """Yield what changes no result."""
+    least = max(_LEAST_MICRO_BATCH, spec.max_length)
+    for tokens in _halve(spec.micro_batch_tokens, least):
+        yield _to_mend("lower_micro_batch_tokens", "micro_batch_tokens", tokens)
+    if spec.activation_checkpointing != "full":
+        lowest = min(spec.micro_batch_tokens, least)
+        changes = {"activation_checkpointing": "full", "micro_batch_tokens": lowest}
+        sentence = "set activation_checkpointing to full"
+        yield Mend("recompute_activations", {}, {"spec": changes}, sentence)
+
+
+def _list_costly(spec: TrainSpec) -> Iterator[Mend]:
+    """Yield what makes less be learnt, or less precisely."""
+    if spec.method == "full":
+        rate = get_usual_rate(spec.stage, "lora")
+        changes: dict[str, Any] = {"method": "lora", "learning_rate": rate}
+        yield Mend("train_adapter", {}, {"spec": changes}, "set method to lora")
+    if spec.method == "lora":
+        yield Mend("quantize_base", {}, {"spec": {"method": "qlora"}}, "set method to qlora")
+    if spec.method != "full":
+        for rank in _halve(spec.lora.rank, _LEAST_RANK):
+            changes = {"lora": {"rank": rank}}
+            yield Mend("lower_rank", {"value": rank}, {"spec": changes}, f"set lora.rank to {rank}")
 
 
 def _halve(value: int, least: int) -> Iterator[int]:
@@ -66,8 +87,9 @@ def _halve(value: int, least: int) -> Iterator[int]:
 
 
 def _change(spec: TrainSpec, changes: dict[str, Any]) -> TrainSpec:
-    return TrainSpec.model_validate({**spec.model_dump(), **changes})
+    lora = {**spec.lora.model_dump(), **changes.get("lora", {})}
+    return TrainSpec.model_validate({**spec.model_dump(), **changes, "lora": lora})
 
 
-def _to_spec_mend(code: str, name: str, value: int) -> Mend:
+def _to_mend(code: str, name: str, value: int) -> Mend:
     return Mend(code, {"value": value}, {"spec": {name: value}}, f"set {name} to {value}")

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.specs import ScriptSpec, ServeSpec, TrainSpec, split_ref, split_source
+from engine.specs import AnySpec, InspectSpec, ScriptSpec, TrainSpec, split_ref, split_source
 from studio.accounts.models import User
 from studio.core.errors import BadInput, StudioError
+from studio.hub.cards import PROVENANCE
 from studio.hub.errors import RepoGated
 from studio.hub.models import Commit, Repo, Role
 from studio.hub.selectors import resolve_revision
@@ -17,30 +18,55 @@ _REFS: dict[str, Kind] = {"model": "model", "dataset": "dataset"}
 
 @dataclass
 class Pinned:
-    """The refs by field name: as a ref with a commit's sha, as the commit, or why it cannot be."""
+    """The refs by field name, such as `mixture.0.repo`: as the commit, or why it cannot be.
+
+    `resolved` are the fields of the spec that name them, with each ref as one of a commit's sha.
+    """
 
     resolved: dict[str, Any] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     errors: list[StudioError] = field(default_factory=list)
 
 
-def pin_refs(viewer: User, spec: TrainSpec | ServeSpec | ScriptSpec) -> Pinned:
+def pin_refs(viewer: User, spec: AnySpec) -> Pinned:
     """Look up each repo that the spec names, as the viewer may see it."""
     if isinstance(spec, ScriptSpec):
         return _pin_sources(viewer, spec)
     pinned = Pinned()
     for name, kind in _REFS.items():
         ref = getattr(spec, name, None)
-        if ref is None:
-            continue
-        try:
-            commit = _resolve(viewer, ref, name, kind)
-        except StudioError as error:
-            pinned.errors.append(error)
-            continue
-        pinned.commits[name] = commit
-        pinned.resolved[name] = f"{split_ref(ref)[0]}@{commit.sha}"
+        if ref and (sure := _pin(pinned, viewer, _Named(name, ref, kind))):
+            pinned.resolved[name] = sure
+    if isinstance(spec, TrainSpec | InspectSpec) and spec.mixture:
+        named = (
+            (source, _Named(f"mixture.{index}.repo", source.repo, "dataset"))
+            for index, source in enumerate(spec.mixture)
+        )
+        pinned.resolved["mixture"] = [
+            {**source.model_dump(mode="json"), "repo": _pin(pinned, viewer, one) or source.repo}
+            for source, one in named
+        ]
     return pinned
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A repo that a field of a spec names."""
+
+    field: str
+    ref: str
+    kind: Kind
+
+
+def _pin(pinned: Pinned, viewer: User, named: _Named) -> str:
+    """Note a repo's commit and return its ref; note why there is none, and return nothing."""
+    try:
+        commit = _resolve(viewer, named.ref, named.field, named.kind)
+    except StudioError as error:
+        pinned.errors.append(error)
+        return ""
+    pinned.commits[named.field] = commit
+    return f"{split_ref(named.ref)[0]}@{commit.sha}"
 
 
 def _pin_sources(viewer: User, spec: ScriptSpec) -> Pinned:
@@ -68,21 +94,41 @@ def get_short_name(ref: str) -> str:
     return split_ref(ref)[0].rpartition("/")[2]
 
 
-def name_output(owner: User, spec: TrainSpec | ServeSpec | ScriptSpec) -> str:
-    """Return the repo that receives what the spec makes; blank where it makes none."""
+def name_output(owner: User, spec: AnySpec) -> str:
+    """Return the repo that receives what the spec makes; blank where it makes none.
+
+    A name that nobody chose tells stage and method apart: an adapter's repo must not receive a
+    whole model.
+    """
     if isinstance(spec, ScriptSpec):
         return f"{owner.username}/{spec.output}" if spec.output else ""
     if not isinstance(spec, TrainSpec):
         return ""
-    name = spec.output or f"{get_short_name(spec.model)}-{get_short_name(spec.dataset)}"
-    return f"{owner.username}/{name[:_MOST_REPO_NAME]}"
+    if spec.output:
+        return f"{owner.username}/{spec.output}"
+    ending = "" if spec.stage == "sft" else f"-{spec.stage}"
+    ending += "-full" if spec.method == "full" else ""
+    name = f"{get_short_name(spec.model)}-{get_short_name(spec.dataset)}"
+    return f"{owner.username}/{name[: _MOST_REPO_NAME - len(ending)]}{ending}"
 
 
-def is_taken_by_a_base(repo_id: str) -> bool:
-    """Say whether the repo holds a base model, over which no adapter may be written."""
+def find_taken(repo_id: str, *, is_adapter: bool) -> Literal["", "base", "adapter"]:
+    """Say what a repo holds over which a result may not be written; empty where it may.
+
+    An adapter never goes over a model. A model goes over one that was made here, and over nothing
+    else: its files would lie among an adapter's.
+    """
     namespace, _, name = repo_id.partition("/")
     named = Repo.objects.filter(kind="model", namespace__iexact=namespace, name__iexact=name)
-    return named.filter(role=Role.BASE, head__isnull=False).exists()
+    repo = named.filter(head__isnull=False).first()
+    if repo is None or repo.head is None:
+        return ""
+    if repo.role == Role.ADAPTER:
+        return "" if is_adapter else "adapter"
+    if repo.role != Role.BASE:
+        return ""
+    is_ours = repo.head.files.filter(path=PROVENANCE).exists()
+    return "" if is_ours and not is_adapter else "base"
 
 
 def _resolve(viewer: User, ref: str, name: str, kind: Kind) -> Commit:

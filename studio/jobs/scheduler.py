@@ -123,6 +123,7 @@ def make_order(run: Run) -> RunOrder:
             "node": run.node.name if run.node else "",
             "owner": job.owner.username,
             "flavor": job.flavor.name,
+            **({"output": job.output_repo} if job.output_repo else {}),
         },
         issued_at=now,
         expires_at=now + _ORDER_LASTS_S,

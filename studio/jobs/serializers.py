@@ -1,14 +1,20 @@
 """The shapes of jobs and runs at the API."""
 
+from typing import get_args
+
 from rest_framework import serializers
 
+from engine.specs.formats import FORMAT_NAMES
+from engine.specs.stages import FormatVerdict, StageName
 from engine.status import Reason, Status
 from studio.core.sentences import ToldOutput
+from studio.hub.serializers import RowProblemOutput
 
 STATUSES = [status.value for status in Status]
 ARTIFACT_ROLES = ["adapter", "checkpoint", "model", "report"]
-EVENT_TYPES = ["log", "metric", "progress", "artifact", "sample", "endpoint", "status"]
+EVENT_TYPES = ["log", "metric", "progress", "artifact", "sample", "preview", "endpoint", "status"]
 REASONS = [reason.value for reason in Reason if reason.value]
+_VERDICTS = [*get_args(FormatVerdict), "unknown"]
 
 
 class JobProgressOutput(serializers.Serializer):
@@ -189,6 +195,7 @@ class RunEventOutput(serializers.Serializer):
     size_bytes = serializers.IntegerField(required=False, allow_null=True)
     prompt = serializers.CharField(required=False, help_text="sample")
     completion = serializers.CharField(required=False)
+    inspection = serializers.DictField(required=False, help_text="preview")
     url = serializers.CharField(required=False, help_text="endpoint")
     models = serializers.ListField(required=False, child=serializers.CharField())
     status = serializers.ChoiceField(required=False, choices=STATUSES, help_text="status")
@@ -250,6 +257,99 @@ class RunLogSearchOutput(serializers.Serializer):
     matches = RunLogMatchOutput(many=True)
 
 
+class SpecUsualOutput(serializers.Serializer):
+    defaults = serializers.DictField(help_text="Where they differ from the schema's.")
+    presets = serializers.DictField(
+        child=serializers.DictField(), help_text="By name: what to change of the defaults."
+    )
+
+
 class SpecOutput(serializers.Serializer):
     schema = serializers.DictField(help_text="JSON Schema: what the launch form is drawn from.")
-    presets = serializers.DictField(child=serializers.DictField())
+    usual = serializers.DictField(
+        child=serializers.DictField(child=SpecUsualOutput()),
+        help_text="Of a training, by stage and method.",
+    )
+
+
+class SuitedInput(serializers.Serializer):
+    stage = serializers.ChoiceField(choices=list(get_args(StageName)), default="sft")
+    search = serializers.CharField(required=False, default="", allow_blank=True, max_length=200)
+
+
+class SuitedOutput(serializers.Serializer):
+    id = serializers.CharField(help_text="namespace/name")
+    num_rows = serializers.IntegerField(allow_null=True)
+    size_bytes = serializers.IntegerField()
+    formats = serializers.ListField(child=serializers.ChoiceField(choices=list(FORMAT_NAMES)))
+    verdict = serializers.ChoiceField(
+        choices=_VERDICTS,
+        help_text="Whether the stage learns from it: `needs_pairs`, `is_pairs` and `unknown` are "
+        "refused at the launch.",
+    )
+
+
+class FileContractOutput(serializers.Serializer):
+    name = serializers.CharField()
+    format = serializers.CharField()
+    num_rows = serializers.IntegerField()
+    num_kept = serializers.IntegerField()
+    num_bad = serializers.IntegerField()
+    num_zero_loss = serializers.IntegerField()
+    num_cut = serializers.IntegerField()
+    num_ends_added = serializers.IntegerField()
+    num_without_end = serializers.IntegerField()
+    num_samples = serializers.IntegerField()
+    num_tokens = serializers.IntegerField()
+    num_supervised_tokens = serializers.IntegerField()
+    longest_tokens = serializers.IntegerField()
+    dropped = serializers.DictField(child=serializers.IntegerField())
+    problems = RowProblemOutput(many=True)
+
+
+class SourceContractOutput(serializers.Serializer):
+    name = serializers.CharField()
+    weight = serializers.FloatField()
+    files = FileContractOutput(many=True)
+
+
+class DataContractOutput(serializers.Serializer):
+    sources = SourceContractOutput(many=True)
+    max_length = serializers.IntegerField()
+    max_bad_fraction = serializers.FloatField()
+
+
+class SegmentOutput(serializers.Serializer):
+    text = serializers.CharField(allow_blank=True, trim_whitespace=False)
+    weight = serializers.FloatField(help_text="0 is not learnt.")
+    num_tokens = serializers.IntegerField()
+
+
+class ShownSampleOutput(serializers.Serializer):
+    file = serializers.CharField()
+    row = serializers.IntegerField()
+    source = serializers.IntegerField()  # type: ignore[assignment]  # a field's own argument
+    side = serializers.ChoiceField(choices=["", "chosen", "rejected"], allow_blank=True)
+    num_tokens = serializers.IntegerField()
+    segments = SegmentOutput(many=True)
+    is_cut = serializers.BooleanField()
+
+
+class InspectionOutput(serializers.Serializer):
+    contract = DataContractOutput()
+    samples = ShownSampleOutput(many=True)
+    is_whole = serializers.BooleanField(help_text="Every row was rendered, not the first alone.")
+
+
+class PreviewInput(serializers.Serializer):
+    spec = serializers.DictField(
+        help_text="Of a training: model, dataset, mixture, stage and max_length are read."
+    )
+
+
+class PreviewOutput(serializers.Serializer):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=STATUSES)
+    reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
+    message = serializers.CharField(allow_blank=True)
+    inspection = InspectionOutput(allow_null=True)

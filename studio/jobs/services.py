@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, ScriptSpec, ServeSpec, TrainSpec
+from engine.specs import JOB_SPEC, AnySpec, ScriptSpec, ServeSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
@@ -46,7 +46,7 @@ _MOST_KEY = 200
 class _Launch:
     """A launch that nothing stands against, but perhaps the points by the time they are held."""
 
-    spec: TrainSpec | ServeSpec | ScriptSpec
+    spec: AnySpec
     raw: dict[str, Any]
     flavor: Flavor
     hold_mpoints: int = 0
@@ -229,16 +229,14 @@ def _make_job(owner: User, launch: _Launch, name: str) -> Job:
     )
 
 
-def _name_job(spec: TrainSpec | ServeSpec | ScriptSpec) -> str:
+def _name_job(spec: AnySpec) -> str:
     if isinstance(spec, ScriptSpec):
         return " ".join(" ".join(spec.command).split())[:_MOST_NAME]
     model = get_short_name(spec.model)
-    name = (
-        f"{model} on {get_short_name(spec.dataset)}"
-        if isinstance(spec, TrainSpec)
-        else f"Chat: {model}"
-    )
-    return name[:_MOST_NAME]
+    if isinstance(spec, ServeSpec):
+        return f"Chat: {model}"[:_MOST_NAME]
+    more = f" and {len(spec.mixture)} more" if spec.mixture else ""
+    return f"{model} on {get_short_name(spec.dataset)}{more}"[:_MOST_NAME]
 
 
 def _make_run(job: Job, launch: _Launch, *, resume_run: Run | None = None) -> Run:

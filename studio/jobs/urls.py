@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from studio.jobs import apis, internal_apis
+from studio.jobs import apis, data_apis, internal_apis
 
 urlpatterns = [
     path("specs/<slug:kind>/", apis.SpecApi.as_view()),
     path("jobs/", apis.JobListApi.as_view()),
     path("jobs/estimate/", apis.JobEstimateApi.as_view()),
+    path("jobs/datasets/", data_apis.SuitedDatasetsApi.as_view()),
+    path("jobs/previews/", data_apis.PreviewListApi.as_view()),
+    path("jobs/previews/<uuid:job_id>/", data_apis.PreviewApi.as_view()),
     path("jobs/<uuid:job_id>/", apis.JobApi.as_view()),
     path("jobs/<uuid:job_id>/stop/", apis.JobStopApi.as_view()),
     path("jobs/<uuid:job_id>/retry/", apis.JobRetryApi.as_view()),

@@ -11,7 +11,15 @@ from studio.core.errors import NotFound
 from studio.hub.cards import ADAPTER_CONFIG, describe
 from studio.hub.model_facts import read_text
 from studio.hub.models import Commit, Kind, Repo, Role
-from studio.hub.selectors import RepoFilter, get_commit, get_repo, list_files, list_repos
+from studio.hub.selectors import (
+    SCORING_TASK,
+    RepoFilter,
+    get_commit,
+    get_repo,
+    is_reward_model,
+    list_files,
+    list_repos,
+)
 from studio.serving.models import OPEN, Deployment, DeploymentStatus
 
 _MOST_MODELS = 1000
@@ -45,6 +53,8 @@ def find_model(viewer: User, model: str) -> Wanted:
         ModelNotServed: there is no such model that they may see, or its base is not in this hub.
     """
     commit = _resolve(viewer, model, f"There is no model {model[:200]!r} that you may use.")
+    if is_reward_model(commit.repo):
+        raise ModelNotServed(f"{model[:200]} is a reward model: it scores answers and gives none.")
     files = {file.path: file.blob for file in list_files(commit)}
     if ADAPTER_CONFIG not in files:
         return Wanted(_find_same(commit))
@@ -60,6 +70,7 @@ def list_models(viewer: User) -> list[Repo]:
     """Return the models that a viewer may chat with: bases first, each line newest first."""
     models = list_repos(viewer, RepoFilter(kind=Kind.MODEL)).filter(head__isnull=False)
     usable = models.exclude(Q(role=Role.ADAPTER) & Q(base_model=""))
+    usable = usable.exclude(entry__task=SCORING_TASK)
     return sorted(usable[:_MOST_MODELS], key=lambda repo: repo.role == Role.ADAPTER)
 
 

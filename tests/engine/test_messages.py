@@ -8,13 +8,12 @@ from hypothesis import strategies as st
 
 from engine.specs.messages import (
     MAX_LINE_BYTES,
-    MAX_PROBLEMS,
-    check_lines,
     check_row,
     estimate_tokens,
     iter_lines,
 )
 from engine.specs.problems import MESSAGE_SENTENCES
+from engine.specs.report import MAX_PROBLEMS, check_lines
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": "Hello"}

@@ -92,6 +92,11 @@ export type DriveHealth = Schemas["DriveHealthOutput"];
 export type Import = Schemas["ImportOutput"];
 
 export type SpecInfo = Schemas["SpecOutput"];
+export type SuitedDataset = Schemas["SuitedOutput"];
+export type Preview = Schemas["PreviewOutput"];
+export type Inspection = Schemas["InspectionOutput"];
+export type ShownSample = Schemas["ShownSampleOutput"];
+export type FileContract = Schemas["FileContractOutput"];
 export type Estimate = Schemas["JobEstimateOutput"];
 export type Refusal = Schemas["RefusalOutput"];
 export type Job = Schemas["JobOutput"];

@@ -864,6 +864,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/jobs/datasets/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["jobs_datasets_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/jobs/estimate/": {
         parameters: {
             query?: never;
@@ -874,6 +890,38 @@ export interface paths {
         get?: never;
         put?: never;
         post: operations["jobs_estimate_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/previews/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["jobs_previews_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/jobs/previews/{job_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["jobs_previews_retrieve"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2201,11 +2249,25 @@ export interface components {
             page_size: number;
             results: components["schemas"]["ConversationHeadOutput"][];
         };
+        DataContractOutput: {
+            sources: components["schemas"]["SourceContractOutput"][];
+            max_length: number;
+            /** Format: double */
+            max_bad_fraction: number;
+        };
         DatasetCheckInputRequest: {
             /** Format: binary */
             file: string;
         };
         DatasetReportOutput: {
+            format: components["schemas"]["FormatEnum"];
+            formats: components["schemas"]["FormatsEnum"][];
+            num_files: number;
+            /**
+             * Format: double
+             * @description Of its bytes that were looked at; the counts are of these.
+             */
+            share: number;
             num_rows: number;
             num_good: number;
             num_bad: number;
@@ -2582,6 +2644,25 @@ export interface components {
          * @enum {string}
          */
         FileChangeOutputKindEnum: "added" | "changed" | "deleted";
+        FileContractOutput: {
+            name: string;
+            format: string;
+            num_rows: number;
+            num_kept: number;
+            num_bad: number;
+            num_zero_loss: number;
+            num_cut: number;
+            num_ends_added: number;
+            num_without_end: number;
+            num_samples: number;
+            num_tokens: number;
+            num_supervised_tokens: number;
+            longest_tokens: number;
+            dropped: {
+                [key: string]: number;
+            };
+            problems: components["schemas"]["RowProblemOutput"][];
+        };
         FileDiffOutput: {
             path: string;
             /** @description As `diff -u` writes its hunks. */
@@ -2619,6 +2700,28 @@ export interface components {
             page_size: number;
             results: components["schemas"]["FolderEntryOutput"][];
         };
+        /**
+         * @description * `messages` - messages
+         *     * `alpaca` - alpaca
+         *     * `sharegpt` - sharegpt
+         *     * `guanaco` - guanaco
+         *     * `moss` - moss
+         *     * `text` - text
+         *     * `preference` - preference
+         * @enum {string}
+         */
+        FormatEnum: "messages" | "alpaca" | "sharegpt" | "guanaco" | "moss" | "text" | "preference";
+        /**
+         * @description * `messages` - messages
+         *     * `alpaca` - alpaca
+         *     * `sharegpt` - sharegpt
+         *     * `guanaco` - guanaco
+         *     * `moss` - moss
+         *     * `text` - text
+         *     * `preference` - preference
+         * @enum {string}
+         */
+        FormatsEnum: "messages" | "alpaca" | "sharegpt" | "guanaco" | "moss" | "text" | "preference";
         /**
          * @description * `` -
          *     * `auto` - auto
@@ -2731,6 +2834,12 @@ export interface components {
         ImportRetryInputRequest: {
             /** @default  */
             token: string;
+        };
+        InspectionOutput: {
+            contract: components["schemas"]["DataContractOutput"];
+            samples: components["schemas"]["ShownSampleOutput"][];
+            /** @description Every row was rendered, not the first alone. */
+            is_whole: boolean;
         };
         JobCreateInputRequest: {
             /** @default  */
@@ -2849,7 +2958,7 @@ export interface components {
             expires_at: string;
         };
         LabelAnswerInputRequest: {
-            verdict: components["schemas"]["VerdictEnum"];
+            verdict: components["schemas"]["Verdict8fdEnum"];
             /** @description Of an edit. */
             messages?: components["schemas"]["TurnPartInputRequest"][];
             spans?: components["schemas"]["SpanInputRequest"][];
@@ -3847,6 +3956,20 @@ export interface components {
          * @enum {string}
          */
         PointsReasonEnum: "grant" | "hold" | "charge" | "release" | "refund";
+        PreviewInputRequest: {
+            /** @description Of a training: model, dataset, mixture, stage and max_length are read. */
+            spec: {
+                [key: string]: unknown;
+            };
+        };
+        PreviewOutput: {
+            /** Format: uuid */
+            id: string;
+            status: components["schemas"]["RunStatusEnum"];
+            reason: components["schemas"]["RunReasonEnum"] | components["schemas"]["BlankEnum"];
+            message: string;
+            inspection: components["schemas"]["InspectionOutput"] | null;
+        };
         RefusalOutput: {
             code: string;
             message: string;
@@ -4052,6 +4175,7 @@ export interface components {
             params: {
                 [key: string]: unknown;
             };
+            file?: string;
         };
         RunArtifactOutput: {
             name: string;
@@ -4099,6 +4223,10 @@ export interface components {
             /** @description sample */
             prompt?: string;
             completion?: string;
+            /** @description preview */
+            inspection?: {
+                [key: string]: unknown;
+            };
             /** @description endpoint */
             url?: string;
             models?: string[];
@@ -4226,7 +4354,7 @@ export interface components {
          */
         RuntimeEnum: "process" | "docker";
         SaidInputRequest: {
-            verdict: components["schemas"]["VerdictEnum"];
+            verdict: components["schemas"]["Verdict8fdEnum"];
             /** @description Of an edit. */
             messages?: components["schemas"]["TurnPartInputRequest"][];
             spans?: components["schemas"]["SpanInputRequest"][];
@@ -4259,6 +4387,15 @@ export interface components {
          * @enum {string}
          */
         ScopesEnum: "read" | "write" | "chat" | "admin";
+        SegmentOutput: {
+            text: string;
+            /**
+             * Format: double
+             * @description 0 is not learnt.
+             */
+            weight: number;
+            num_tokens: number;
+        };
         SharedRepoInputRequest: {
             kind: components["schemas"]["RepoKindEnum"];
             /** @description namespace/name */
@@ -4281,6 +4418,22 @@ export interface components {
             /** Format: date-time */
             chosen_at: string;
         };
+        ShownSampleOutput: {
+            file: string;
+            row: number;
+            source: number;
+            side: components["schemas"]["SideEnum"] | components["schemas"]["BlankEnum"];
+            num_tokens: number;
+            segments: components["schemas"]["SegmentOutput"][];
+            is_cut: boolean;
+        };
+        /**
+         * @description * `` -
+         *     * `chosen` - chosen
+         *     * `rejected` - rejected
+         * @enum {string}
+         */
+        SideEnum: "chosen" | "rejected";
         /**
          * @description * `run` - run
          *     * `kernel` - kernel
@@ -4301,6 +4454,12 @@ export interface components {
             /** Format: date-time */
             expires_at: string;
         };
+        SourceContractOutput: {
+            name: string;
+            /** Format: double */
+            weight: number;
+            files: components["schemas"]["FileContractOutput"][];
+        };
         SpanInputRequest: {
             /** Format: int64 */
             start: number;
@@ -4320,6 +4479,19 @@ export interface components {
             schema: {
                 [key: string]: unknown;
             };
+            /** @description Of a training, by stage and method. */
+            usual: {
+                [key: string]: {
+                    [key: string]: components["schemas"]["SpecUsualOutput"];
+                };
+            };
+        };
+        SpecUsualOutput: {
+            /** @description Where they differ from the schema's. */
+            defaults: {
+                [key: string]: unknown;
+            };
+            /** @description By name: what to change of the defaults. */
             presets: {
                 [key: string]: {
                     [key: string]: unknown;
@@ -4402,6 +4574,34 @@ export interface components {
             /** @description Sum of all lines' changes. */
             sum_held_mpoints: number;
         };
+        SuitedOutput: {
+            /** @description namespace/name */
+            id: string;
+            num_rows: number | null;
+            size_bytes: number;
+            formats: components["schemas"]["FormatsEnum"][];
+            /**
+             * @description Whether the stage learns from it: `needs_pairs`, `is_pairs` and `unknown` are refused at the launch.
+             *
+             *     * `suits` - suits
+             *     * `needs_pairs` - needs_pairs
+             *     * `is_pairs` - is_pairs
+             *     * `learns_all` - learns_all
+             *     * `learns_answers` - learns_answers
+             *     * `unknown` - unknown
+             */
+            verdict: components["schemas"]["SuitedOutputVerdictEnum"];
+        };
+        /**
+         * @description * `suits` - suits
+         *     * `needs_pairs` - needs_pairs
+         *     * `is_pairs` - is_pairs
+         *     * `learns_all` - learns_all
+         *     * `learns_answers` - learns_answers
+         *     * `unknown` - unknown
+         * @enum {string}
+         */
+        SuitedOutputVerdictEnum: "suits" | "needs_pairs" | "is_pairs" | "learns_all" | "learns_answers" | "unknown";
         TensorOutput: {
             name: string;
             dtype: string;
@@ -4603,11 +4803,12 @@ export interface components {
          *     * `progress` - progress
          *     * `artifact` - artifact
          *     * `sample` - sample
+         *     * `preview` - preview
          *     * `endpoint` - endpoint
          *     * `status` - status
          * @enum {string}
          */
-        TypeEnum: "log" | "metric" | "progress" | "artifact" | "sample" | "endpoint" | "status";
+        TypeEnum: "log" | "metric" | "progress" | "artifact" | "sample" | "preview" | "endpoint" | "status";
         UserCreateInputRequest: {
             username: string;
             /** @default  */
@@ -4647,7 +4848,7 @@ export interface components {
          *     * `tagged` - tagged
          * @enum {string}
          */
-        VerdictEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
+        Verdict8fdEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
         ViewerCellOutput: {
             kind: components["schemas"]["ViewerCellOutputKindEnum"];
             text: string;
@@ -6941,6 +7142,43 @@ export interface operations {
             };
         };
     };
+    jobs_datasets_list: {
+        parameters: {
+            query?: {
+                search?: string;
+                /**
+                 * @description * `sft` - sft
+                 *     * `pretrain` - pretrain
+                 *     * `dpo` - dpo
+                 *     * `reward` - reward
+                 */
+                stage?: "sft" | "pretrain" | "dpo" | "reward";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SuitedOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     jobs_estimate_create: {
         parameters: {
             query?: never;
@@ -6960,6 +7198,68 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobEstimateOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    jobs_previews_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PreviewInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    jobs_previews_retrieve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PreviewOutput"];
                 };
             };
             /** @description Refused. */
@@ -9417,10 +9717,11 @@ export interface operations {
                  *     * `progress` - progress
                  *     * `artifact` - artifact
                  *     * `sample` - sample
+                 *     * `preview` - preview
                  *     * `endpoint` - endpoint
                  *     * `status` - status
                  */
-                type?: "log" | "metric" | "progress" | "artifact" | "sample" | "endpoint" | "status";
+                type?: "log" | "metric" | "progress" | "artifact" | "sample" | "preview" | "endpoint" | "status";
             };
             header?: never;
             path: {

@@ -29,6 +29,8 @@ export interface SpecField {
   pattern: string | undefined;
   options: readonly string[];
   children: readonly SpecField[];
+  /** Another field, and the values of it under which this one means something. */
+  only: Readonly<Record<string, readonly unknown[]>>;
 }
 
 type Schema = Record<string, unknown>;
@@ -103,6 +105,7 @@ function readField(
     pattern: asText(node.pattern) || undefined,
     options: kind === "choice" ? (node.enum as unknown[]).map(String) : [],
     children: kind === "object" ? readFields(node, root, path) : [],
+    only: asSchema(node.only) as Record<string, readonly unknown[]>,
   };
   return field;
 }
@@ -117,6 +120,13 @@ function readFields(node: Schema, root: Schema, parent: readonly string[]): Spec
 /** The form's fields, in the schema's order; constants such as `kind` are not asked for. */
 export function readSchema(schema: Schema): SpecField[] {
   return readFields(schema, schema, []);
+}
+
+/** Say whether a field means something in a spec; one that does not is not asked for. */
+export function isShown(field: SpecField, spec: SpecValue): boolean {
+  return Object.entries(field.only).every(([name, values]) =>
+    values.includes(valueAt(spec, name.split("."))),
+  );
 }
 
 /** Every field and every field inside one, in order. */

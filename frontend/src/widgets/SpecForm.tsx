@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import { useWords } from "../i18n";
 import { fields as chineseFields } from "../i18n/zh/fields";
 import type { SpecValue } from "../api/shapes";
-import { valueAt, withValue, type SpecField } from "../stores/specSchema";
+import { isShown, valueAt, withValue, type SpecField } from "../stores/specSchema";
 import { WithCode } from "./WithCode";
 import { FieldControl } from "./FieldControl";
 
@@ -32,7 +32,10 @@ export const fieldId = (name: string): string => `field-${name.replaceAll(".", "
 
 export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope = "" }: Props) {
   const { text } = useWords();
-  const leaves = fields.flatMap((field) => (field.kind === "object" ? field.children : [field]));
+  const leaves = fields
+    .filter((field) => isShown(field, value))
+    .flatMap((field) => (field.kind === "object" ? field.children : [field]))
+    .filter((field) => isShown(field, value));
   const plain = leaves.filter((field) => !field.isAdvanced);
   const advanced = leaves.filter((field) => field.isAdvanced);
   const hasHiddenError = advanced.some((field) => errors.has(field.name));
@@ -74,6 +77,11 @@ export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope 
   );
 }
 
+/** Widgets that take the whole width. */
+const WIDE: ReadonlySet<string> = new Set(["stage", "method", "mixture"]);
+/** Widgets whose choices each say what they are. */
+const CARDS: ReadonlySet<string> = new Set(["stage", "method"]);
+
 interface FieldProps {
   field: SpecField;
   value: unknown;
@@ -91,7 +99,7 @@ function FormField({ field, value, error, widget: Widget, scope, onChange }: Fie
     title: field.title,
     help: field.help,
   };
-  const isFull = field.kind === "list" || field.kind === "pairs";
+  const isFull = field.kind === "list" || field.kind === "pairs" || WIDE.has(field.widget);
   const control = { field, id, value, onChange, hasError: error !== undefined };
   const range = rangeText(field, text.launch, format.measure);
   return (
@@ -105,10 +113,12 @@ function FormField({ field, value, error, widget: Widget, scope, onChange }: Fie
           {error}
         </div>
       )}
-      <div className="field-help" id={`${id}-help`}>
-        <WithCode text={words.help} />
-        {range && <span className="num"> ({range})</span>}
-      </div>
+      {!CARDS.has(field.widget) && (
+        <div className="field-help" id={`${id}-help`}>
+          <WithCode text={words.help} />
+          {range && <span className="num"> ({range})</span>}
+        </div>
+      )}
     </div>
   );
 }

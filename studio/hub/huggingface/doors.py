@@ -70,8 +70,9 @@ class HubApi(APIView):
         auth = self.request.auth
         if isinstance(auth, NodeAuth):
             return Reader(get_caller(self.request), reads_open=True)
-        is_platform = isinstance(auth, RunAuth) and auth.run.job.is_platform
-        return Reader(get_caller(self.request), reads_all=is_platform)
+        job = auth.run.job if isinstance(auth, RunAuth) else None
+        is_server = job is not None and job.is_platform and job.kind == "serve"
+        return Reader(get_caller(self.request), reads_all=is_server)
 
     def find_repo(self, kind: str, namespace: str, name: str) -> Repo:
         """Return the repo of the address."""

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.files import find_files, iter_rows
-from engine.data.json_array import iter_array
 from engine.errors import EngineError
+from engine.specs.json_array import iter_array
 
 ROWS = [{"instruction": f"Say {n}", "input": "", "output": f"{n}, \u4f60\n"} for n in range(9)]
 
@@ -104,7 +104,11 @@ def test_text_of_a_parquet_file_that_is_none_is_told(tmp_path):
         ("a.parquet", b"PAR1 but not really", "no Parquet file"),
         ("a.parquet", b"", "no Parquet file"),
         ("a.jsonl.gz", b"not gzip", "cannot be read to its end"),
-        ("a.jsonl.gz", gzip.compress(b'{"a": 1}\n' * 999, mtime=0)[:-20], "cannot be read to its end"),
+        (
+            "a.jsonl.gz",
+            gzip.compress(b'{"a": 1}\n' * 999, mtime=0)[:-20],
+            "cannot be read to its end",
+        ),
         ("a.csv", b"a,a\n1,2\n", "no clear column names"),
     ],
 )

@@ -5,7 +5,12 @@ import json
 import pytest
 
 from engine.__main__ import main
+from engine.data.inspect import run_inspect
+from engine.emitter import Emitter
+from engine.events import Preview
 from engine.models.tiny import save_tiny
+from engine.specs import InspectSpec, Placement
+from engine.stopping import StopGate
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
 
@@ -99,3 +104,43 @@ def test_an_unknown_format_is_refused_in_words(inspect, tmp_path):
     status, _, told = inspect(path, "--format", "odd")
     assert status == 2
     assert told.startswith("format: must be one of")
+
+
+class Heard:
+    """Keeps what was emitted."""
+
+    def __init__(self):
+        self.events = []
+
+    def __call__(self, event):
+        self.events.append(event)
+
+
+def look(tmp_path, tiny, **fields):
+    spec = InspectSpec(model=str(tiny), dataset=str(tmp_path / "data"), **fields)
+    heard = Heard()
+    run_inspect(spec, Placement(run_dir=tmp_path / "run"), Emitter(heard), StopGate())
+    (inspection,) = [event.inspection for event in heard.events if isinstance(event, Preview)]
+    return inspection
+
+
+def test_a_run_tells_the_same_of_the_first_rows_alone(tmp_path, tiny):
+    (tmp_path / "data").mkdir()
+    rows = [CHAT] * 30 + [{"messages": 3}] * 10
+    write(tmp_path / "data" / "train.jsonl", *rows)
+    seen = look(tmp_path, tiny, most_rows=32, num_samples=2)
+    [[file]] = [source.files for source in seen.contract.sources]
+    assert (file.num_rows, file.num_kept, file.dropped) == (32, 30, {"not_list": 2})
+    assert not seen.is_whole
+    learnt = [[s.text for s in sample.segments if s.weight] for sample in seen.samples]
+    assert learnt == [["Hello<|im_end|>"]] * 2
+    assert look(tmp_path, tiny, num_samples=1).is_whole
+
+
+def test_a_run_shows_long_samples_by_their_beginning(tmp_path, tiny):
+    (tmp_path / "data").mkdir()
+    write(tmp_path / "data" / "train.jsonl", {"text": "furnace " * 4000})
+    seen = look(tmp_path, tiny, stage="pretrain", max_length=262_144)
+    assert seen.samples[0].is_cut
+    assert sum(len(segment.text) for segment in seen.samples[0].segments) == 6000
+    assert seen.samples[0].num_tokens > 30_000

@@ -1,11 +1,15 @@
 """The dashboard's side of the hub."""
 
+import io
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from studio.hub.models import Blob, Commit, Repo
+from studio.hub.viewer.budget import Budget
 from tests.studio.hub.made import make_row, push
 from tests.studio.hub.weights import ADAPTER_FILES, CONFIG, MODEL_FILES
 
@@ -22,6 +26,12 @@ def upload(client, content: bytes, *, file_name="talk.jsonl", url="/api/hub/data
 
 def lines(*rows: str) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
+
+
+def to_parquet(rows) -> bytes:
+    out = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), out)
+    return out.getvalue()
 
 
 def test_an_upload_is_kept_byte_for_byte_with_its_report(api, alice):
@@ -60,11 +70,11 @@ def test_a_check_stores_nothing(api, alice):
         ("a.jsonl", b"", "file_empty", "is empty"),
         ("a.zip", b"PK\x03\x04rest", "file_wrong_kind", "is a zip archive"),
         ("a.xlsx", b"PK\x03\x04rest", "file_wrong_kind", "is an Excel workbook"),
-        ("a.parquet", b"PAR1rest", "file_wrong_kind", "is a Parquet file"),
+        ("a.jsonl", b"PAR1rest", "file_wrong_kind", "is a Parquet file"),
         ("a.gz", b"\x1f\x8b\x08", "file_wrong_kind", "is a gzip archive"),
         ("a.jsonl", '{"a": 1}'.encode("utf-16"), "file_utf16", "save it as UTF-8"),
         ("a.jsonl", '{"a": 1}'.encode("utf-16-le"), "file_utf16", "save it as UTF-8"),
-        ("a.json", b'[{"messages": []}]', "file_json_list", "is one JSON list"),
+        ("a.jsonl", b'[{"messages": []}]', "file_json_list", "is one JSON list"),
     ],
 )
 def test_a_file_of_another_kind_gets_one_sentence(api, alice, url, name, content, code, said):
@@ -73,6 +83,43 @@ def test_a_file_of_another_kind_gets_one_sentence(api, alice, url, name, content
     assert (answer.json()["code"], answer.json()["field"]) == (code, "file")
     assert said in answer.json()["message"]
     assert not Repo.objects.exists()
+
+
+ALPACA = [{"instruction": f"Say {n}", "input": "", "output": str(n)} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("talk.json", json.dumps(ALPACA).encode()),
+        ("talk.csv", b"instruction,input,output\nSay 0,,0\nSay 1,,1\nSay 2,,2\n"),
+        ("talk.tsv", b"instruction\tinput\toutput\nSay 0\t\t0\nSay 1\t\t1\nSay 2\t\t2\n"),
+        ("talk.parquet", to_parquet(ALPACA)),
+        ("talk.jsonl", lines(*map(json.dumps, ALPACA))),
+    ],
+)
+def test_rows_of_any_kind_of_file_are_checked_and_kept(api, alice, name, content):
+    checked = upload(api(alice), content, file_name=name, url="/api/hub/datasets/check/").json()
+    assert (checked["format"], checked["num_good"], checked["num_bad"]) == ("alpaca", 3, 0)
+    repo = upload(api(alice), content, file_name=name, name="talk").json()
+    assert f"train.{name.partition('.')[2]}" in {file["path"] for file in repo["files"]}
+    assert repo["report"] == checked
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused_at_the_check(api, alice):
+    url = "/api/hub/datasets/check/"
+    answer = upload(api(alice), b"PAR1 and no more", file_name="a.parquet", url=url)
+    assert (answer.status_code, answer.json()["field"]) == (400, "file")
+    assert answer.json()["message"].startswith("file: train.parquet cannot be read as Parquet")
+
+
+def test_a_large_table_is_told_by_its_beginning(api, alice, monkeypatch):
+    monkeypatch.setattr("studio.hub.datafiles._CHECK", Budget(most_bytes=2**18, most_s=30.0))
+    push(alice, "alice/large", {"train.csv": b"text\n" + b"a furnace at night\n" * 60_000})
+    report = api(alice).get(f"{REPOS}dataset/alice/large/report/").json()
+    assert 0.1 < report["share"] < 0.6
+    repo = api(alice).get(f"{REPOS}dataset/alice/large/").json()
+    assert repo["num_rows"] == pytest.approx(60_000, rel=0.1)
 
 
 def test_a_file_over_the_limit_is_refused(api, alice, settings):
@@ -140,9 +187,9 @@ def test_keeping_the_good_rows_makes_a_revision(api, alice):
     assert Commit.objects.count() == 2
 
 
-def test_a_dataset_without_one_clear_file_says_so(api, alice):
+def test_rows_are_shown_of_one_file_alone(api, alice):
     push(alice, "alice/talk", {"a.jsonl": lines(make_row()), "b.jsonl": lines(make_row())})
-    assert api(alice).get(f"{REPOS}dataset/alice/talk/").json()["report"] is None
+    assert api(alice).get(f"{REPOS}dataset/alice/talk/").json()["report"]["num_files"] == 2
     answer = api(alice).get(f"{REPOS}dataset/alice/talk/rows/")
     assert (answer.status_code, answer.json()["code"]) == (400, "dataset_file_unclear")
 

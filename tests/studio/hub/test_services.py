@@ -76,7 +76,8 @@ def test_yaml_that_grows_without_bound_is_left_out():
 
 @given(st.lists(st.binary(max_size=40)), st.sampled_from([b"\n", b"\r\n"]))
 def test_rows_are_cut_as_the_contract_cuts_them(lines, end):
-    from engine.specs.messages import check_lines, iter_lines
+    from engine.specs.messages import iter_lines
+    from engine.specs.report import check_lines
 
     content = end.join(lines)
     assert [line for _, _, line in iter_rows(BytesIO(content))] == list(iter_lines([content]))

@@ -32,19 +32,19 @@ def make_model(repo_id: str) -> Commit:
     header = json.dumps({"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}).encode()
     weights = struct.pack("<Q", len(header)) + header + bytes(4)
     files = {"config.json": json.dumps(CONFIG).encode(), "model.safetensors": weights}
-    return _push(owner, "model", repo_id, files)
+    return push_files(owner, "model", repo_id, files)
 
 
 def make_dataset(repo_id: str, *, owner: User, num_bad: int = 0) -> Commit:
     """Make the owner's private dataset of about 30 000 tokens, or push a new state of it."""
     rows = [json.dumps(_make_row(index)) for index in range(NUM_ROWS)] + ["{"] * num_bad
-    return _push(owner, "dataset", repo_id, {"train.jsonl": "\n".join(rows).encode()})
+    return push_files(owner, "dataset", repo_id, {"train.jsonl": "\n".join(rows).encode()})
 
 
 def make_unclear_dataset(repo_id: str, *, owner: User) -> Commit:
-    """Push two files of rows, of which nobody can say which is meant."""
+    """Push two files of rows, neither of which is meant for training."""
     rows = json.dumps(_make_row(0)).encode()
-    return _push(owner, "dataset", repo_id, {"a.jsonl": rows, "b.jsonl": rows})
+    return push_files(owner, "dataset", repo_id, {"test.jsonl": rows, "dev.jsonl": rows})
 
 
 def _make_row(index: int) -> dict[str, object]:
@@ -58,7 +58,7 @@ def _make_row(index: int) -> dict[str, object]:
     }
 
 
-def _push(owner: User, kind: str, repo_id: str, files: dict[str, bytes]) -> Commit:
+def push_files(owner: User, kind: str, repo_id: str, files: dict[str, bytes]) -> Commit:
     namespace, _, name = repo_id.partition("/")
     repo = Repo.objects.filter(kind=kind, namespace=namespace, name=name).first()
     if repo is None:

@@ -26,7 +26,10 @@ def send(client, path: str, body: dict | None = None, **headers):
 def test_the_launch_form_is_drawn_from_the_schema(api, alice):
     answer = api(alice).get("/api/specs/train/").json()
     assert answer["schema"]["properties"]["lora"]
-    assert set(answer["presets"]) == {"quick", "balanced", "thorough"}
+    assert set(answer["usual"]) == {"sft", "pretrain", "dpo", "reward"}
+    full = answer["usual"]["pretrain"]["full"]
+    assert set(full["presets"]) == {"quick", "balanced", "thorough"}
+    assert full["defaults"]["learning_rate"] < 2e-3
     assert api(alice).get("/api/specs/nonsense/").status_code == 404
 
 

@@ -40,8 +40,8 @@ export const hub = {
     rows: "Rows",
     report: "Report",
   },
-  finetune: "Finetune",
-  finetuneWith: "Finetune with this",
+  finetune: "Train",
+  finetuneWith: "Train on this",
   chat: "Chat",
   noCard: "This repo has no card.",
   facts: {
@@ -142,8 +142,8 @@ export const hub = {
   },
   upload: {
     title: "Upload a dataset",
-    lead: "One conversation per line, as JSON with a `messages` list.",
-    drop: "Drop a JSONL file here, or press to choose one",
+    lead: "Conversations, plain texts or preference pairs: JSONL, JSON, CSV or Parquet.",
+    drop: "Drop a file here, or press to choose one",
     dropText: "It is checked at once. Nothing is stored until you save.",
     checking: "Checking each row…",
     sending: (percent: string, rate: string) => `Sending, ${percent} at ${rate} per second`,

@@ -27,7 +27,7 @@ export const jobs = {
     ended: "Ended",
     why: "Why",
   },
-  kind: { train: "Finetune", script: "Script", serve: "Serving" } as Record<string, string>,
+  kind: { train: "Training", script: "Script", serve: "Serving" } as Record<string, string>,
   stage: {
     prepare: "Preparing the data",
     fetch: "Fetching model and data",
@@ -75,7 +75,7 @@ export const jobs = {
     done: (n: number) => `Run ${n} was launched.`,
   },
   result: {
-    title: "The adapter is ready",
+    title: "The result is ready",
     text: (repo: string) => `It is stored as ${repo}.`,
     chat: "Chat with it",
     open: "Open its card",
@@ -113,7 +113,7 @@ export const jobs = {
     ended: "Ended",
     exitCode: "Exit code",
     id: "Id",
-    output: "Adapter",
+    output: "Result",
     scriptOutput: "Output",
     command: "Command",
     image: "Image",
@@ -153,7 +153,7 @@ export const jobs = {
   },
   artifacts: {
     empty: "Nothing was made yet.",
-    emptyText: "Checkpoints and the finished adapter appear here.",
+    emptyText: "Checkpoints and the result appear here.",
     role: "Role",
     where: "Where",
     size: "Size",

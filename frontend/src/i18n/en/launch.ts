@@ -2,8 +2,8 @@ import type { Params } from "../params";
 import { n } from "../params";
 
 export const launch = {
-  title: "Launch a finetune",
-  lead: "Teach a base model from conversations. The advisor tells memory, time and points before anything is spent.",
+  title: "Launch a training",
+  lead: "Teach a model. The advisor tells memory, time and points before anything is spent.",
   what: "What",
   whatText: "The model to start from, the data to learn from.",
   how: "How",
@@ -95,7 +95,7 @@ export const launch = {
     parts: {
       process: "Process",
       weights: "Base weights",
-      adapter: "Adapter and optimizer",
+      adapter: "What is trained",
       activations: "Activations",
       logits: "Logits",
     } as Record<string, string>,

@@ -3,14 +3,20 @@
 
 export const fields: Record<string, { title: string; help: string }> = {
   model: { title: "基座模型", help: "从这个模型开始。" },
-  dataset: { title: "数据集", help: "OpenAI `messages` 格式的对话，JSONL 文件。" },
+  dataset: {
+    title: "数据集",
+    help: "从中学习的数据：JSONL、JSON、Parquet 或 CSV，任何已知的格式。",
+  },
   output: {
-    title: "适配器名称",
-    help: "在你的命名空间里接收适配器的仓库。留空则按模型和数据集命名。",
+    title: "结果名称",
+    help: "在你的命名空间里接收结果的仓库。留空则按模型和数据集命名。",
   },
   num_epochs: { title: "轮数", help: "整个数据集看几遍。" },
   max_steps: { title: "最多步数", help: "无论轮数多少，到这么多步就停。" },
-  learning_rate: { title: "学习率", help: "预热之后达到的最大步长。" },
+  learning_rate: {
+    title: "学习率",
+    help: "预热之后达到的最大步长。不填时按阶段和方法决定：SFT 的 LoRA 适配器是 2e-3，全部权重是其十分之一或更小。",
+  },
   tokens_per_step: { title: "每步词元数", help: "一次参数更新所用的词元，紧凑拼接，不做填充。" },
   max_length: { title: "最长样本", help: "更长的对话会在这里截断。" },
   micro_batch_tokens: {

@@ -39,8 +39,8 @@ export const hub: typeof en = {
     rows: "数据行",
     report: "检查报告",
   },
-  finetune: "微调",
-  finetuneWith: "用它微调",
+  finetune: "训练",
+  finetuneWith: "用它训练",
   chat: "对话",
   noCard: "这个仓库没有卡片。",
   facts: {
@@ -134,8 +134,8 @@ export const hub: typeof en = {
   },
   upload: {
     title: "上传数据集",
-    lead: "每行一段对话，是带有 `messages` 列表的 JSON。",
-    drop: "把 JSONL 文件拖到这里，或点按选择",
+    lead: "对话、纯文本或偏好对：JSONL、JSON、CSV 或 Parquet。",
+    drop: "把文件拖到这里，或点按选择",
     dropText: "会立刻检查。保存之前不会存储任何内容。",
     checking: "正在逐行检查…",
     sending: (percent, rate) => `正在发送 ${percent}，每秒 ${rate}`,

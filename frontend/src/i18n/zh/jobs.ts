@@ -23,7 +23,7 @@ export const jobs: typeof en = {
     ended: "结束时间",
     why: "原因",
   },
-  kind: { train: "微调", script: "脚本", serve: "服务" },
+  kind: { train: "训练", script: "脚本", serve: "服务" },
   stage: {
     prepare: "准备数据",
     fetch: "获取模型与数据",
@@ -70,7 +70,7 @@ export const jobs: typeof en = {
     done: (n) => `已发起第 ${n} 次运行。`,
   },
   result: {
-    title: "适配器已就绪",
+    title: "结果已就绪",
     text: (repo) => `已存为 ${repo}。`,
     chat: "与它对话",
     open: "查看卡片",
@@ -113,7 +113,7 @@ export const jobs: typeof en = {
     code: "代码",
     inputs: "输入",
     timeLimit: "时限",
-    output: "适配器",
+    output: "结果",
     tokensPerS: (n) => `每秒 ${n} 词元`,
   },
   log: {
@@ -146,7 +146,7 @@ export const jobs: typeof en = {
   },
   artifacts: {
     empty: "还没有产物。",
-    emptyText: "检查点和完成的适配器会出现在这里。",
+    emptyText: "检查点和结果会出现在这里。",
     role: "类型",
     where: "位置",
     size: "大小",

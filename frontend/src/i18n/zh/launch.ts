@@ -2,8 +2,8 @@ import type { launch as en } from "../en/launch";
 import { n } from "../params";
 
 export const launch: typeof en = {
-  title: "发起微调",
-  lead: "用对话数据教会基座模型。花钱之前，顾问会先告诉你内存、时间和算力点。",
+  title: "发起训练",
+  lead: "教会一个模型。花钱之前，顾问会先告诉你内存、时间和算力点。",
   what: "学什么",
   whatText: "从哪个模型开始，用哪份数据学习。",
   how: "怎么学",
@@ -90,7 +90,7 @@ export const launch: typeof en = {
     parts: {
       process: "进程",
       weights: "基座权重",
-      adapter: "适配器与优化器",
+      adapter: "训练的部分",
       activations: "激活值",
       logits: "输出层",
     },

@@ -13,6 +13,7 @@ import { FilesTab } from "../hub/FilesTab";
 import { HistoryTab } from "../hub/HistoryTab";
 import { Licence } from "../hub/Licence";
 import { useRepo } from "../hub/useRepo";
+import { stageFor } from "../../stores/trainForm";
 import { UrlTabs } from "../UrlTabs";
 import { ReportTab } from "./ReportTab";
 import { RowsTab } from "./RowsTab";
@@ -28,14 +29,16 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
   const { tab } = text.hub;
   // What cannot be learnt from is a table all the same.
-  const isConversations = repo.report !== null;
+  const { report } = repo;
+  const isTrainable = report !== null;
+  const isConversations = isTrainable && report.format === "messages" && report.num_files === 1;
   const tabs = [
     ...(isConversations
       ? [{ key: "rows", label: tab.rows, children: <RowsTab repo={repo} /> }]
       : []),
     { key: "table", label: text.finding.table.tab, children: <TableTab repo={repo} /> },
     { key: "card", label: tab.card, children: <Card repo={repo} /> },
-    ...(isConversations
+    ...(isTrainable
       ? [{ key: "report", label: tab.report, children: <ReportTab repo={repo} /> }]
       : []),
     { key: "files", label: tab.files, children: <FilesTab repo={repo} /> },
@@ -47,9 +50,9 @@ function DatasetView({ repo }: { repo: RepoDetail }) {
         repo={repo}
         verbs={
           <>
-            {isConversations && (
+            {isTrainable && (
               <LinkButton
-                to={`/launch?dataset=${encodeURIComponent(repo.id)}`}
+                to={`/launch?dataset=${encodeURIComponent(repo.id)}&stage=${stageFor(report.formats)}`}
                 type="primary"
                 icon={<FireOutlined />}
               >
@@ -74,21 +77,23 @@ function DatasetFacts({ repo }: { repo: RepoDetail }) {
   const { text, format } = useWords();
   const words = text.hub.facts;
   const { report } = repo;
+  // Of a large dataset the beginning was looked at.
+  const inAll = (count: number) => Math.round(count / (report?.share ?? 1));
   return (
     <section className="panel">
       <h2 className="section-title">{words.title}</h2>
       <Facts
         facts={[
-          [
-            words.rows,
-            report ? format.number(report.num_rows) : repo.num_rows && format.number(repo.num_rows),
-          ],
+          [words.rows, repo.num_rows && format.number(repo.num_rows)],
           [
             text.hub.report.bad,
             report && report.num_bad > 0 ? format.number(report.num_bad) : null,
           ],
-          [words.tokens, report && format.compact(report.num_tokens_estimate)],
-          [words.supervised, report && format.compact(report.num_supervised_tokens_estimate)],
+          [words.tokens, report && format.compact(inAll(report.num_tokens_estimate))],
+          [
+            words.supervised,
+            report && format.compact(inAll(report.num_supervised_tokens_estimate)),
+          ],
           [words.longest, report && format.number(report.longest_tokens_estimate)],
           [words.size, format.bytes(repo.size_bytes)],
           [words.license, repo.license && <Licence key="l" repo={repo} />],

@@ -11,6 +11,10 @@ import { ReportView } from "../../widgets/ReportView";
 import { isHead } from "../hub/useRepo";
 import { useAction } from "../useAction";
 
+/** What a revision without the bad rows can be made of: one file of lines. */
+const isOneFile = (repo: RepoDetail): boolean =>
+  repo.files.filter(({ path }) => path.endsWith(".jsonl")).length === 1;
+
 export function ReportTab({ repo }: { repo: RepoDetail }) {
   const { text, format } = useWords();
   const words = text.hub.report;
@@ -43,11 +47,16 @@ export function ReportTab({ repo }: { repo: RepoDetail }) {
         {(data) => (
           <>
             <ReportView report={data} />
-            {repo.is_mine && isHead(repo) && data.num_bad > 0 && data.num_good > 0 && (
-              <Button type="primary" style={{ marginTop: 16 }} loading={isBusy} onClick={keep}>
-                {words.keep}
-              </Button>
-            )}
+            {repo.is_mine &&
+              isHead(repo) &&
+              data.num_bad > 0 &&
+              data.num_good > 0 &&
+              isOneFile(repo) &&
+              data.share === 1 && (
+                <Button type="primary" style={{ marginTop: 16 }} loading={isBusy} onClick={keep}>
+                  {words.keep}
+                </Button>
+              )}
           </>
         )}
       </Loaded>

@@ -54,7 +54,7 @@ export function UploadDatasetPage() {
         {!file && (
           <div className="panel">
             <Upload.Dragger
-              accept=".jsonl,.ndjson,.json,.txt"
+              accept=".jsonl,.ndjson,.json,.parquet,.csv,.tsv,.txt"
               showUploadList={false}
               beforeUpload={(chosen) => {
                 setFile(chosen);

@@ -5,25 +5,29 @@ import type { Job } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { sayTold } from "../../i18n/told";
 import { LinkButton } from "../../widgets/LinkButton";
+import { useMetricWords } from "./metricWords";
 
 export function JobOutcome({ job }: { job: Job }) {
   const { text, language } = useWords();
   const words = text.jobs.result;
+  const { result, rewardText } = useMetricWords();
   if (!job.ended_at) return null;
   const isScript = job.kind === "script";
+  const isReward = job.spec.stage === "reward";
+  const made = isReward ? "reward" : job.spec.method === "full" ? "model" : "adapter";
   if (job.status === "succeeded" && job.output_repo) {
     return (
       <Alert
         type="success"
         showIcon
-        title={isScript ? words.scriptTitle : words.title}
+        title={isScript ? words.scriptTitle : result[made]}
         description={
           <>
             <p className="break" style={{ margin: "0 0 10px" }}>
-              {words.text(job.output_repo)}
+              {words.text(job.output_repo)} {isReward && rewardText}
             </p>
             <Space wrap>
-              {!isScript && (
+              {!isScript && !isReward && (
                 <LinkButton
                   type="primary"
                   to={`/playground?model=${encodeURIComponent(job.output_repo)}`}

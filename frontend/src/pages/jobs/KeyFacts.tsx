@@ -6,11 +6,21 @@ import type { RunStream } from "../../stores/runStream";
 import { CopyButton } from "../../widgets/CopyButton";
 import { Facts } from "../../widgets/Facts";
 import { RelativeTime } from "../../widgets/RelativeTime";
+import { numProcesses } from "../../stores/trainForm";
+import { useMetricWords } from "./metricWords";
 import { RepoLink } from "./RepoLink";
+
+interface TrainFacts {
+  stage: string;
+  method: string;
+  mixture: { repo: string; weight?: number }[];
+}
 
 export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: RunStream }) {
   const { text, format } = useWords();
   const words = text.jobs.facts;
+  const more = useMetricWords();
+  const { stage = "sft", method = "lora", mixture } = job.spec as Partial<TrainFacts>;
   const last = (name: string): number | undefined =>
     stream.series.get(name)?.values.at(-1) ?? run.latest_metrics[name] ?? undefined;
   const shown = (name: string, show: (value: number) => string) => {
@@ -21,11 +31,15 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
   return (
     <Facts
       facts={[
+        [more.facts.stage, more.stage[stage] ?? stage],
+        [more.facts.method, more.method[method] ?? method],
         [words.model, <RepoLink key="m" kind="models" id={job.spec.model} />],
         [
           words.dataset,
           job.spec.dataset ? <RepoLink key="d" kind="datasets" id={job.spec.dataset} /> : null,
         ],
+        [more.facts.mixture, mixture?.length ? <Mixture key="x" sources={mixture} /> : null],
+        [more.facts.processes, numProcesses(job.spec) > 1 ? String(numProcesses(job.spec)) : null],
         [words.output, job.output_repo && <RepoLink key="o" kind="models" id={job.output_repo} />],
         [words.lastLoss, shown("loss", format.measure)],
         [words.evalLoss, shown("eval_loss", format.measure)],
@@ -45,5 +59,20 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
         ],
       ]}
     />
+  );
+}
+
+function Mixture({ sources }: { sources: TrainFacts["mixture"] }) {
+  const { format } = useWords();
+  const { times } = useMetricWords();
+  return (
+    <div>
+      {sources.map(({ repo, weight = 1 }, index) => (
+        <div key={index}>
+          <RepoLink kind="datasets" id={repo} />{" "}
+          <span className="muted num">{times(format.number(weight, 2))}</span>
+        </div>
+      ))}
+    </div>
   );
 }

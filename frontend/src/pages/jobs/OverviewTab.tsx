@@ -12,6 +12,7 @@ import { useStore } from "../../stores/useStore";
 import type { Curve } from "../../widgets/LineChart";
 import { useUrlState } from "../useUrlState";
 import { KeyFacts } from "./KeyFacts";
+import { Measures } from "./Measures";
 
 const LineChart = lazy(async () => ({
   default: (await import("../../widgets/LineChart")).LineChart,
@@ -105,6 +106,7 @@ export function OverviewTab({ job, run, stream }: { job: Job; run: Run; stream: 
             </Suspense>
           </section>
         )}
+        <Measures job={job} stream={stream} />
       </div>
       <section className="panel">
         <h2 className="section-title">{text.jobs.facts.title}</h2>

@@ -4,8 +4,8 @@ import { CheckCircleFilled } from "../../widgets/icons";
 import { Alert, Button, Tooltip } from "antd";
 import type { Estimate, Refusal } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { sayProblem } from "../../i18n/said";
 import { Figure } from "../../widgets/Figure";
+import { useSaying } from "./words";
 
 interface Props {
   estimate: Estimate | undefined;
@@ -114,20 +114,19 @@ interface ObjectionProps {
 }
 
 function Objection({ refusal, tone, onMend }: ObjectionProps) {
-  const { text } = useWords();
+  const { say, sayMend } = useSaying();
   const { mend } = refusal;
-  const mendWords = mend && (text.launch.mend[mend.code]?.(mend.params) ?? text.launch.mendOther);
   return (
     <Alert
       type={tone}
       showIcon
       title={
         <>
-          {sayProblem(text, refusal)}
-          {mendWords && (
+          {say(refusal)}
+          {mend && (
             <div style={{ marginTop: 8 }}>
               <Button size="small" onClick={() => onMend(refusal)}>
-                {mendWords}
+                {sayMend(mend)}
               </Button>
             </div>
           )}

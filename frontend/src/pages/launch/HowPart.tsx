@@ -4,10 +4,11 @@ import { useWords } from "../../i18n";
 import type { SpecValue } from "../../api/shapes";
 import { holdsPreset, merge, type SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
+import { ownFields } from "../../stores/trainForm";
+import { CardChoice } from "./CardChoice";
 import { ImageField } from "./ImageField";
 import type { LaunchForm } from "./useLaunchForm";
-
-const WIDGETS: Record<string, FieldWidget> = { image: (props) => <ImageField {...props} /> };
+import { useTrainingWords } from "./words";
 
 interface Props {
   fields: readonly SpecField[];
@@ -17,22 +18,54 @@ interface Props {
   presets: Record<string, SpecValue>;
   onChange: (spec: SpecValue) => void;
   onPreset: (preset: SpecValue) => void;
+  /** Take another method: what goes with it changes too. */
+  onChoose: (change: SpecValue) => void;
 }
 
-export function HowPart({ fields, form, errors, defaults, presets, onChange, onPreset }: Props) {
+export function HowPart(props: Props) {
+  const { fields, form, errors, defaults, presets, onChange, onPreset, onChoose } = props;
+  const training = useTrainingWords();
   const { text } = useWords();
   const words = text.launch;
   const isScript = form.spec.kind === "script";
-  // What is learnt, and the samples to watch, belong to no method.
-  const kept = ["model", "dataset", "output", "sample_prompts"];
-  const own = Object.fromEntries(kept.map((key) => [key, form.spec[key]]));
+  // What is learnt, and the samples to watch, belong to no preset.
+  const own = merge(defaults, ownFields(form.spec));
   const held = Object.entries(presets).find(([, preset]) =>
-    holdsPreset(merge(form.spec, {}), merge(defaults, own), preset),
+    holdsPreset(form.spec, own, preset),
   )?.[0];
+  const how = fields.filter((field) => field.part === "how");
+  const widgets: Record<string, FieldWidget> = {
+    image: (field) => <ImageField {...field} />,
+    method: ({ field, id, value }) => (
+      <CardChoice
+        id={id}
+        name="method"
+        value={value}
+        options={field.options}
+        words={training.method}
+        onChange={(next) => onChoose({ method: next })}
+      />
+    ),
+  };
+  const draw = (list: readonly SpecField[]) => (
+    <SpecForm
+      fields={list}
+      value={form.spec}
+      onChange={onChange}
+      errors={errors}
+      widgets={widgets}
+      scope={isScript ? "script." : ""}
+    />
+  );
   return (
     <section className="panel form-part">
       <h2>{isScript ? words.script.how : words.how}</h2>
       <p>{isScript ? words.script.howText : words.howText}</p>
+      {!isScript && (
+        <div style={{ marginBottom: 16 }}>
+          {draw(how.filter((field) => field.widget === "method"))}
+        </div>
+      )}
       {Object.keys(presets).length > 0 && (
         <fieldset className="choices" style={{ marginBottom: 20 }}>
           <legend className="visually-hidden">{words.how}</legend>
@@ -50,14 +83,7 @@ export function HowPart({ fields, form, errors, defaults, presets, onChange, onP
           ))}
         </fieldset>
       )}
-      <SpecForm
-        fields={fields.filter((field) => field.part === "how")}
-        value={form.spec}
-        onChange={onChange}
-        errors={errors}
-        widgets={WIDGETS}
-        scope={isScript ? "script." : ""}
-      />
+      {draw(how.filter((field) => field.widget !== "method"))}
     </section>
   );
 }

@@ -7,11 +7,12 @@ import { lazy, Suspense, useCallback, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { ApiError, post, type ErrorBody } from "../../api/client";
 import { queries } from "../../api/queries";
-import type { Job, Refusal, RepoDetail, SpecInfo } from "../../api/shapes";
+import type { Job, Refusal, RepoDetail, SpecInfo, SpecValue } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { sayError, sayProblem } from "../../i18n/said";
+import { sayError } from "../../i18n/said";
 import { LaunchKey } from "../../stores/launchKey";
-import { merge, readSchema } from "../../stores/specSchema";
+import { merge } from "../../stores/specSchema";
+import { choose, usualOf } from "../../stores/trainForm";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { fieldId } from "../../widgets/SpecForm";
 import { useAction } from "../useAction";
@@ -19,9 +20,12 @@ import { Advisor } from "./Advisor";
 import { CommandPart } from "./CommandPart";
 import { FlavorCards } from "./FlavorCards";
 import { HowPart } from "./HowPart";
+import { MaskPanel } from "./MaskPanel";
 import { WhatPart } from "./WhatPart";
 import { useEstimate } from "./useEstimate";
+import { useFields } from "./useFields";
 import { forgetForm, useLaunchForm } from "./useLaunchForm";
+import { useSaying } from "./words";
 
 const YamlPart = lazy(async () => ({ default: (await import("./YamlPart")).YamlPart }));
 
@@ -30,6 +34,7 @@ interface Props {
   from: Job | null;
   model: string;
   dataset: string;
+  stage: string;
 }
 
 const nameOf = (problem: Pick<ErrorBody, "field">) => problem.field?.replace(/^spec\./, "") ?? "";
@@ -49,21 +54,23 @@ export function LaunchFormView(props: Props) {
   const { run, isBusy } = useAction();
   const { form, change, defaults, applyPreset } = useLaunchForm(props);
   const { estimate, isCurrent } = useEstimate(form);
+  const { say } = useSaying();
   const [face, setFace] = useState<"form" | "yaml">("form");
   const [refused, setRefused] = useState<readonly ErrorBody[]>([]);
   const launchKey = useRef(new LaunchKey());
-  const fields = useMemo(() => readSchema(props.info.schema), [props.info]);
+  const fields = useFields(props.info, form);
   const setFlavor = useCallback((flavor: string) => change({ flavor }), [change]);
 
   const errors = useMemo(() => {
     const problems = [...refused, ...(estimate?.refusals ?? [])].filter((problem) => problem.field);
-    return new Map(problems.map((problem) => [nameOf(problem), sayProblem(text, problem)]));
-  }, [refused, estimate, text]);
+    return new Map(problems.map((problem) => [nameOf(problem), say(problem)]));
+  }, [refused, estimate, say]);
 
   const edit = (changes: Parameters<typeof change>[0]) => {
     setRefused([]);
     change(changes);
   };
+  const take = (changed: SpecValue) => edit({ spec: choose(props.info, form.spec, changed) });
   const mend = ({ mend: way }: Refusal) => {
     if (way?.code === "keep_good_rows") {
       const id = String(way.params.dataset).split("@")[0] ?? "";
@@ -119,18 +126,21 @@ export function LaunchFormView(props: Props) {
               form={form}
               errors={errors}
               onChange={(spec) => edit({ spec })}
+              onChoose={take}
             />
+            {!isScript && <MaskPanel form={form} />}
             <HowPart
               fields={fields}
               form={form}
               errors={errors}
               defaults={defaults}
-              presets={props.info.presets}
+              presets={usualOf(props.info, form.spec).presets}
               onChange={(spec) => edit({ spec })}
               onPreset={(preset) => {
                 setRefused([]);
                 applyPreset(preset);
               }}
+              onChoose={take}
             />
           </>
         ) : (

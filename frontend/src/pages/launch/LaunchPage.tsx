@@ -59,6 +59,7 @@ export function LaunchPage() {
         from={job.data ?? null}
         model={params.get("model") ?? model.id}
         dataset={params.get("dataset") ?? dataset.id}
+        stage={params.get("stage") ?? ""}
       />
     </div>
   );

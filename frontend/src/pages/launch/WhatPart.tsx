@@ -5,25 +5,46 @@ import type { SpecValue } from "../../api/shapes";
 import type { SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
 import { CommandField } from "./CommandField";
+import { CardChoice } from "./CardChoice";
+import { DatasetPicker } from "./DatasetPicker";
+import { MixtureEditor } from "./MixtureEditor";
 import { RepoPicker } from "./RepoPicker";
 import type { LaunchForm } from "./useLaunchForm";
-
-const WIDGETS: Record<string, FieldWidget> = {
-  model: (props) => <RepoPicker kind="model" {...props} />,
-  dataset: (props) => <RepoPicker kind="dataset" {...props} />,
-  command: (props) => <CommandField {...props} />,
-};
+import { useTrainingWords } from "./words";
+import "./training.css";
 
 interface Props {
   fields: readonly SpecField[];
   form: LaunchForm;
   errors: ReadonlyMap<string, string>;
   onChange: (spec: SpecValue) => void;
+  /** Take another stage: what goes with it changes too. */
+  onChoose: (change: SpecValue) => void;
 }
 
-export function WhatPart({ fields, form, errors, onChange }: Props) {
+export function WhatPart({ fields, form, errors, onChange, onChoose }: Props) {
   const { text } = useWords();
+  const words = useTrainingWords();
   const isScript = form.spec.kind === "script";
+  const stage = String(form.spec.stage ?? "sft");
+  const widgets: Record<string, FieldWidget> = {
+    stage: ({ field, id, value }) => (
+      <CardChoice
+        id={id}
+        name="stage"
+        value={value}
+        options={field.options}
+        words={words.stage}
+        onChange={(next) => onChoose({ stage: next })}
+      />
+    ),
+    model: (props) => <RepoPicker kind="model" {...props} />,
+    dataset: (props) => <DatasetPicker stage={stage} {...props} />,
+    mixture: ({ id, value, onChange: take }) => (
+      <MixtureEditor stage={stage} id={id} value={value} onChange={take} errors={errors} />
+    ),
+    command: (props) => <CommandField {...props} />,
+  };
   return (
     <section className="panel form-part">
       <h2>{isScript ? text.launch.script.what : text.launch.what}</h2>
@@ -33,7 +54,7 @@ export function WhatPart({ fields, form, errors, onChange }: Props) {
         value={form.spec}
         onChange={onChange}
         errors={errors}
-        widgets={WIDGETS}
+        widgets={widgets}
         scope={isScript ? "script." : ""}
       />
     </section>

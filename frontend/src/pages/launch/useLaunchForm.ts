@@ -3,6 +3,7 @@
 import { useCallback, useEffect, useMemo, useState } from "react";
 import type { Job, SpecInfo, SpecValue } from "../../api/shapes";
 import { defaultsOf, merge } from "../../stores/specSchema";
+import { choose, defaultsFor, ownFields } from "../../stores/trainForm";
 
 export interface LaunchForm {
   name: string;
@@ -31,18 +32,22 @@ interface Start {
   from: Job | null;
   model: string;
   dataset: string;
+  /** Of a training; empty leaves the one that was kept. */
+  stage: string;
 }
 
-function startForm({ info, from, model, dataset }: Start): LaunchForm {
+function startForm({ info, from, model, dataset, stage }: Start): LaunchForm {
+  if (from)
+    return { name: "", flavor: from.flavor, spec: merge(defaultsFor(info, from.spec), from.spec) };
   const defaults = defaultsOf(info.schema);
-  if (from) return { name: "", flavor: from.flavor, spec: merge(defaults, from.spec) };
   const kept = recallForm(defaults.kind);
   const isScript = defaults.kind === "script";
   const picked = isScript ? {} : { ...(model && { model }), ...(dataset && { dataset }) };
+  const spec = merge(merge(defaults, kept.spec ?? {}), picked);
   return {
     name: kept.name ?? "",
     flavor: kept.flavor ?? "",
-    spec: merge(merge(defaults, kept.spec ?? {}), picked),
+    spec: stage && !isScript ? choose(info, spec, { stage }) : spec,
   };
 }
 
@@ -53,16 +58,12 @@ export function useLaunchForm(start: Start) {
     (changes: Partial<LaunchForm>) => setForm((old) => ({ ...old, ...changes })),
     [],
   );
-  const defaults = useMemo(() => defaultsOf(start.info.schema), [start.info]);
+  const { info } = start;
+  const { stage, method } = form.spec;
+  const defaults = useMemo(() => defaultsFor(info, { stage, method }), [info, stage, method]);
 
-  /** A preset sets the method and leaves what is learnt, from what, and its name alone. */
-  const applyPreset = (preset: SpecValue) => {
-    const kept = Object.fromEntries(
-      ["model", "dataset", "output", "sample_prompts"]
-        .filter((key) => form.spec[key] !== undefined)
-        .map((key) => [key, form.spec[key]]),
-    );
-    change({ spec: merge(merge(defaults, preset), kept) });
-  };
+  /** A preset sets the numbers and leaves what is learnt, from what, and its name alone. */
+  const applyPreset = (preset: SpecValue) =>
+    change({ spec: merge(merge(defaults, preset), ownFields(form.spec)) });
   return { form, change, defaults, applyPreset };
 }

@@ -21,23 +21,30 @@ export function ModelPage() {
   return <RepoLoaded query={useRepo("model")}>{(repo) => <ModelView repo={repo} />}</RepoLoaded>;
 }
 
+/** It scores answers: there is nothing to chat with. */
+const isRewardModel = (repo: RepoDetail): boolean =>
+  repo.task === "text-classification" || repo.metadata.pipeline_tag === "text-classification";
+
 /** What this studio's engine can do with a model; a verb that would only be refused is not shown. */
 function ModelVerbs({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
   const isAdapter = repo.role === "adapter";
   const base = isAdapter ? repo.base_model : repo.id;
+  const isReward = isRewardModel(repo);
   const canRun = repo.can.read && (isAdapter ? Boolean(base) : repo.facts !== null);
   if (!canRun) return null;
   return (
     <>
-      <LinkButton
-        to={`/playground?model=${encodeURIComponent(repo.id)}`}
-        type="primary"
-        icon={<MessageOutlined />}
-      >
-        {text.hub.chat}
-      </LinkButton>
-      {base && (
+      {!isReward && (
+        <LinkButton
+          to={`/playground?model=${encodeURIComponent(repo.id)}`}
+          type="primary"
+          icon={<MessageOutlined />}
+        >
+          {text.hub.chat}
+        </LinkButton>
+      )}
+      {base && !(isReward && !isAdapter) && (
         <LinkButton to={`/launch?model=${encodeURIComponent(base)}`} icon={<FireOutlined />}>
           {text.hub.finetune}
         </LinkButton>

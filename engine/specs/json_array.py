@@ -1,7 +1,8 @@
 """Streams the elements of one large JSON array without holding it.
 
 The standard library reads whole texts only. Elements are cut out of a sliding text by its decoder,
-which is faster than an event parser and gives the same values as a line of JSONL.
+which is faster than an event parser and gives the same values as a line of JSONL. A contract
+module: pydantic and the standard library only.
 """
 
 import codecs
@@ -9,10 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from engine.errors import EngineError
 from engine.specs.messages import MAX_LINE_BYTES, refuse_constant
-from engine.specs.problems import RowProblem
-from engine.status import Reason
+from engine.specs.problems import BrokenFile, RowProblem
 
 _SPACE = " \t\r\n"
 _BEHIND = (*_SPACE, ",", "]")
@@ -22,7 +21,7 @@ def iter_array(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, Any, l
     """Yield number and value of each element; `name` is the file's, for messages.
 
     Raises:
-        EngineError: bad_data, where the array breaks off or is none: what follows is lost.
+        BrokenFile: the array breaks off or is none: what follows is lost.
     """
     text = _Text(chunks, name)
     decoder = json.JSONDecoder(parse_constant=refuse_constant)
@@ -91,11 +90,9 @@ class _Text:
                         return value
             self._read_on()
 
-    def broken(self, what: str) -> EngineError:
+    def broken(self, what: str) -> BrokenFile:
         """Return the error of a file that cannot be read any further."""
-        return EngineError(
-            Reason.BAD_DATA, f"dataset: {self._name} {what}: mend the file, or write JSON lines."
-        )
+        return BrokenFile(f"{self._name} {what}: mend the file, or write JSON lines.")
 
     def _read_on(self) -> bool:
         if self._is_over:
