@@ -340,12 +340,6 @@ class TrainSpec(Spec):
         return {**given, "learning_rate": usual}
 
     @model_validator(mode="after")
-    def _stage_fits(self) -> Self:
-        if self.stage == "reward" and self.sample_prompts:
-            raise ValueError("sample_prompts: a reward model writes nothing: take them out")
-        return self
-
-    @model_validator(mode="after")
     def _windows_fit(self) -> Self:
         if self.micro_batch_tokens > self.tokens_per_step:
             raise ValueError(

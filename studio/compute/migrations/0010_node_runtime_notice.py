@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("compute", "0008_node_runtime"),
+        ("compute", "0009_inspect_flavor"),
     ]
 
     operations = [
