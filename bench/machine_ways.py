@@ -292,21 +292,13 @@ def measure_control(node: Any, options: Any) -> dict[str, Any]:
     from django.test import Client
     from django.utils import timezone
 
-    from studio.compute.models import Node
     from studio.compute.services import make_node_token
     from studio.machines.charging import WRITTEN_EVERY_S, charge_leases
-    from studio.machines.models import Lease, Machine, NodeEngine
-    from studio.machines.placing import place_machines
+    from studio.machines.models import Lease, Machine
     from workers.machines.orders import MachinePhase, MachineReport, MachineState
 
     client, owners = Client(SERVER_NAME="127.0.0.1"), fill(options.machines)
-    now = timezone.now()  # making a thousand took longer than a node may be silent
-    NodeEngine.objects.filter(node=node).update(reported_at=now)
-    Node.objects.filter(pk=node.pk).update(last_seen_at=now)
-    begun = time.perf_counter()
-    num_placed = place_machines()
-    placed = time.perf_counter() - begun
-    assert num_placed == options.machines, f"{num_placed} of {options.machines} were placed"
+    placed = time_placing(node, options.machines)
     token = make_node_token(name=node.name)
     keys = dict(Machine.objects.values_list("key", "start"))
 
@@ -342,6 +334,22 @@ def measure_control(node: Any, options: Any) -> dict[str, Any]:
         "metering_used_s": [round(min(used), 1), round(max(used), 1)],
         "charge_all_s": round(timed(charge_leases), 2), **asked,
     }  # fmt: skip
+
+
+def time_placing(node: Any, number: int) -> float:
+    from django.utils import timezone
+
+    from studio.compute.models import Node
+    from studio.machines.models import NodeEngine
+    from studio.machines.placing import place_machines
+
+    now = timezone.now()  # making so many took longer than a node may be silent
+    NodeEngine.objects.filter(node=node).update(reported_at=now)
+    Node.objects.filter(pk=node.pk).update(last_seen_at=now)
+    begun = time.perf_counter()
+    num_placed = place_machines()
+    assert num_placed == number, f"{num_placed} of {number} were placed"
+    return time.perf_counter() - begun
 
 
 def fill(number: int) -> list[Any]:

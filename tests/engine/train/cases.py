@@ -97,12 +97,7 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     shape = {"seed": 3, "initializer_range": 0.3} | changes.pop("shape", {})
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
-    # Wide weights: a random model's logits are too flat for an adapter to move.
-    base = make_base(shape)
-    base.set_attn_implementation(PACKED)
-    base.requires_grad_(False)
-    if spec.method == "qlora":
-        base = quantize_base(base)
+    base = make_frozen(shape, spec)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
     seen: list[Any] = []
     written: list[str] = []
@@ -140,6 +135,14 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         "held_bytes": measure_held(training.trainee),
         "written": written,
     }
+
+
+def make_frozen(shape: dict[str, Any], spec: TrainSpec) -> Any:
+    """Wide weights: a random model's logits are too flat for an adapter to move."""
+    base = make_base(shape)
+    base.set_attn_implementation(PACKED)
+    base.requires_grad_(False)
+    return quantize_base(base) if spec.method == "qlora" else base
 
 
 def make_base(shape: dict[str, Any]) -> Any:
