@@ -70,7 +70,9 @@ class TrainSpec(Spec):
     )
     """The model to start from. Empty where `from_scratch` tells the shape of a new one."""
     from_scratch: ScratchOptions | None = Field(
-        default=None, title="New model", json_schema_extra={"part": "terminal"}
+        default=None,
+        title="New model",
+        json_schema_extra={"part": "what", "only": {"stage": ["pretrain"]}},
     )
     """The shape of a model that begins with random weights, and its tokenizer."""
     dataset: RepoRef = Field(
@@ -325,12 +327,6 @@ class TrainSpec(Spec):
         except (KeyError, TypeError):  # no stage: its own field says so
             return given
         return {**given, "learning_rate": usual}
-
-    @model_validator(mode="after")
-    def _stage_fits(self) -> Self:
-        if self.stage == "reward" and self.sample_prompts:
-            raise ValueError("sample_prompts: a reward model writes nothing: take them out")
-        return self
 
     @model_validator(mode="after")
     def _windows_fit(self) -> Self:
