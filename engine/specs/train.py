@@ -71,7 +71,9 @@ class TrainSpec(Spec):
     )
     """The model to start from. Empty where `from_scratch` tells the shape of a new one."""
     from_scratch: ScratchOptions | None = Field(
-        default=None, title="New model", json_schema_extra={"part": "terminal"}
+        default=None,
+        title="New model",
+        json_schema_extra={"part": "what", "only": {"stage": ["pretrain"]}},
     )
     """The shape of a model that begins with random weights, and its tokenizer."""
     dataset: RepoRef = Field(

@@ -143,11 +143,17 @@ def _read_inputs(advice: Advice, viewer: User, spec: TrainSpec) -> _Inputs | Non
     advice.refusals += data.refusals
     advice.warnings += data.warnings
     shape = _read_shape(advice, spec, pinned)
-    return _Inputs(shape, data.facts) if shape is not None and data.facts is not None else None
+    if pinned.errors or shape is None or data.facts is None:
+        return None
+    return _Inputs(shape, data.facts)
 
 
 def _read_shape(advice: Advice, spec: TrainSpec, pinned: Pinned) -> ModelShape | None:
     """Return the sizes of what is trained, or note why there are none."""
+    if spec.from_scratch is not None:
+        return ModelShape.from_config(
+            spec.from_scratch.to_config(spec.from_scratch.tokenizer.vocab_size)
+        )
     commit = pinned.commits.get("model")
     if commit is None:  # its own refusal says why
         return None

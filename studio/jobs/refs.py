@@ -13,6 +13,7 @@ from studio.hub.selectors import resolve_revision
 
 Kind = Literal["model", "dataset"]
 _MOST_REPO_NAME = 96
+_TOKENIZER = "from_scratch.tokenizer_from"
 _REFS: dict[str, Kind] = {"model": "model", "dataset": "dataset"}
 
 
@@ -37,14 +38,21 @@ def pin_refs(viewer: User, spec: AnySpec) -> Pinned:
         ref = getattr(spec, name, None)
         if ref and (sure := _pin(pinned, viewer, _Named(name, ref, kind))):
             pinned.resolved[name] = sure
+    if isinstance(spec, TrainSpec) and spec.from_scratch and spec.from_scratch.tokenizer_from:
+        named = _Named(_TOKENIZER, spec.from_scratch.tokenizer_from, "model")
+        sure = _pin(pinned, viewer, named)
+        pinned.resolved["from_scratch"] = {
+            **spec.from_scratch.model_dump(mode="json"),
+            "tokenizer_from": sure or named.ref,
+        }
     if isinstance(spec, TrainSpec | InspectSpec) and spec.mixture:
-        named = (
+        sources = (
             (source, _Named(f"mixture.{index}.repo", source.repo, "dataset"))
             for index, source in enumerate(spec.mixture)
         )
         pinned.resolved["mixture"] = [
             {**source.model_dump(mode="json"), "repo": _pin(pinned, viewer, one) or source.repo}
-            for source, one in named
+            for source, one in sources
         ]
     return pinned
 
@@ -108,8 +116,15 @@ def name_output(owner: User, spec: AnySpec) -> str:
         return f"{owner.username}/{spec.output}"
     ending = "" if spec.stage == "sft" else f"-{spec.stage}"
     ending += "-full" if spec.method == "full" else ""
-    name = f"{get_short_name(spec.model)}-{get_short_name(spec.dataset)}"
+    name = f"{name_start(spec)}-{get_short_name(spec.dataset)}"
     return f"{owner.username}/{name[: _MOST_REPO_NAME - len(ending)]}{ending}"
+
+
+def name_start(spec: TrainSpec) -> str:
+    """Return what a training starts from, in a word: its base, or the kind of a new model."""
+    if spec.from_scratch is not None:
+        return f"new-{spec.from_scratch.architecture}"
+    return get_short_name(spec.model)
 
 
 def find_taken(repo_id: str, *, is_adapter: bool) -> Literal["", "base", "adapter"]:

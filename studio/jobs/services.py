@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, AnySpec, ScriptSpec, ServeSpec
+from engine.specs import JOB_SPEC, AnySpec, ScriptSpec, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
@@ -22,7 +22,7 @@ from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
 from studio.jobs.kicks import kick_scheduler
 from studio.jobs.models import Job, Run
 from studio.jobs.moves import Move, move_run
-from studio.jobs.refs import get_short_name, name_output
+from studio.jobs.refs import get_short_name, name_output, name_start
 from studio.jobs.wakes import wake_user
 from studio.points.services import hold_points
 
@@ -232,9 +232,9 @@ def _make_job(owner: User, launch: _Launch, name: str) -> Job:
 def _name_job(spec: AnySpec) -> str:
     if isinstance(spec, ScriptSpec):
         return " ".join(" ".join(spec.command).split())[:_MOST_NAME]
-    model = get_short_name(spec.model)
     if isinstance(spec, ServeSpec):
-        return f"Chat: {model}"[:_MOST_NAME]
+        return f"Chat: {get_short_name(spec.model)}"[:_MOST_NAME]
+    model = name_start(spec) if isinstance(spec, TrainSpec) else get_short_name(spec.model)
     more = f" and {len(spec.mixture)} more" if spec.mixture else ""
     return f"{model} on {get_short_name(spec.dataset)}{more}"[:_MOST_NAME]
 

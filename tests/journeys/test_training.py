@@ -65,7 +65,7 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     visitor = visit("tara")
     page = visitor.page
     visitor.go("/launch")
-    fill(page, stage="Continue pretraining", dataset="tara/texts")
+    fill(page, stage="Pretrain", dataset="tara/texts")
     show_mask(page)
     expect(page.locator("mark.learnt").first).to_contain_text("Furnace 0 feeds itself")
     visitor.expect_accessible()

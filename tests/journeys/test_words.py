@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from engine.specs import ScriptSpec, ServeSpec, TrainSpec
 from engine.specs.messages import SENTENCES
@@ -25,8 +26,10 @@ def fields_of(model: type, path: str = "") -> set[str]:
         if name == "kind":
             continue
         paths.add(f"{path}{name}")
-        if hasattr(field.annotation, "model_fields"):
-            paths |= fields_of(field.annotation, f"{path}{name}.")
+        kinds = get_args(field.annotation)
+        for kind in kinds if type(None) in kinds else (field.annotation,):
+            if hasattr(kind, "model_fields"):
+                paths |= fields_of(kind, f"{path}{name}.")
     return paths
 
 

@@ -129,6 +129,13 @@ export function isShown(field: SpecField, spec: SpecValue): boolean {
   );
 }
 
+/** The fields that hold a value themselves and mean something in a spec, in order. */
+export function leavesOf(fields: readonly SpecField[], spec: SpecValue): SpecField[] {
+  return fields
+    .filter((field) => isShown(field, spec))
+    .flatMap((field) => (field.kind === "object" ? leavesOf(field.children, spec) : [field]));
+}
+
 /** Every field and every field inside one, in order. */
 export function flatten(fields: readonly SpecField[]): SpecField[] {
   return fields.flatMap((field) => [field, ...flatten(field.children)]);
@@ -140,6 +147,11 @@ export function defaultsOf(schema: Schema): SpecValue {
     .map(([key, child]) => [key, asSchema(child).const] as const)
     .filter(([, value]) => value !== undefined);
   return { ...Object.fromEntries(constants), ...defaultsOfFields(readSchema(schema)) };
+}
+
+/** What an object field holds once it is turned on. */
+export function defaultsOfField(field: SpecField): SpecValue {
+  return defaultsOfFields(field.children);
 }
 
 function defaultsOfFields(fields: readonly SpecField[]): SpecValue {

@@ -1,6 +1,14 @@
 import { describe, expect, it } from "vitest";
-import type { SpecInfo } from "../api/shapes";
-import { choose, defaultsFor, numProcesses, ownFields, stageFor, usualOf } from "./trainForm";
+import type { SpecInfo, SpecValue } from "../api/shapes";
+import {
+  choose,
+  defaultsFor,
+  numProcesses,
+  ownFields,
+  scratchOf,
+  stageFor,
+  usualOf,
+} from "./trainForm";
 
 const choice = (values: string[], more = {}) => ({ enum: values, default: values[0], ...more });
 const usual = (rate: number) => ({
@@ -85,5 +93,30 @@ describe("the form of a training", () => {
     expect(stageFor(["text"])).toBe("pretrain");
     expect(stageFor(["messages", "text"])).toBe("sft");
     expect(stageFor([])).toBe("sft");
+  });
+});
+
+describe("a model from nothing", () => {
+  const scratch = {
+    anyOf: [
+      { type: "object", properties: { hidden_size: { type: "integer", default: 512 } } },
+      { type: "null" },
+    ],
+    default: null,
+    only: { stage: ["pretrain"] },
+  };
+  const properties = {
+    ...(INFO.schema as { properties: object }).properties,
+    from_scratch: scratch,
+  };
+  const info = { ...INFO, schema: { ...INFO.schema, properties } } as unknown as SpecInfo;
+
+  it("has its usual shape, no base and all weights, and goes with its stage", () => {
+    const base: SpecValue = { ...defaultsFor(info, { stage: "pretrain" }), model: "a/b" };
+    expect(base.from_scratch).toBeNull();
+    const fresh = choose(info, base, scratchOf(info));
+    expect(fresh).toMatchObject({ from_scratch: { hidden_size: 512 }, method: "full" });
+    expect(JSON.parse(JSON.stringify(fresh))).not.toHaveProperty("model");
+    expect(choose(info, fresh, { stage: "sft" }).from_scratch).toBeNull();
   });
 });

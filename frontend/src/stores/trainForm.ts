@@ -1,7 +1,15 @@
 // What a stage and a method change in a launch form: their defaults, their presets, and which fields they have.
 
 import type { SpecInfo, SpecValue } from "../api/shapes";
-import { defaultsOf, flatten, isShown, merge, readSchema, withValue } from "./specSchema";
+import {
+  defaultsOf,
+  defaultsOfField,
+  flatten,
+  isShown,
+  merge,
+  readSchema,
+  withValue,
+} from "./specSchema";
 
 export interface Usual {
   defaults: SpecValue;
@@ -53,6 +61,7 @@ export const NOT_PRESET = [
   "stage",
   "method",
   "model",
+  "from_scratch",
   "dataset",
   "mixture",
   "max_bad_fraction",
@@ -78,4 +87,10 @@ export function numProcesses(spec: SpecValue): number {
 export function stageFor(formats: readonly string[]): string {
   if (formats.includes("preference")) return "dpo";
   return formats.length > 0 && formats.every((name) => name === "text") ? "pretrain" : "sft";
+}
+
+/** The change that makes a form pretrain a new model: its usual shape, no base, all weights. */
+export function scratchOf(info: SpecInfo): SpecValue {
+  const field = readSchema(info.schema).find(({ name }) => name === "from_scratch");
+  return { from_scratch: field ? defaultsOfField(field) : null, model: undefined, method: "full" };
 }

@@ -5,7 +5,7 @@ import type { ReactNode } from "react";
 import { useWords } from "../i18n";
 import { fields as chineseFields } from "../i18n/zh/fields";
 import type { SpecValue } from "../api/shapes";
-import { isShown, valueAt, withValue, type SpecField } from "../stores/specSchema";
+import { leavesOf, valueAt, withValue, type SpecField } from "../stores/specSchema";
 import { WithCode } from "./WithCode";
 import { FieldControl } from "./FieldControl";
 
@@ -32,10 +32,7 @@ export const fieldId = (name: string): string => `field-${name.replaceAll(".", "
 
 export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope = "" }: Props) {
   const { text } = useWords();
-  const leaves = fields
-    .filter((field) => isShown(field, value))
-    .flatMap((field) => (field.kind === "object" ? field.children : [field]))
-    .filter((field) => isShown(field, value));
+  const leaves = leavesOf(fields, value);
   const plain = leaves.filter((field) => !field.isAdvanced);
   const advanced = leaves.filter((field) => field.isAdvanced);
   const hasHiddenError = advanced.some((field) => errors.has(field.name));

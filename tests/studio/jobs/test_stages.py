@@ -203,3 +203,27 @@ def test_the_finder_says_which_datasets_suit(api, data, alice, carol):
     assert formats["alice/alpaca"] == ["alpaca"]
     names = [one["id"] for one in api(carol).get("/api/jobs/datasets/").json()]
     assert not any(name.startswith("alice/") for name in names)
+
+
+def test_a_model_from_nothing_is_weighed_by_its_shape_and_named_after_its_kind(
+    api, rich_alice, data, estimate
+):
+    new = {"hidden_size": 64, "num_layers": 2, "num_heads": 4, "max_positions": 512}
+    wish = {**data, "stage": "pretrain", "method": "full", "dataset": "alice/texts"}
+    del wish["model"]
+    wish["from_scratch"] = new
+    small, large = estimate(wish), estimate({**wish, "from_scratch": new | {"num_layers": 40}})
+    assert small["ok"], small["refusals"]
+    assert small["peak_memory_bytes"] < large["peak_memory_bytes"]
+    wish["from_scratch"] = new | {"tokenizer_from": "athanor/tiny"}
+    answer = api(rich_alice).post("/api/jobs/", {"spec": wish, "flavor": "cpu-1"}, format="json")
+    assert answer.status_code == 201, answer.json()
+    assert answer.json()["resolved"]["from_scratch"]["tokenizer_from"].startswith("athanor/tiny@")
+    job = Job.objects.get()
+    assert (job.name, job.output_repo) == (
+        "new-llama on texts",
+        "alice/new-llama-texts-pretrain-full",
+    )
+    wish["from_scratch"] = new | {"tokenizer_from": "bob/none"}
+    (refusal,) = estimate(wish)["refusals"]
+    assert refusal["field"] == "spec.from_scratch.tokenizer_from"

@@ -34,7 +34,7 @@ export const metrics = {
   rewardText: "It scores answers and gives none itself.",
   stage: {
     sft: "Finetune",
-    pretrain: "Continued pretraining",
+    pretrain: "Pretraining",
     dpo: "Preferences (DPO)",
     reward: "Reward model",
   } as Record<string, string>,

@@ -6,9 +6,14 @@ import { n } from "../params";
 export const training = {
   stage: {
     sft: { title: "Finetune", text: "Answers of conversations, tool calls included" },
-    pretrain: { title: "Continue pretraining", text: "Every token of plain texts" },
+    pretrain: { title: "Pretrain", text: "Every token of plain texts" },
     dpo: { title: "Preferences (DPO)", text: "Which of two answers is the better" },
     reward: { title: "Reward model", text: "A score for an answer, learnt from pairs" },
+  } as Record<string, { title: string; text: string }>,
+  startLabel: "Starts from",
+  start: {
+    base: { title: "A base model", text: "Goes on with what it has learnt" },
+    scratch: { title: "Nothing", text: "A new model, and a tokenizer trained on these rows" },
   } as Record<string, { title: string; text: string }>,
   method: {
     lora: { title: "LoRA adapter", text: "Small and quick; the base stays as it is" },
@@ -57,6 +62,7 @@ export const training = {
     text: "The first rows as the model sees them. Look here before you spend anything.",
     show: "Show the loss mask",
     again: "Try again",
+    noTokenizer: "The run trains a tokenizer of its own: there is no mask before it.",
     pick: "Pick a model and a dataset first.",
     queued: "Waiting for a node…",
     running: "A node reads the first rows…",

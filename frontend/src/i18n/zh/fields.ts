@@ -61,6 +61,50 @@ export const fields: Record<string, { title: string; help: string }> = {
     title: "窗口长度",
     help: "模型配置告诉服务端的最长序列；留空则不变。",
   },
+  "lora.train_embeddings": {
+    title: "嵌入和输出层",
+    help: "除适配器外完整训练嵌入和输出层，用于模型几乎不认识的文字。适配器会很大，部署前需要合并。",
+  },
+  from_scratch: { title: "新模型", help: "以随机权重开始的模型的形状，以及它的分词器。" },
+  "from_scratch.architecture": {
+    title: "结构",
+    help: "`llama` 到处都能打开；`internlm2` 使用 InternLM2 的名称和合并的投影。",
+  },
+  "from_scratch.hidden_size": { title: "宽度", help: "模型内部用多少个数表示一个词元。" },
+  "from_scratch.num_layers": { title: "层数", help: "注意力和前馈块的数量。" },
+  "from_scratch.num_heads": { title: "注意力头", help: "它们平分宽度。" },
+  "from_scratch.num_kv_heads": {
+    title: "键值头",
+    help: "每个键值头供几个查询共用；0 表示每个查询一个。",
+  },
+  "from_scratch.intermediate_size": {
+    title: "内部宽度",
+    help: "前馈部分的宽度；0 表示宽度的 8/3，向上取到 64 的倍数。",
+  },
+  "from_scratch.max_positions": { title: "上下文", help: "模型所能处理的最长文本。" },
+  "from_scratch.rope_theta": { title: "旋转基数", help: "旋转角的基数；上下文越长，取值越大。" },
+  "from_scratch.tie_embeddings": {
+    title: "共享嵌入",
+    help: "输出层与嵌入共用权重：权重更少，适合小模型。",
+  },
+  "from_scratch.tokenizer": { title: "分词器", help: "怎样训练新的分词器。" },
+  "from_scratch.tokenizer.vocab_size": {
+    title: "词表大小",
+    help: "最多有多少个词元，特殊词元也算在内。文本少时会更小。",
+  },
+  "from_scratch.tokenizer.special_tokens": {
+    title: "特殊词元",
+    help: "不会被切开。第一个用来结束文档和填充。",
+  },
+  "from_scratch.tokenizer.chat_template": {
+    title: "对话模板",
+    help: "对话的 Jinja 模板。留空则用 ChatML，只要它的词元在特殊词元之中。",
+  },
+  "from_scratch.tokenizer_from": {
+    title: "沿用分词器",
+    help: "直接使用这个模型的分词器，不训练新的。",
+  },
+  optimizer: { title: "优化器", help: "AdamW；或层内矩阵用 Muon，其余用 AdamW。" },
   decay_ratio: { title: "下降", help: "`wsd` 曲线下降阶段占总步数的比例。" },
   activation_checkpointing: {
     title: "重算激活",

@@ -34,7 +34,7 @@ export const metrics: MetricWords = {
   rewardText: "它给回答打分，自己不作答。",
   stage: {
     sft: "微调",
-    pretrain: "继续预训练",
+    pretrain: "预训练",
     dpo: "偏好（DPO）",
     reward: "奖励模型",
   },

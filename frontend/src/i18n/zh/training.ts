@@ -4,9 +4,14 @@ import type { TrainingWords } from "../en/training";
 export const training: TrainingWords = {
   stage: {
     sft: { title: "微调", text: "学习对话中的回答，包括工具调用" },
-    pretrain: { title: "继续预训练", text: "学习纯文本的每一个词元" },
+    pretrain: { title: "预训练", text: "学习纯文本的每一个词元" },
     dpo: { title: "偏好（DPO）", text: "学习两个回答中哪个更好" },
     reward: { title: "奖励模型", text: "从成对的回答中学会打分" },
+  },
+  startLabel: "从哪里开始",
+  start: {
+    base: { title: "基座模型", text: "在它学过的基础上继续" },
+    scratch: { title: "从零开始", text: "一个新模型，并用这些数据训练分词器" },
   },
   method: {
     lora: { title: "LoRA 适配器", text: "小而快，基座保持不变" },
@@ -55,6 +60,7 @@ export const training: TrainingWords = {
     text: "模型看到的前几行。花费之前，先在这里看一眼。",
     show: "显示损失掩码",
     again: "重试",
+    noTokenizer: "任务会训练自己的分词器，之前没有掩码可看。",
     pick: "先选择模型和数据集。",
     queued: "正在等待节点……",
     running: "节点正在读取前几行……",

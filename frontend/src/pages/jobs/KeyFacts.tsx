@@ -33,7 +33,10 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
       facts={[
         [more.facts.stage, more.stage[stage] ?? stage],
         [more.facts.method, more.method[method] ?? method],
-        [words.model, <RepoLink key="m" kind="models" id={job.spec.model} />],
+        [
+          words.model,
+          job.spec.model ? <RepoLink key="m" kind="models" id={job.spec.model} /> : null,
+        ],
         [
           words.dataset,
           job.spec.dataset ? <RepoLink key="d" kind="datasets" id={job.spec.dataset} /> : null,

@@ -12,7 +12,7 @@ import { useWords } from "../../i18n";
 import { sayError } from "../../i18n/said";
 import { LaunchKey } from "../../stores/launchKey";
 import { merge } from "../../stores/specSchema";
-import { choose, usualOf } from "../../stores/trainForm";
+import { choose, scratchOf, usualOf } from "../../stores/trainForm";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { fieldId } from "../../widgets/SpecForm";
 import { useAction } from "../useAction";
@@ -127,6 +127,7 @@ export function LaunchFormView(props: Props) {
               errors={errors}
               onChange={(spec) => edit({ spec })}
               onChoose={take}
+              scratch={scratchOf(props.info)}
             />
             {!isScript && <MaskPanel form={form} />}
             <HowPart

@@ -4,7 +4,7 @@ import { Alert, Button, Spin } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { trainingQueries } from "../../api/trainingQueries";
-import type { Preview } from "../../api/shapes";
+import type { Preview, SpecValue } from "../../api/shapes";
 import { sayError } from "../../i18n/said";
 import { useWords } from "../../i18n";
 import { useDelayed } from "../useDelayed";
@@ -19,7 +19,9 @@ export function MaskPanel({ form }: { form: LaunchForm }) {
   const { text } = useWords();
   const words = useTrainingWords().mask;
   const [isWanted, setWanted] = useState(false);
-  const asked = useDelayed(JSON.stringify(FIELDS.map((name) => form.spec[name])), 800);
+  const scratch = form.spec.from_scratch as { tokenizer_from?: string | null } | null | undefined;
+  const source: SpecValue = { ...form.spec, model: form.spec.model || scratch?.tokenizer_from };
+  const asked = useDelayed(JSON.stringify(FIELDS.map((name) => source[name])), 800);
   const spec = Object.fromEntries(
     FIELDS.map((name, index) => [name, (JSON.parse(asked) as unknown[])[index]]).filter(
       ([, value]) => value !== undefined && value !== null,
@@ -32,7 +34,7 @@ export function MaskPanel({ form }: { form: LaunchForm }) {
     <section className="panel form-part" aria-label={words.title}>
       <h2>{words.title}</h2>
       <p>{words.text}</p>
-      {!isReady && <p className="muted">{words.pick}</p>}
+      {!isReady && <p className="muted">{scratch ? words.noTokenizer : words.pick}</p>}
       {isReady && !isWanted && <Button onClick={() => setWanted(true)}>{words.show}</Button>}
       {isReady && isWanted && error && (
         <Failed why={sayError(text, error)} onRetry={() => void look.refetch()} />

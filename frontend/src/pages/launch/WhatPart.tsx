@@ -18,11 +18,13 @@ interface Props {
   form: LaunchForm;
   errors: ReadonlyMap<string, string>;
   onChange: (spec: SpecValue) => void;
+  /** What a new model is, where the schema knows of one. */
+  scratch: SpecValue;
   /** Take another stage: what goes with it changes too. */
   onChoose: (change: SpecValue) => void;
 }
 
-export function WhatPart({ fields, form, errors, onChange, onChoose }: Props) {
+export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: Props) {
   const { text } = useWords();
   const words = useTrainingWords();
   const isScript = form.spec.kind === "script";
@@ -49,6 +51,21 @@ export function WhatPart({ fields, form, errors, onChange, onChoose }: Props) {
     <section className="panel form-part">
       <h2>{isScript ? text.launch.script.what : text.launch.what}</h2>
       <p>{isScript ? text.launch.script.whatText : text.launch.whatText}</p>
+      {stage === "pretrain" && (
+        <div className="field" style={{ marginBottom: 16 }}>
+          <span className="field-label" id="field-start-label">
+            {words.startLabel}
+          </span>
+          <CardChoice
+            id="field-start"
+            name="start"
+            value={form.spec.from_scratch ? "scratch" : "base"}
+            options={["base", "scratch"]}
+            words={words.start}
+            onChange={(start) => onChoose(start === "scratch" ? scratch : { from_scratch: null })}
+          />
+        </div>
+      )}
       <SpecForm
         fields={fields.filter((field) => field.part === "what")}
         value={form.spec}

@@ -9,9 +9,11 @@ import type { LaunchForm } from "./useLaunchForm";
 export function useEstimate({ spec, flavor }: LaunchForm) {
   const rested = useDelayed(JSON.stringify({ spec, flavor }), 300);
   const asked = JSON.parse(rested) as Pick<LaunchForm, "spec" | "flavor">;
-  const { model, dataset, command } = asked.spec;
+  const { model, from_scratch, dataset, command } = asked.spec;
   const isTold =
-    asked.spec.kind === "script" ? Array.isArray(command) && command.length > 0 : model && dataset;
+    asked.spec.kind === "script"
+      ? Array.isArray(command) && command.length > 0
+      : (model || from_scratch) && dataset;
   const isReady = Boolean(isTold && asked.flavor);
   const query = useQuery({
     queryKey: ["estimate", rested],
