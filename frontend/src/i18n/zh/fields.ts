@@ -104,7 +104,6 @@ export const fields: Record<string, { title: string; help: string }> = {
     title: "沿用分词器",
     help: "直接使用这个模型的分词器，不训练新的。",
   },
-  optimizer: { title: "优化器", help: "AdamW；或层内矩阵用 Muon，其余用 AdamW。" },
   decay_ratio: { title: "下降", help: "`wsd` 曲线下降阶段占总步数的比例。" },
   activation_checkpointing: {
     title: "重算激活",
