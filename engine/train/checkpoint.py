@@ -63,7 +63,7 @@ class Snapshot:
 def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed, mesh: Mesh) -> Snapshot:
     """Copy what is trained, and what its optimizers remember. Every process of a mesh calls it.
 
-    The first process gets all of it, the others what they happen to have.
+    The first process gets all of it, the others what they happen to have, and nothing for a file.
     """
     named = dict(list_trained(trainee))
     names = {id(parameter): name for name, parameter in named.items()}
@@ -83,7 +83,8 @@ def take_snapshot(trainee: Trainee, optimizers: Optimizers, at: Progressed, mesh
             moments[part].setdefault(name, {})[key] = value
         else:
             (weights if part == _TRAINED else frozen)[name] = value
-    return Snapshot(weights, _name_for_file(trainee, weights, frozen), moments, at)
+    stored = _name_for_file(trainee, weights, frozen) if mesh.is_first else {}
+    return Snapshot(weights, stored, moments, at)
 
 
 _TRAINED, _FROZEN = -1, -2
