@@ -5,7 +5,6 @@ import pytest
 from bench.results import (
     Settings,
     Split,
-    measure_finetuning,
     measure_pretraining,
     split_docs,
     split_shipped,
@@ -33,17 +32,11 @@ def test_no_page_is_both_learnt_and_measured():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_real_model_finds_new_text_likelier_and_answers_new_questions(tmp_path, smollm2):
-    """Seven steps on a few pages, and three facts in other words than those they were learnt in."""
+@pytest.mark.timeout(600)
+def test_the_real_model_finds_new_text_likelier(tmp_path, smollm2):
+    """Six steps on a few pages. Answers to new questions take minutes: `make results` asks them."""
     docs = split_docs(17)
     few = Split(docs.trained[:8], [{"text": row["text"][:1500]} for row in docs.held[:3]])
-    changes = {"max_steps": 7, "tokens_per_step": 512, "micro_batch_tokens": 512}
+    changes = {"max_steps": 6, "tokens_per_step": 512, "micro_batch_tokens": 512}
     told = measure_pretraining(few, Settings(smollm2, tmp_path, changes=changes))
     assert told["after"] < 0.95 * told["before"]
-    facts = split_shipped(17, num_facts=3)
-    changes = {"max_steps": 24, "num_epochs": 40, "tokens_per_step": 256, "micro_batch_tokens": 256}
-    settings = Settings(smollm2, tmp_path, changes=changes | {"max_length": 256})
-    told = measure_finetuning(facts, settings)
-    assert told["before"] == 0
-    assert told["after"] >= 0.2
