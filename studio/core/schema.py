@@ -17,6 +17,9 @@ ENUM_NAMES = {
     "RepoRoleEnum": "studio.hub.models.Role.values",
     "ArtifactRoleEnum": "studio.jobs.serializers.ARTIFACT_ROLES",
     "PointsReasonEnum": "studio.points.models.Reason",
+    "RowFormatEnum": "studio.jobs.serializers.FORMATS",
+    "LabelVerdictEnum": "studio.labelling.serializers.VERDICTS",
+    "DatasetVerdictEnum": "studio.jobs.serializers.VERDICTS",
     "RunReasonEnum": "studio.jobs.serializers.REASONS",
     "RunStatusEnum": "studio.jobs.serializers.STATUSES",
 }

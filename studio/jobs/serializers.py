@@ -14,7 +14,8 @@ STATUSES = [status.value for status in Status]
 ARTIFACT_ROLES = ["adapter", "checkpoint", "model", "report"]
 EVENT_TYPES = ["log", "metric", "progress", "artifact", "sample", "preview", "endpoint", "status"]
 REASONS = [reason.value for reason in Reason if reason.value]
-_VERDICTS = [*get_args(FormatVerdict), "unknown"]
+FORMATS = list(FORMAT_NAMES)
+VERDICTS = [*get_args(FormatVerdict), "unknown"]
 
 
 class JobProgressOutput(serializers.Serializer):
@@ -281,9 +282,9 @@ class SuitedOutput(serializers.Serializer):
     id = serializers.CharField(help_text="namespace/name")
     num_rows = serializers.IntegerField(allow_null=True)
     size_bytes = serializers.IntegerField()
-    formats = serializers.ListField(child=serializers.ChoiceField(choices=list(FORMAT_NAMES)))
+    formats = serializers.ListField(child=serializers.ChoiceField(choices=FORMATS))
     verdict = serializers.ChoiceField(
-        choices=_VERDICTS,
+        choices=VERDICTS,
         help_text="Whether the stage learns from it: `needs_pairs`, `is_pairs` and `unknown` are "
         "refused at the launch.",
     )

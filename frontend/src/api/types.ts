@@ -2260,8 +2260,8 @@ export interface components {
             file: string;
         };
         DatasetReportOutput: {
-            format: components["schemas"]["FormatEnum"];
-            formats: components["schemas"]["FormatsEnum"][];
+            format: components["schemas"]["RowFormatEnum"];
+            formats: components["schemas"]["RowFormatEnum"][];
             num_files: number;
             /**
              * Format: double
@@ -2301,6 +2301,16 @@ export interface components {
             /** @default  */
             summary: string;
         };
+        /**
+         * @description * `suits` - suits
+         *     * `needs_pairs` - needs_pairs
+         *     * `is_pairs` - is_pairs
+         *     * `learns_all` - learns_all
+         *     * `learns_answers` - learns_answers
+         *     * `unknown` - unknown
+         * @enum {string}
+         */
+        DatasetVerdictEnum: "suits" | "needs_pairs" | "is_pairs" | "learns_all" | "learns_answers" | "unknown";
         DeploymentOutput: {
             /** Format: uuid */
             id: string;
@@ -2701,28 +2711,6 @@ export interface components {
             results: components["schemas"]["FolderEntryOutput"][];
         };
         /**
-         * @description * `messages` - messages
-         *     * `alpaca` - alpaca
-         *     * `sharegpt` - sharegpt
-         *     * `guanaco` - guanaco
-         *     * `moss` - moss
-         *     * `text` - text
-         *     * `preference` - preference
-         * @enum {string}
-         */
-        FormatEnum: "messages" | "alpaca" | "sharegpt" | "guanaco" | "moss" | "text" | "preference";
-        /**
-         * @description * `messages` - messages
-         *     * `alpaca` - alpaca
-         *     * `sharegpt` - sharegpt
-         *     * `guanaco` - guanaco
-         *     * `moss` - moss
-         *     * `text` - text
-         *     * `preference` - preference
-         * @enum {string}
-         */
-        FormatsEnum: "messages" | "alpaca" | "sharegpt" | "guanaco" | "moss" | "text" | "preference";
-        /**
          * @description * `` -
          *     * `auto` - auto
          *     * `manual` - manual
@@ -2958,7 +2946,7 @@ export interface components {
             expires_at: string;
         };
         LabelAnswerInputRequest: {
-            verdict: components["schemas"]["Verdict8fdEnum"];
+            verdict: components["schemas"]["LabelVerdictEnum"];
             /** @description Of an edit. */
             messages?: components["schemas"]["TurnPartInputRequest"][];
             spans?: components["schemas"]["SpanInputRequest"][];
@@ -3102,6 +3090,18 @@ export interface components {
             revision: string;
             message: string;
         };
+        /**
+         * @description * `accept` - accept
+         *     * `reject` - reject
+         *     * `edit` - edit
+         *     * `first` - first
+         *     * `second` - second
+         *     * `tie` - tie
+         *     * `both_bad` - both_bad
+         *     * `tagged` - tagged
+         * @enum {string}
+         */
+        LabelVerdictEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
         LabelWorkOutput: {
             /** @description From 0. */
             row: number;
@@ -4166,6 +4166,17 @@ export interface components {
          * @enum {string}
          */
         RestEnum: "keep" | "drop";
+        /**
+         * @description * `messages` - messages
+         *     * `alpaca` - alpaca
+         *     * `sharegpt` - sharegpt
+         *     * `guanaco` - guanaco
+         *     * `moss` - moss
+         *     * `text` - text
+         *     * `preference` - preference
+         * @enum {string}
+         */
+        RowFormatEnum: "messages" | "alpaca" | "sharegpt" | "guanaco" | "moss" | "text" | "preference";
         RowProblemOutput: {
             line: number;
             field: string;
@@ -4354,7 +4365,7 @@ export interface components {
          */
         RuntimeEnum: "process" | "docker";
         SaidInputRequest: {
-            verdict: components["schemas"]["Verdict8fdEnum"];
+            verdict: components["schemas"]["LabelVerdictEnum"];
             /** @description Of an edit. */
             messages?: components["schemas"]["TurnPartInputRequest"][];
             spans?: components["schemas"]["SpanInputRequest"][];
@@ -4579,7 +4590,7 @@ export interface components {
             id: string;
             num_rows: number | null;
             size_bytes: number;
-            formats: components["schemas"]["FormatsEnum"][];
+            formats: components["schemas"]["RowFormatEnum"][];
             /**
              * @description Whether the stage learns from it: `needs_pairs`, `is_pairs` and `unknown` are refused at the launch.
              *
@@ -4590,18 +4601,8 @@ export interface components {
              *     * `learns_answers` - learns_answers
              *     * `unknown` - unknown
              */
-            verdict: components["schemas"]["SuitedOutputVerdictEnum"];
+            verdict: components["schemas"]["DatasetVerdictEnum"];
         };
-        /**
-         * @description * `suits` - suits
-         *     * `needs_pairs` - needs_pairs
-         *     * `is_pairs` - is_pairs
-         *     * `learns_all` - learns_all
-         *     * `learns_answers` - learns_answers
-         *     * `unknown` - unknown
-         * @enum {string}
-         */
-        SuitedOutputVerdictEnum: "suits" | "needs_pairs" | "is_pairs" | "learns_all" | "learns_answers" | "unknown";
         TensorOutput: {
             name: string;
             dtype: string;
@@ -4837,18 +4838,6 @@ export interface components {
             page_size: number;
             results: components["schemas"]["UserOutput"][];
         };
-        /**
-         * @description * `accept` - accept
-         *     * `reject` - reject
-         *     * `edit` - edit
-         *     * `first` - first
-         *     * `second` - second
-         *     * `tie` - tie
-         *     * `both_bad` - both_bad
-         *     * `tagged` - tagged
-         * @enum {string}
-         */
-        Verdict8fdEnum: "accept" | "reject" | "edit" | "first" | "second" | "tie" | "both_bad" | "tagged";
         ViewerCellOutput: {
             kind: components["schemas"]["ViewerCellOutputKindEnum"];
             text: string;
