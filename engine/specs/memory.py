@@ -21,8 +21,10 @@ _NF4_BYTES = 0.516  # a weight at 4 bits with its share of the scales (engine/mo
 # Weights that are looked up at a time, as float32 with their places (nf4.py): on a GPU. On a CPU
 # these are 2 MiB, and the holes that hundreds of them leave were measured.
 _LOOK_UP_BYTES = {True: 96 * MIB, False: 32 * MIB}
-_TRAINED_BYTES = 16  # float32: weight, gradient and AdamW's two moments
-_COPIED_BYTES = 12  # of which a checkpoint's copy has all but the gradient
+# What an optimizer remembers of a weight: two moments in float32, or at a byte each with a scale
+# for each block (engine/train/adam8.py), or Muon's one.
+_MOMENT_BYTES = {"adamw": 8.0, "adamw8bit": 2.04, "muon": 4.0}
+_WEIGHT_BYTES = _GRADIENT_BYTES = 4  # what is trained is kept in float32
 # Per token and layer: bytes for each number of the width, (frozen, trained), by compute type. In
 # bfloat16 the norms keep float32 beside it; norms that are trained keep what they normed as well.
 _HIDDEN_BYTES = {2: (12, 26), 4: (16, 24)}
@@ -57,7 +59,16 @@ class Settings:
     def compute_bytes(self) -> int:
         """Bytes of a number in computation; a processor without bfloat16 takes float32."""
         has_bf16 = self.is_on_gpu or self.machine.has_bf16
-        return 2 if self.spec.precision == "bf16" and has_bf16 else 4
+        return 2 if self.spec.precision != "fp32" and has_bf16 else 4
+
+    @property
+    def moment_bytes(self) -> float:
+        """Bytes that the optimizer remembers of each trained weight."""
+        return _MOMENT_BYTES[self.spec.optimizer]
+
+    def waits_on_host(self, what: str) -> bool:
+        """Say whether `optimizer` or `activations` leave the GPU while it does without them."""
+        return self.is_on_gpu and self.spec.offload in (what, "both")
 
     @property
     def num_held(self) -> int:
@@ -85,7 +96,7 @@ def predict_parts(
     parts = {
         "process": _CONTEXT_BYTES if at.is_on_gpu else PROCESS_BYTES,
         "weights": _count_weights(at, ends, num_adapter_params),
-        "adapter": _TRAINED_BYTES * trained,
+        "adapter": int(_count_trained_bytes(at) * trained),
         "activations": _count_activations(at),
         "logits": _count_logits(at),
         "checkpoint": 0,
@@ -97,14 +108,20 @@ def predict_parts(
     if (
         num_steps > spec.save_every_steps
     ):  # the first process holds a whole copy while it is written
-        parts["checkpoint"] = _COPIED_BYTES * whole
+        parts["checkpoint"] = int((_WEIGHT_BYTES + at.moment_bytes) * whole)
     return parts
+
+
+def _count_trained_bytes(at: Settings) -> float:
+    moments = 0.0 if at.waits_on_host("optimizer") else at.moment_bytes
+    return _WEIGHT_BYTES + _GRADIENT_BYTES + moments
 
 
 def _share_out(at: Settings, num_params: int) -> int:
     """Return how many of all weights one process holds."""
     parallel = at.spec.parallel
-    return num_params // (parallel.shards * parallel.sequence * parallel.tensor)
+    parts = parallel.shards * parallel.sequence * parallel.tensor * parallel.pipeline
+    return num_params // parts
 
 
 def _count_weights(at: Settings, ends: int, num_adapter_params: int) -> int:
@@ -133,6 +150,8 @@ def _count_activations(at: Settings) -> int:
     spec, shape = at.spec, at.shape
     entered = (4 if at.is_full else at.compute_bytes) * shape.hidden_size  # a layer's input
     layer = count_layer_bytes(at)
+    if at.waits_on_host("activations"):  # but those of the layer at work
+        return int(at.num_held * (layer + entered))
     kept = {
         "none": shape.num_layers * layer,
         "selective": shape.num_layers * (layer + entered) / 2,

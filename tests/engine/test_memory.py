@@ -133,6 +133,24 @@ def test_spread_weights_are_held_in_part():
     assert four["process"] == 4 * alone["process"]
 
 
+def test_what_saves_memory_is_predicted_to():
+    shape = ModelShape.from_config(LLAMA_7B)
+    plain = predict_parts_of(shape)
+    assert predict_parts_of(shape, precision="fp8") == plain
+    saved = plain["adapter"] - predict_parts_of(shape, optimizer="adamw8bit")["adapter"]
+    assert saved == pytest.approx(5.96 * shape.num_params, rel=1e-3)
+    away = predict_parts_of(shape, offload="both")
+    assert away["adapter"] == pytest.approx(plain["adapter"] / 2, rel=1e-6)
+    assert away["activations"] < 0.1 * plain["activations"]
+    stages = predict_parts_of(shape, parallel={"pipeline": 4})
+    assert stages["adapter"] == pytest.approx(plain["adapter"] / 4, rel=1e-6)
+
+
+def predict_parts_of(shape, **changes):
+    spec = make_spec(method="full", **changes)
+    return estimate_train(spec, shape, MANY, SMALL_GPU).memory_parts
+
+
 SIZES = {
     "wide": {
         "hidden_size": 512,
