@@ -14,6 +14,7 @@ from studio.hub.reports import read_report
 
 _MOST_CHECKED = 16
 _CHECK_FOR_S = 6.0
+_SHOW_AFTER_S = 0.5
 _MOST_TOLD = 4
 
 
@@ -47,15 +48,19 @@ def list_data_files(commit: Commit, choice: Choice | None = None) -> list[tuple[
     return [(path, files[path]) for path in chosen]
 
 
-def report_dataset(commit: Commit, choice: Choice | None = None) -> DatasetReport:
+def report_dataset(
+    commit: Commit, choice: Choice | None = None, *, check_for_s: float = _CHECK_FOR_S
+) -> DatasetReport:
     """Return what a check of the dataset finds; of a large one its beginning is looked at.
+
+    No further file is begun after `check_for_s` seconds; what was found of each is kept.
 
     Raises:
         BadInput: there is no file to read, or one that cannot be read.
     """
     choice = choice or Choice()
     files = list_data_files(commit, choice)
-    stop_at = time.monotonic() + _CHECK_FOR_S
+    stop_at = time.monotonic() + check_for_s
     reports: list[DatasetReport] = []
     num_bytes = 0.0
     for path, blob in files[:_MOST_CHECKED]:
@@ -71,9 +76,9 @@ def report_dataset(commit: Commit, choice: Choice | None = None) -> DatasetRepor
 
 
 def find_report(commit: Commit) -> DatasetReport | None:
-    """Return the same, None where there is nothing to train on."""
+    """Return the same soon enough for a page, None where there is nothing to train on."""
     try:
-        return report_dataset(commit)
+        return report_dataset(commit, check_for_s=_SHOW_AFTER_S)
     except BadInput:
         return None
 

@@ -112,7 +112,7 @@ def _files(
     commit: Commit, num: int, blobs: list[Blob], chance: random.Random
 ) -> Iterator[CommitFile]:
     for number in range(num):
-        path = f"data/part-{number // 20:03d}/file-{number:05d}.parquet" if number else "README.md"
+        path = f"data/part-{number // 20:03d}/file-{number:05d}.bin" if number else "README.md"
         blob = blobs[chance.randrange(1, len(blobs)) if number else 0]
         yield CommitFile(commit=commit, path=path, blob=blob)
 

@@ -34,7 +34,7 @@ def find_page(files: int) -> str:
     """Return kind and name of the repo with so many files."""
     commit = (
         CommitFile.objects.filter(
-            path=f"data/part-{(files - 1) // 20:03d}/file-{files - 1:05d}.parquet"
+            path=f"data/part-{(files - 1) // 20:03d}/file-{files - 1:05d}.bin"
         )
         .first()
         .commit
