@@ -171,4 +171,4 @@ def test_it_waits_while_no_engine_answers_and_says_so(rich_alice, node):
 
 def test_the_form_can_be_drawn(api, rich_alice):
     told = api(rich_alice).get("/api/specs/script/").json()
-    assert "command" in told["schema"]["properties"] and told["presets"] == {}
+    assert "command" in told["schema"]["properties"] and told["usual"] == {}
