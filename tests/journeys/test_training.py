@@ -41,7 +41,6 @@ def tiny_hub(live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def fill(page: Page, *, stage: str, dataset: str) -> None:
     """Choose what is learnt from what, for two steps."""
     page.get_by_role("radio", name=re.compile(f"^{re.escape(stage)}")).check(force=True)
-    pick(page, "Base model", "tara/tiny")
     pick(page, "Dataset", dataset)
     page.get_by_text("Advanced", exact=True).last.click()
     page.get_by_label("Most steps").fill("2")
@@ -64,10 +63,10 @@ def launch(visitor) -> None:
 def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     visitor = visit("tara")
     page = visitor.page
-    visitor.go("/launch")
+    visitor.go("/launch?model=tara%2Ftiny")
     fill(page, stage="Pretrain", dataset="tara/texts")
     show_mask(page)
-    expect(page.locator("mark.learnt").first).to_contain_text("Furnace 0 feeds itself")
+    expect(page.locator(".mask-sample mark.learnt").first).to_contain_text("Furnace 0 feeds itself")
     visitor.expect_accessible()
     page.get_by_role("radio", name=re.compile("^All weights")).check(force=True)
     expect(page.get_by_label("Learning rate", exact=True)).to_have_value("0.0002")
@@ -82,7 +81,7 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     fill(page, stage="Preferences", dataset="tara/pairs")
     show_mask(page)
     expect(page.locator(".mask-sample").first).to_contain_text("chosen")
-    expect(page.locator("mark.learnt").first).to_contain_text("Yes, it is.")
+    expect(page.locator(".mask-sample mark.learnt").first).to_contain_text("Yes, it is.")
     launch(visitor)
     expect(page.get_by_text("The adapter is ready")).to_be_visible(timeout=ENDED_MS)
     page.get_by_role("link", name="Open its card").click()
