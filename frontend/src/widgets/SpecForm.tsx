@@ -9,6 +9,7 @@ import { leavesOf, valueAt, withValue, type SpecField } from "../stores/specSche
 import { WithCode } from "./WithCode";
 import { FieldControl } from "./FieldControl";
 
+/** Draws a field's control. Called, not mounted: one that is made anew at each render keeps its state all the same. */
 export type FieldWidget = (props: {
   field: SpecField;
   id: string;
@@ -88,7 +89,7 @@ interface FieldProps {
   onChange: (value: unknown) => void;
 }
 
-function FormField({ field, value, error, widget: Widget, scope, onChange }: FieldProps) {
+function FormField({ field, value, error, widget, scope, onChange }: FieldProps) {
   const { text, format, language } = useWords();
   const id = fieldId(field.name);
   // Not part of the catalogue, which the first page waits for; English comes with the schema.
@@ -104,7 +105,7 @@ function FormField({ field, value, error, widget: Widget, scope, onChange }: Fie
       <label htmlFor={id} id={`${id}-label`}>
         {words.title}
       </label>
-      {Widget ? <Widget {...control} /> : <FieldControl {...control} />}
+      {widget ? widget(control) : <FieldControl {...control} />}
       {error !== undefined && (
         <div className="field-error" id={`${id}-error`} role="alert">
           {error}
