@@ -87,7 +87,7 @@ def spec(tmp_path, tiny, dataset) -> Path:
         ("lora.rank=0", "lora.rank: must be at least 1 (you gave 0)."),
         ("num_epochs=-1", "num_epochs: must be more than 0 (you gave -1)."),
         ("max_steps=many", "max_steps: must be a whole number (you gave many)."),
-        ("precision=int3", "precision: must be one of 'bf16' or 'fp32' (you gave int3)."),
+        ("precision=int3", "precision: must be one of 'bf16', 'fp32' or 'fp8' (you gave int3)."),
         ("model=smollm", "model: write namespace/name, namespace/name@revision, or a path"),
         ("max_length=999", "max_length is more than micro_batch_tokens: lower it or raise"),
         ("max_length", "--set max_length: write field=value, such as --set lora.rank=8."),
