@@ -193,7 +193,7 @@ def measured(tmp_path_factory):
         save_tiny(root / name, max_position_embeddings=2048, **shape)
         model = AutoModelForCausalLM.from_pretrained(root / name, dtype=torch.bfloat16)
         model.save_pretrained(root / name)  # as most are published
-    cases = [(case, 99) for case in MATRIX] + [(KEPT, 1)]
+    cases = [(case, 99) for case in dict.fromkeys((*MATRIX, KEPT))] + [(KEPT, 1)]
     with ThreadPoolExecutor(2) as pool:
         return dict(zip(cases, pool.map(lambda case: measure(root, *case), cases), strict=True))
 
