@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Runs the whole suite: what waits for engines, browsers and trainings beside what computes, which
-# gives way to it. The log of what runs behind is shown when all is done. One failure fails all.
+# Runs the whole suite in two streams side by side: what waits for engines and browsers, and what
+# computes. The log of the first is shown when both are done. One failure fails all.
 set -uo pipefail
 set -m # so that each has a group of its own, which can be interrupted
 make="make --no-print-directory"
-folder=$(mktemp -d)
+log=$(mktemp)
 groups=()
 
 interrupt() {
@@ -14,17 +14,15 @@ interrupt() {
 }
 trap interrupt INT TERM
 
-(exec $make test-deploy) > "$folder/deploy" 2>&1 &
+(exec $make -k test-deploy test-journeys) > "$log" 2>&1 &
 groups+=($!)
-($make test-slow; slow=$?; $make test-journeys && exit $slow) > "$folder/slow" 2>&1 &
-groups+=($!)
-(exec nice -n 10 $make -k test-frontend test-fast test-postgres) &
+(exec $make -k test-frontend test-fast test-postgres test-slow) &
 groups+=($!)
 
 failed=0
 for group in "${groups[@]}"; do
     wait "$group" || failed=1
 done
-cat "$folder/deploy" "$folder/slow"
-rm -r "$folder"
+cat "$log"
+rm "$log"
 exit $failed
