@@ -70,7 +70,7 @@ class Chat:
         """Show the answer to `text` as it comes, and keep both; Ctrl-C keeps what came."""
         pieces: queue.Queue = queue.Queue()
         turns = [*self.turns, {"role": "user", "content": text}]
-        request = ChatRequest(self._model, tuple(turns), sampling)
+        request = ChatRequest(model=self._model, messages=tuple(turns), sampling=sampling)
         generation = self._backend.submit(request, pieces.put)
         said: list[str] = []
         finish: FinishReason | None = None

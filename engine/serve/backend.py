@@ -3,11 +3,20 @@
 Plain values and one protocol: no torch, no HTTP. A backend may call back from a thread of its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """What the whole answer must match."""
+
+    kind: Literal["json_object", "json_schema", "regex", "grammar"]
+    text: str = ""
+    """The schema as JSON, the pattern, or the grammar in EBNF; empty for any JSON object."""
 
 
 @dataclass(frozen=True)
@@ -18,22 +27,86 @@ class Sampling:
     """Most tokens of the answer; None is what the context leaves."""
     temperature: float = 1.0
     """0 takes the likeliest token each time."""
+    top_k: int = 0
+    """Draw from so many likeliest tokens; 0 draws from all."""
     top_p: float = 1.0
+    min_p: float = 0.0
+    """Drop tokens less likely than this share of the likeliest."""
+    repetition_penalty: float = 1.0
+    """Divides the logit, where positive, of what prompt or answer holds (arXiv 1909.05858, 4.1)."""
+    frequency_penalty: float = 0.0
+    """Taken off a token's logit for each time that the answer holds it."""
+    presence_penalty: float = 0.0
+    """Taken off a token's logit once the answer holds it."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Added to the logits of these tokens."""
     stop: tuple[str, ...] = ()
     """Texts that end the answer; they are not part of it."""
+    stop_token_ids: tuple[int, ...] = ()
+    """Tokens that end it beside the model's own."""
+    ignores_end: bool = False
+    """Go on past the model's end tokens, up to `max_tokens`."""
     seed: int | None = None
     """The same seed, prompt and device draw the same answer; None draws a new one each time."""
+    num_logprobs: int | None = None
+    """Give each token's log-probability and those of so many likeliest; None gives none."""
+    constraint: Constraint | None = None
 
 
-@dataclass(frozen=True)
-class ChatRequest:
-    """One conversation to be continued by one model."""
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is common to all that a backend is asked."""
 
     model: str
     """The base's name or the name of a loaded adapter."""
-    messages: tuple[dict[str, str], ...]
-    """`role` and `content` of each turn."""
     sampling: Sampling = Sampling()
+    tenant: str = ""
+    """Whose request it is: the queue is fair between tenants, and none meets another's prefixes."""
+    deadline_s: float | None = None
+    """Seconds from now after which nobody waits for it: refused or ended by then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatRequest(Request):
+    """One conversation to be continued by one model."""
+
+    messages: tuple[dict[str, Any], ...] = ()
+    """Turns as chat templates take them."""
+    tools: tuple[dict[str, Any], ...] = ()
+    """Functions that the model is told of, in OpenAI's shape."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextRequest(Request):
+    """A text to be continued as it is, without a chat template."""
+
+    prompt: str | tuple[int, ...] = ""
+    """A text, or token ids."""
+
+
+@dataclass(frozen=True)
+class TokenLogprob:
+    """One token of an answer and what was likely there."""
+
+    token_id: int
+    token: str
+    logprob: float
+    """Natural logarithm, of the model's own distribution before temperature."""
+    top: tuple[tuple[int, str, float], ...] = ()
+    """The likeliest at this place: id, text, log-probability."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What an answer cost."""
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    """Prompt tokens whose keys and values lay ready."""
+    num_tokens: int
+    queue_s: float
+    prefill_s: float
+    decode_s: float
 
 
 @dataclass(frozen=True)
@@ -46,6 +119,12 @@ class Piece:
     """Tokens of the answer so far."""
     finish: FinishReason | None = None
     """Set on the last piece."""
+    logprobs: tuple[TokenLogprob, ...] = ()
+    """Of the tokens that came with this piece, where asked for."""
+    usage: Usage | None = None
+    """On the last piece."""
+    message: str = ""
+    """Of an error: one sentence for the caller."""
 
 
 OnPiece = Callable[[Piece], None]
@@ -59,6 +138,55 @@ class ServedModel:
     base: str | None
     """Of an adapter, the name of its base."""
     max_context: int
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """Texts to be turned into vectors."""
+
+    model: str
+    texts: tuple[str | tuple[int, ...], ...]
+    tenant: str = ""
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """The mean of a text's last hidden states, scaled to length one."""
+
+    vector: tuple[float, ...]
+    num_tokens: int
+
+
+@dataclass(frozen=True)
+class BackendFacts:
+    """What a backend is, and how busy. Counts only ever grow, but for those that say "now"."""
+
+    engine: str
+    """Name and version: native/0.1.0."""
+    device: str
+    """cpu, cuda:0."""
+    quantization: str
+    """none, int8, int4, and how: the spec's words."""
+    chat_template: str
+    """As the tokenizer has it; empty where it has none."""
+    num_running_now: int = 0
+    num_waiting_now: int = 0
+    num_blocks: int = 0
+    num_blocks_used_now: int = 0
+    num_steps: int = 0
+    last_step_age_s: float = 0.0
+    """Seconds since the last step ended while there was work; 0 when idle."""
+    num_prompt_tokens: int = 0
+    num_cached_tokens: int = 0
+    num_tokens: int = 0
+    num_preemptions: int = 0
+    num_finished: int = 0
+    num_failed: int = 0
+    busy_s: float = 0.0
+    """Time spent in steps."""
+    fingerprints: tuple[tuple[str, str], ...] = ()
+    """By served name, what answers under it: base, adapter, quantization, template and engine in
+    one digest (`system_fingerprint`)."""
 
 
 class Generation(Protocol):
@@ -81,12 +209,36 @@ class Backend(Protocol):
         """Return the base first, then the loaded adapters by name."""
         ...
 
-    def submit(self, request: ChatRequest, on_piece: OnPiece) -> Generation:
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
         """Queue a request and return at once; `on_piece` is called from the backend's thread.
 
         Raises:
             RequestRefused: the request cannot be answered.
         """
+        ...
+
+    def embed(self, request: EmbedRequest) -> list[Embedding]:
+        """Return a vector for each text, when all are there.
+
+        Raises:
+            RequestRefused: one of them cannot be embedded.
+        """
+        ...
+
+    def tokenize(self, request: ChatRequest | TextRequest) -> list[int]:
+        """Return the token ids that a request's prompt becomes.
+
+        Raises:
+            RequestRefused: the template refuses it.
+        """
+        ...
+
+    def detokenize(self, model: str, token_ids: Sequence[int]) -> str:
+        """Return the text of token ids, special tokens included."""
+        ...
+
+    def describe(self) -> BackendFacts:
+        """Say what it is and how busy."""
         ...
 
     def load_adapter(self, name: str, ref: str) -> None:

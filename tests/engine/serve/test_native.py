@@ -71,7 +71,7 @@ def test_requests_of_many_models_at_once_do_not_mix(base, red, blue, backend):
     assert len(set(alone.values())) == 3
     readers = [(name, Reader()) for name in names * 4]
     for name, reader in readers:
-        backend.submit(ChatRequest(name, HELLO, LONG), reader.pieces.put)
+        backend.submit(ChatRequest(model=name, messages=HELLO, sampling=LONG), reader.pieces.put)
     for name, reader in readers:
         assert reader.read_all()[0] == alone[name]
 
@@ -81,7 +81,9 @@ def test_neighbours_do_not_change_what_a_seed_draws(base, red, backend):
     alone = ask(backend, str(base), sampling)
     readers = [Reader() for _ in range(4)]
     for reader, name in zip(readers, [str(base), str(red)] * 2, strict=True):
-        backend.submit(ChatRequest(name, HELLO, sampling), reader.pieces.put)
+        backend.submit(
+            ChatRequest(model=name, messages=HELLO, sampling=sampling), reader.pieces.put
+        )
     answers = [reader.read_all()[0] for reader in readers]
     assert answers[0] == answers[2] == alone
     assert answers[1] == answers[3] != alone
@@ -90,7 +92,7 @@ def test_neighbours_do_not_change_what_a_seed_draws(base, red, backend):
 def test_adapters_that_come_and_go_do_not_disturb_an_answer_under_way(base, blue, backend):
     alone = ask(backend, str(base), LONG)
     reader = Reader()
-    backend.submit(ChatRequest(str(base), HELLO, LONG), reader.pieces.put)
+    backend.submit(ChatRequest(model=str(base), messages=HELLO, sampling=LONG), reader.pieces.put)
     head = reader.next().text
     backend.load_adapter("blue", str(blue))
     assert "blue" in [model.name for model in backend.list_models()]
@@ -107,7 +109,7 @@ def test_unloading_refuses_newcomers_and_waits_for_who_is_there(red, backend):
         assert opened.wait(DEADLINE_S)
         reader.pieces.put(piece)
 
-    backend.submit(ChatRequest(str(red), HELLO, LONG), hold)
+    backend.submit(ChatRequest(model=str(red), messages=HELLO, sampling=LONG), hold)
     assert held.wait(DEADLINE_S)
     unloading = threading.Thread(target=backend.unload_adapter, args=(str(red),))
     unloading.start()
@@ -191,7 +193,7 @@ def test_an_unknown_model_or_adapter_is_named(backend):
 def test_an_answer_without_a_limit_ends_with_the_context(base):
     with open_backend(base, max_context=64) as backend:
         reader = Reader()
-        request = ChatRequest(str(base), HELLO, Sampling(temperature=0))
+        request = ChatRequest(model=str(base), messages=HELLO, sampling=Sampling(temperature=0))
         generation = backend.submit(request, reader.pieces.put)
         last = reader.read_all()[1]
     assert (last.finish, generation.num_prompt_tokens + last.num_tokens) == ("length", 64)

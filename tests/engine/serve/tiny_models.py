@@ -82,5 +82,7 @@ class Reader:
 def ask(backend: Backend, model: str, sampling: Sampling = GREEDY, messages=HELLO) -> str:
     """Return a whole answer."""
     reader = Reader()
-    backend.submit(ChatRequest(model, messages, sampling), reader.pieces.put)
+    backend.submit(
+        ChatRequest(model=model, messages=messages, sampling=sampling), reader.pieces.put
+    )
     return reader.read_all()[0]
