@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.distributed import ProcessGroup
 
 from engine.serve.decoder.attention import Attending
 from engine.serve.decoder.operations import (
