@@ -106,8 +106,12 @@ def _group_decodes(
     return tuple(groups)
 
 
-def make_tiles(batch: StepBatch, block_size: int, device: torch.device) -> list[Plan]:
+def make_tiles(
+    batch: StepBatch, block_size: int, device: torch.device
+) -> list[tuple[Plan, list[int]]]:
     """Plan a pass for each tile of each request, so that no number depends on what is beside it.
+
+    Each comes with its rows that are wanted; the pass gives all.
 
     A tile is the positions from a multiple of `TILE` up to the next. However a prompt is cut, a
     position is the same row of a product with the same number of rows, over keys padded to the same
@@ -135,7 +139,7 @@ def _make_tile(
     base: int,
     wanted: set[int],
     where: tuple[int, torch.device],
-) -> Plan:
+) -> tuple[Plan, list[int]]:
     """Plan the tile at `base`; `own` is its first row in the batch, in the tile, and how many."""
     row, offset, count = own
     block_size, device = where
@@ -148,7 +152,7 @@ def _make_tile(
     # Blocks that the request does not have yet are read as its first one; they count as zeros.
     blocks = torch.arange(-(-(base + TILE) // block_size)).clamp(max=(length - 1) // block_size)
     rows = [offset + at for at in range(count) if row + at in wanted]
-    return Plan(
+    plan = Plan(
         token_ids_N=token_ids.to(device),
         positions_N=positions.to(device),
         written_rows=slice(offset, offset + count),
@@ -156,5 +160,6 @@ def _make_tile(
         decodes=(),
         chunks=(Chunk(0, TILE, base, length, table[blocks].to(device), base + TILE),),
         slots=RowsOfSlots([int(batch.adapters_S[index])], [0, TILE], device),
-        wanted_rows=torch.tensor(rows, dtype=torch.long, device=device),
+        wanted_rows=torch.arange(TILE, device=device),
     )
+    return plan, rows

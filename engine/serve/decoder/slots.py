@@ -54,8 +54,7 @@ class LoraSlots:
         Raises:
             ValueError: when there is no such slot.
         """
-        if not 0 <= slot < self._max_adapters:
-            raise ValueError(f"slot {slot} is none of {self._max_adapters}")
+        self.check(slot)
         self.drop(slot)
         for target, pair in pairs.items():
             down_CRI, up_COR = self._make_room(target, slot, pair)
@@ -63,6 +62,15 @@ class LoraSlots:
             down_CRI[slot + 1, :rank] = pair.a_RI.to(self._device, self._dtype)
             up_COR[slot + 1, :, :rank] = pair.b_OR.to(self._device, self._dtype)
         self._filled[slot] = frozenset(pairs)
+
+    def check(self, slot: int) -> None:
+        """Prove that there is a slot of that number.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        if not 0 <= slot < self._max_adapters:
+            raise ValueError(f"slot {slot} is none of {self._max_adapters}")
 
     def drop(self, slot: int) -> None:
         """Empty a slot; an empty one stays so. The last adapter of a target frees its memory."""

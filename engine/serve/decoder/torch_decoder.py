@@ -3,10 +3,11 @@
 N new tokens, R wanted rows, V vocabulary, E hidden width, H heads, K key-value heads, D head width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -51,11 +52,14 @@ class TorchDecoder:
         max_adapters: int = 0,
         kv_bits: int | Sequence[int] = 16,
         is_batch_invariant: bool = False,
+        group: dist.ProcessGroup | None = None,
     ) -> None:
         """Put the weights on `device`, floats in `dtype`; what is so already is shared.
 
-        `kv_bits` is 16, 8 or 4, for all layers or for each.
+        `kv_bits` is 16, 8 or 4, for all layers or for each. With a `group`, shape and weights are
+        this rank's share of them, and all ranks are asked the same (`parallel`).
         """
+        self._group = group
         self.vocab_size = shape.vocab_size
         self.block_size, self.num_blocks = block_size, num_blocks
         self.is_batch_invariant = is_batch_invariant
@@ -73,12 +77,20 @@ class TorchDecoder:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """Write the new keys and values into the pool and return float32 logits, R x V."""
-        return self._apply_head(self._run(batch)).float()
+        return self._run(batch, self._apply_head)
 
     @torch.inference_mode()
     def embed(self, batch: StepBatch) -> Tensor:
         """As `forward`, but return the normed last hidden states of the wanted rows, R x E."""
-        return self._run(batch).float()
+        return self._run(batch, lambda hidden_RE: hidden_RE)
+
+    def check_slot(self, slot: int) -> None:
+        """Prove that there is a slot of that number.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        self._slots.check(slot)
 
     @torch.inference_mode()
     def set_adapter(self, slot: int, pairs: dict[tuple[int, str], LoraPair]) -> None:
@@ -101,13 +113,16 @@ class TorchDecoder:
             pool.keys.copy_block(source, target)
             pool.values.copy_block(source, target)
 
-    def _run(self, batch: StepBatch) -> Tensor:
+    def _run(self, batch: StepBatch, finish: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what `finish` makes of the wanted rows' hidden states, in float32."""
         if not self.is_batch_invariant:
-            return self._pass_layers(make_plan(batch, self.block_size, self._device))
+            plan = make_plan(batch, self.block_size, self._device)
+            return finish(self._pass_layers(plan)).float()
         tiles = make_tiles(batch, self.block_size, self._device)
-        hidden = torch.cat([self._pass_layers(tile) for tile in tiles])
+        # All rows of a tile are finished, so that their number is always the same.
+        rows = [finish(self._pass_layers(plan))[wanted] for plan, wanted in tiles]
         order = batch.logits_rows_R.argsort().argsort()  # tiles come in the order of rows
-        return hidden[order.to(hidden.device)]
+        return torch.cat(rows)[order.to(self._device)].float()
 
     def _pass_layers(self, plan: Plan) -> Tensor:
         """Return the normed hidden states of the wanted rows, R x E."""
@@ -131,9 +146,9 @@ class TorchDecoder:
         hidden_NE = hidden_NE + out
         rows = rms_norm(hidden_NE, weights.ffn_norm, eps)
         if weights.feed_forward is None:
-            out = self._mix_experts(rows, weights)
+            out = self._sum_ranks(self._mix_experts(rows, weights))
         else:
-            out = self._feed_forward(rows, weights.feed_forward, index, plan)
+            out = self._sum_ranks(self._feed_forward(rows, weights.feed_forward, index, plan))
         if weights.ffn_post_norm is not None:
             out = rms_norm(out, weights.ffn_post_norm, eps)
         return hidden_NE + out
@@ -155,7 +170,8 @@ class TorchDecoder:
         pool.keys.write(plan.pool_rows, key[plan.written_rows])
         pool.values.write(plan.pool_rows, value[plan.written_rows])
         out = self._attend_pool(query, index, shape.layers[index], plan)
-        return self._project(out.flatten(1), weights.output, (index, "output"), plan)
+        out = self._project(out.flatten(1), weights.output, (index, "output"), plan)
+        return self._sum_ranks(out)
 
     def _attend_pool(self, query_NHD: Tensor, index: int, layer: LayerShape, plan: Plan) -> Tensor:
         shape = self._shape
@@ -181,11 +197,14 @@ class TorchDecoder:
         out = torch.zeros_like(rows_NE)
         for number, expert in enumerate(weights.experts):
             rows, places = torch.where(chosen == number)
-            if len(rows):
-                own = rows_NE[rows]
-                inner = activate(apply_linear(own, expert.gate), self._shape.activation)
-                made = apply_linear(inner * apply_linear(own, expert.up), expert.down)
-                out.index_add_(0, rows, (made * shares[rows, places, None]).to(out.dtype))
+            if not len(rows):
+                continue
+            # How many rows choose an expert depends on all of them: in tiles it computes all.
+            own = rows_NE if self.is_batch_invariant else rows_NE[rows]
+            inner = activate(apply_linear(own, expert.gate), self._shape.activation)
+            made = apply_linear(inner * apply_linear(own, expert.up), expert.down)
+            made = made[rows] if self.is_batch_invariant else made
+            out.index_add_(0, rows, (made * shares[rows, places, None]).to(out.dtype))
         return out
 
     def _project(
@@ -196,7 +215,21 @@ class TorchDecoder:
         return out
 
     def _apply_head(self, hidden_RE: Tensor) -> Tensor:
-        return apply_linear(hidden_RE, self._weights.head)
+        """Return R x V; each rank has a share of the tokens, the last perhaps a shorter one."""
+        logits = apply_linear(hidden_RE, self._weights.head)
+        if self._group is None:
+            return logits
+        world = dist.get_world_size(self._group)
+        part = -(-self.vocab_size // world)
+        own = F.pad(logits, (0, part - logits.shape[1])).contiguous()
+        parts = [torch.empty_like(own) for _ in range(world)]
+        dist.all_gather(parts, own, group=self._group)
+        return torch.cat(parts, dim=1)[:, : self.vocab_size]
+
+    def _sum_ranks(self, out_NE: Tensor) -> Tensor:
+        if self._group is not None:
+            dist.all_reduce(out_NE, group=self._group)
+        return out_NE
 
 
 def _place(weights: DecoderWeights, device: torch.device, dtype: torch.dtype) -> DecoderWeights:

@@ -25,7 +25,7 @@ COMPRESSED = {"quant_method": "compressed-tensors", "quantization_status": "comp
 
 
 def quantize_int4(weight, *, is_symmetric):
-    """Return codes, scales and zero points (1 to 15) of round-to-nearest, and the floats of them."""
+    """Return codes, scales, zero points (1 to 15) of round-to-nearest, and the floats of them."""
     grouped = weight.unflatten(1, (-1, GROUP))
     if is_symmetric:
         scale = grouped.abs().amax(-1) / 7
