@@ -25,10 +25,18 @@ class RowsOfSlots:
                 by_slot.setdefault(slot, []).append((start, end))
         self.groups = [(slot, _join(ranges, device)) for slot, ranges in by_slot.items() if ranges]
         self.entries_N: Tensor | None = None
+        """Each row's entry of a stack, where rows are to be gathered."""
         if len(self.groups) > 1 and starts[-1] <= _GATHERED_ROWS:
             counts = torch.tensor(starts).diff()
             entries = torch.tensor(slots).repeat_interleave(counts) + 1
             self.entries_N = entries.to(device)
+
+    @classmethod
+    def from_entries(cls, entries_N: Tensor | None) -> "RowsOfSlots":
+        """Rows whose entries a graph reads anew each time; None is a batch without adapters."""
+        rows = cls([], [0], torch.device("cpu"))
+        rows.entries_N = entries_N
+        return rows
 
 
 def _join(ranges: list[tuple[int, int]], device: torch.device) -> slice | Tensor:
@@ -84,7 +92,7 @@ class LoraSlots:
 
     def add(self, out_NO: Tensor, rows_NI: Tensor, target: Target, rows: RowsOfSlots) -> None:
         """Add each row's update to what the base made of it, in place."""
-        if not rows.groups or target not in self._stacks:
+        if target not in self._stacks:
             return
         down_CRI, up_COR = self._stacks[target]
         if rows.entries_N is not None:

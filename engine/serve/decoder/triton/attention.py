@@ -45,7 +45,7 @@ def attend_decode(
     sums = torch.empty(size, heads, parts, device=query_SHD.device)
     out = torch.empty_like(query_SHD)
     tensors = [*_list_tensors(pool.keys), *_list_tensors(pool.values)]
-    wide = triton.next_power_of_2(width)
+    wide = max(16, triton.next_power_of_2(width))  # the least that a product takes
     _attend_part[(size, how.num_kv_heads, parts)](
         query_SHD.contiguous(),
         *tensors,
@@ -111,8 +111,9 @@ def _load_half(  # type: ignore[no-untyped-def]
     kv_heads: tl.constexpr,
     width: tl.constexpr,
     kind: tl.constexpr,
+    dtype: tl.constexpr,
 ):
-    """Return tokens x width_padded floats; where nothing is, zeros."""
+    """Return tokens x width_padded of the query's kind of floats; where nothing is, zeros."""
     at = rows * kv_heads + head
     has = is_there[:, None] & (columns < width)[None, :]
     if kind == 2:
@@ -123,13 +124,12 @@ def _load_half(  # type: ignore[no-untyped-def]
         scale = tl.load(scales + at, mask=is_there, other=0.0)
         low = tl.load(lows + at, mask=is_there, other=0.0)
         found = codes.to(tl.float32) * scale[:, None] + low[:, None]
-        return tl.where(has, found, 0.0)
+        return tl.where(has, found, 0.0).to(dtype)
     found = tl.load(values + at[:, None] * width + columns[None, :], mask=has, other=0.0)
-    found = found.to(tl.float32)
     if kind == 1:
         scale = tl.load(scales + at, mask=is_there, other=0.0)
-        found = found * scale[:, None]
-    return found
+        return (found.to(tl.float32) * scale[:, None]).to(dtype)
+    return found.to(dtype)
 
 
 @triton.jit
@@ -170,7 +170,6 @@ def _attend_part(  # type: ignore[no-untyped-def]
     rows = request * heads + head * shared + own
     has_query = (own < shared)[:, None] & (columns < width)[None, :]
     wanted = tl.load(query + rows[:, None] * width + columns[None, :], mask=has_query, other=0.0)
-    wanted = wanted.to(tl.float32) * scale
     best = tl.full([shared_padded], float("-inf"), tl.float32)
     total = tl.zeros([shared_padded], tl.float32)
     found = tl.zeros([shared_padded, width_padded], tl.float32)
@@ -182,9 +181,19 @@ def _attend_part(  # type: ignore[no-untyped-def]
         )
         at = block.to(tl.int64) * block_size + places % block_size
         keys = _load_half(
-            key_values, key_scales, key_lows, at, is_there, head, columns, kv_heads, width, kind
+            key_values,
+            key_scales,
+            key_lows,
+            at,
+            is_there,
+            head,
+            columns,
+            kv_heads,
+            width,
+            kind,
+            wanted.dtype,
         )
-        scores = tl.dot(wanted, tl.trans(keys), input_precision="ieee")
+        scores = tl.dot(wanted, tl.trans(keys), input_precision="ieee") * scale
         scores = tl.where(is_there[None, :], scores, float("-inf"))
         higher = tl.maximum(best, tl.max(scores, 1))
         higher = tl.where(higher == float("-inf"), 0.0, higher)
@@ -201,8 +210,10 @@ def _attend_part(  # type: ignore[no-untyped-def]
             kv_heads,
             width,
             kind,
+            wanted.dtype,
         )
-        found = found * shrink[:, None] + tl.dot(weights, values, input_precision="ieee")
+        made = tl.dot(weights.to(wanted.dtype), values, input_precision="ieee")
+        found = found * shrink[:, None] + made
         total = total * shrink + tl.sum(weights, 1)
         best = higher
     places = rows * parts + part

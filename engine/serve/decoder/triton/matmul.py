@@ -19,7 +19,7 @@ def multiply_int4(rows_NI: Tensor, linear: LinearWeights) -> Tensor:
     """Return N x O in the dtype of the rows: `operations.apply_linear` of an int4 layer.
 
     Raises:
-        ValueError: when groups are smaller than 16 or no multiple of it; the caller widens then.
+        ValueError: when `can_multiply` says no; the caller widens then.
     """
     assert linear.scale is not None
     if not can_multiply(linear):
@@ -52,8 +52,8 @@ def multiply_int4(rows_NI: Tensor, linear: LinearWeights) -> Tensor:
 
 
 def can_multiply(linear: LinearWeights) -> bool:
-    """Say whether the kernel takes the layer's groups."""
-    return linear.kind == "int4" and linear.group_size % 16 == 0
+    """Say whether the kernel takes the layer: a step of 32 inputs or more lies in one group."""
+    return linear.kind == "int4" and linear.group_size % 32 == 0
 
 
 @triton.jit

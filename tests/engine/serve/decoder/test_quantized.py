@@ -24,9 +24,9 @@ GROUP = 16
 COMPRESSED = {"quant_method": "compressed-tensors", "quantization_status": "compressed"}
 
 
-def quantize_int4(weight, *, is_symmetric):
+def quantize_int4(weight, *, is_symmetric, group=GROUP):
     """Return codes, scales, zero points (1 to 15) of round-to-nearest, and the floats of them."""
-    grouped = weight.unflatten(1, (-1, GROUP))
+    grouped = weight.unflatten(1, (-1, group))
     if is_symmetric:
         scale = grouped.abs().amax(-1) / 7
         zero = torch.full_like(scale, 8)
@@ -60,8 +60,8 @@ def write_gptq(name, weight, *, is_symmetric=False):
     }
 
 
-def write_packed(name, weight, *, is_symmetric=True):
-    codes, scale, zero, floats = quantize_int4(weight, is_symmetric=is_symmetric)
+def write_packed(name, weight, *, is_symmetric=True, group=GROUP):
+    codes, scale, zero, floats = quantize_int4(weight, is_symmetric=is_symmetric, group=group)
     tensors = {
         f"{name}.weight_packed": pack_compressed(codes),
         f"{name}.weight_scale": scale.half(),
@@ -101,7 +101,7 @@ FORMATS = {
         describe_compressed("pack-quantized", 4, strategy="group", group_size=GROUP),
     ),
     "packed-asym": (
-        lambda name, weight: write_packed(name, weight, is_symmetric=False),
+        lambda name, weight, **group: write_packed(name, weight, is_symmetric=False, **group),
         describe_compressed(
             "pack-quantized", 4, strategy="group", group_size=GROUP, symmetric=False
         ),
@@ -126,7 +126,7 @@ def rewrite(folder, change_tensors=None, **config):
     path.write_text(json.dumps(json.loads(path.read_text()) | config))
 
 
-def quantize(folder, kind):
+def quantize(folder, kind, **options):
     """Write the folder anew in a format; return what each linear layer is in floats."""
     write, config = FORMATS[kind]
     floats = {}
@@ -137,7 +137,7 @@ def quantize(folder, kind):
             layer = name.removesuffix(".weight")
             is_linear = tensor.ndim == 2 and ".layers." in name
             if is_linear:
-                floats[name], made = write(layer, tensor)
+                floats[name], made = write(layer, tensor, **options)
                 out |= made
             else:
                 out[name] = tensor

@@ -8,14 +8,27 @@ import torch
 
 pytest.importorskip("triton")
 
+from engine.serve.adapters import read_adapter  # noqa: E402
 from engine.serve.decoder.attention import Attending, DecodeGroup  # noqa: E402
+from engine.serve.decoder.families import read_model  # noqa: E402
+from engine.serve.decoder.lora import read_lora  # noqa: E402
 from engine.serve.decoder.operations import apply_linear, rms_norm  # noqa: E402
 from engine.serve.decoder.packing import pack_pairs  # noqa: E402
 from engine.serve.decoder.pool import PoolShape  # noqa: E402
+from engine.serve.decoder.torch_decoder import TorchDecoder  # noqa: E402
 from engine.serve.decoder.triton.attention import attend_decode  # noqa: E402
 from engine.serve.decoder.triton.matmul import can_multiply, multiply_int4  # noqa: E402
 from engine.serve.decoder.triton.norm import add_and_norm  # noqa: E402
 from engine.serve.decoder.weights import LinearWeights  # noqa: E402
+from tests.engine.serve.decoder.cases import (  # noqa: E402
+    Request,
+    distance,
+    draw_ids,
+    run_step,
+    save_case,
+)
+from tests.engine.serve.decoder.test_lora import save_adapter  # noqa: E402
+from tests.engine.serve.decoder.test_quantized import quantize  # noqa: E402
 
 BLOCK, HEADS, KV_HEADS, WIDTH = 16, 6, 2, 24
 
@@ -88,3 +101,45 @@ def test_the_fused_norm_adds_first():
     same, normed = add_and_norm(hidden, None, weight, 1e-6)
     assert same is hidden
     assert torch.allclose(normed, rms_norm(hidden, weight, 1e-6), atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "kv_bits"), [("gemma3", 16), ("mixtral", 8), ("int4", 4)])
+def test_a_whole_step_is_that_of_torch(tmp_path, name, kv_bits):
+    """Decodes go the way of graphs, filled up to a size, but the mixture's; chunks do not."""
+    if name == "int4":
+        quantize(save_case(tmp_path / name, "llama", num_hidden_layers=1), "packed-asym", group=32)
+    else:
+        save_case(tmp_path / name, name)
+        for slot in (0, 1):
+            save_adapter(tmp_path / f"{slot}", name, seed=slot)
+    found = {}
+    for kernels in ("torch", "triton"):
+        decoder = TorchDecoder(
+            *read_model(tmp_path / name, dtype=torch.float32),
+            num_blocks=24,
+            block_size=4,
+            max_adapters=3,
+            kv_bits=kv_bits,
+            kernels=kernels,
+        )
+        found[kernels] = torch.cat(run_steps(decoder, tmp_path, has_adapters=name != "int4"))
+        captured = decoder._graphs._captured if decoder._graphs else {}
+        assert bool(captured) == (kernels == "triton" and name != "mixtral")
+    assert distance(found["triton"], found["torch"]) < 1e-4
+
+
+def run_steps(decoder, adapters, *, has_adapters):
+    """Prompts, then decodes of all, of some, and with adapters that come and go."""
+    requests = [Request(draw_ids(24), list(range(8 * n, 8 * n + 8)), -1) for n in range(3)]
+    rows = run_step(decoder, list(zip(requests, (15, 7, 1), strict=True)))
+    rows += run_step(decoder, [(request, 1) for request in requests])
+    if not has_adapters:
+        return rows
+    for slot in (0, 1):
+        pairs = read_lora(read_adapter(adapters / f"{slot}"), decoder._shape)
+        decoder.set_adapter(slot, pairs)
+        requests[slot].adapter = slot
+        rows += run_step(decoder, [(request, 1) for request in requests])
+    decoder.drop_adapter(0)
+    requests[0].adapter = -1
+    return [*rows, *run_step(decoder, [(request, 1) for request in requests[:2]])]
