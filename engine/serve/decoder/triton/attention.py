@@ -100,7 +100,7 @@ def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
 
 
 @triton.jit
-def _load_half(  # type: ignore[no-untyped-def]
+def _load_half(
     values,
     scales,
     lows,
@@ -133,7 +133,7 @@ def _load_half(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _attend_part(  # type: ignore[no-untyped-def]
+def _attend_part(
     query,
     key_values,
     key_scales,
@@ -227,7 +227,7 @@ def _attend_part(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _join_parts(  # type: ignore[no-untyped-def]
+def _join_parts(
     partial,
     sums,
     out,
