@@ -108,7 +108,7 @@ class Answer:
 
     def _measure(self) -> Measured:
         usage = self._usage
-        times = usage.get("timings") if isinstance(usage.get("timings"), dict) else {}
+        times = usage.get("timing") if isinstance(usage.get("timing"), dict) else {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         return Measured(
             state=self._state,

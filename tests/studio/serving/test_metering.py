@@ -110,7 +110,7 @@ def test_days_add_up_by_model(api, alice, bob, deployment):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_gateway_writes_each_answer_down(client_of, alice, server, stream):
-    server.timings = {"queue_s": 0.5, "prefill_s": 0.01, "decode_s": 0.02}
+    server.timing = {"queue_s": 0.5, "prefill_s": 0.01, "decode_s": 0.02}
     answer = client_of(alice).post("/v1/chat/completions", json=ASK | {"stream": stream})
     assert answer.status_code == 200
     wait_for("the use to be written", Use.objects.exists, timeout_s=10)

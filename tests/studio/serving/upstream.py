@@ -30,7 +30,7 @@ class FakeServer:
     chats: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     """Of each request for an answer."""
-    timings: dict[str, float] | None = None
+    timing: dict[str, float] | None = None
     """What `usage` says of its time."""
     health: int = 200
     num_left: int = 0
@@ -72,7 +72,7 @@ class FakeServer:
     def _make_usage(self) -> dict[str, Any]:
         usage: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": len(self.words)}
         usage["prompt_tokens_details"] = {"cached_tokens": 3}
-        return usage | ({"timings": self.timings} if self.timings else {})
+        return usage | ({"timing": self.timing} if self.timing else {})
 
     async def _chat(self, request: Request) -> Any:
         if request.headers.get("authorization") != f"Bearer {self.token}":
