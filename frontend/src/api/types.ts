@@ -2632,7 +2632,8 @@ export interface components {
         DriveHealthOutput: {
             backend: components["schemas"]["BackendEnum"];
             is_enforced: boolean;
-            reason: string;
+            /** @description Why it keeps none, a sentence for each kind. */
+            reasons: components["schemas"]["SentenceOutput"][];
             default_quota_bytes: number;
             /** @description On the disk that holds all drives. */
             free_bytes: number;
@@ -4619,6 +4620,11 @@ export interface components {
             weight: number;
             num_tokens: number;
         };
+        /** @description A sentence, and its code where a table has it. */
+        SentenceOutput: {
+            message: string;
+            told: components["schemas"]["ToldOutput"] | null;
+        };
         SharedRepoInputRequest: {
             kind: components["schemas"]["RepoKindEnum"];
             /** @description namespace/name */
@@ -4946,6 +4952,12 @@ export interface components {
          *     * `node_restarted` - node_restarted
          *     * `nothing_to_save_there` - nothing_to_save_there
          *     * `points_used_up` - points_used_up
+         *     * `quota_btrfs_off` - quota_btrfs_off
+         *     * `quota_btrfs_tools` - quota_btrfs_tools
+         *     * `quota_not_btrfs` - quota_not_btrfs
+         *     * `quota_not_project` - quota_not_project
+         *     * `quota_project_off` - quota_project_off
+         *     * `quota_project_tools` - quota_project_tools
          *     * `recorder_killed` - recorder_killed
          *     * `rollout_back` - rollout_back
          *     * `rollout_begun` - rollout_begun
@@ -4982,7 +4994,7 @@ export interface components {
          *     * `time_limit` - time_limit
          * @enum {string}
          */
-        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "model_use" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
+        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "model_use" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];
