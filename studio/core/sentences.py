@@ -9,6 +9,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from engine.refusals import REFUSALS
 from engine.sentences import RUN_SENTENCES, Sentences, join
 from workers.sentences import NODE_SENTENCES
 
@@ -94,7 +95,7 @@ SENTENCES = Sentences(
         "run_drained_why": "Its node {node} is being emptied by an administrator ({why}).",
     }
 )
-ALL = join([SENTENCES, NODE_SENTENCES, RUN_SENTENCES])
+ALL = join([SENTENCES, NODE_SENTENCES, RUN_SENTENCES, REFUSALS])
 CODES = sorted(ALL.table)
 _LOOKED_UP = 4096
 

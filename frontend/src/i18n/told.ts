@@ -3,6 +3,7 @@
 
 import type { Language, Told } from "../api/shapes";
 import type { Params } from "./params";
+import { refusals } from "./zh/refusals";
 
 type Names = Record<string, string>;
 type Words = (names: Names) => string;
@@ -161,6 +162,7 @@ const CHINESE: Record<Told["code"], Words> = {
   ...NODE,
   ...RUN,
   ...ROLLOUT,
+  ...refusals,
 };
 
 /** A message of the API's in the page's language; as it came where its code has no words here. */
