@@ -104,6 +104,8 @@ export const training: TrainingWords = {
     processes_not_devices: (p) =>
       `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 块 GPU，每个进程一块。`,
     processes_not_cores: (p) => `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 个核。`,
+    value_error: (p) => n(p.why),
+    no_container_engine: (p) => `脚本只能在容器里运行，而现在没有节点能创建容器。${n(p.why)}`,
     model_is_reward: (p) => `${n(p.model)} 是奖励模型，不会写字，请换一个。`,
     output_taken: (p) =>
       p.taken === "adapter"
