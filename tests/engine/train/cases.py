@@ -127,10 +127,18 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         training.trainee, training.optimizers, training.at, training.mesh
     ).weights
     told = [event.values for event in seen if event.type == "metric"]
+    steps = [values for values in told if "loss" in values]
+    measures = training.trainee.stage.measures
     return {
-        "losses": [values["loss"] for values in told if "loss" in values],
-        "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
+        "losses": [values["loss"] for values in steps],
+        "norms": [values["grad_norm"] for values in steps],
         "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
+        "measures": [{name: values[name] for name in measures} for values in steps],
+        "eval_measures": [
+            {name: values[f"eval_{name}"] for name in measures}
+            for values in told
+            if "eval_loss" in values
+        ],
         "weights": {name: digest(value) for name, value in weights.items()},
         "held_bytes": measure_held(training.trainee),
         "written": written,
