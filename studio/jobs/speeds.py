@@ -17,7 +17,9 @@ from studio.jobs.models import Run
 
 _MOST_READ = 50
 _MOST_TAKEN = 5
-_USUAL_SHARE = 0.2  # of the roofline: the `hfu` of SmolLM2-135M, short rows, on a core with bf16 units
+_USUAL_SHARE = (
+    0.2  # of the roofline: the `hfu` of SmolLM2-135M, short rows, on a core with bf16 units
+)
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ export const metrics = {
     reward: {
       accuracy: "Share of the pairs whose chosen answer scores higher",
       margin: "Score of the chosen answer less that of the rejected one",
-      mean_score: "Of both answers; training keeps it near 0",
+      mean_score: "Of both answers; the barrier keeps scores between -5 and 5",
     },
   } as Record<string, Record<string, string>>,
   result: {

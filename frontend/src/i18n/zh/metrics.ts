@@ -49,7 +49,7 @@ export const metrics: MetricWords = {
     reward: {
       accuracy: "较好回答得分更高的样本对的比例",
       margin: "较好回答的分数减去较差回答的分数",
-      mean_score: "两个回答的平均；训练使它保持在 0 附近",
+      mean_score: "两个回答的平均；训练把分数限制在 -5 与 5 之间",
     },
   },
   result: {
