@@ -2815,6 +2815,13 @@ export interface components {
             path: string;
             etag: string;
         };
+        /**
+         * @description * `runs` - runs
+         *     * `machine` - machine
+         *     * `guess` - guess
+         * @enum {string}
+         */
+        DurationBasisEnum: "runs" | "machine" | "guess";
         FacetValueOutput: {
             value: string;
             count: number;
@@ -3040,6 +3047,16 @@ export interface components {
             flavor_memory_bytes: number | null;
             /** Format: double */
             duration_s: number | null;
+            /**
+             * @description By earlier runs of this model, by this flavor's machines, or by guess.
+             *
+             *     * `runs` - runs
+             *     * `machine` - machine
+             *     * `guess` - guess
+             */
+            duration_basis: (components["schemas"]["DurationBasisEnum"] | components["schemas"]["NullEnum"]) | null;
+            /** @description Earlier runs that it rests on. */
+            duration_num_runs: number;
             num_steps: number | null;
             num_tokens: number | null;
             cost_mpoints: number | null;

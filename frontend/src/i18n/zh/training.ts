@@ -8,6 +8,11 @@ export const training: TrainingWords = {
     dpo: { title: "偏好（DPO）", text: "学习两个回答中哪个更好" },
     reward: { title: "奖励模型", text: "从成对的回答中学会打分" },
   },
+  basis: {
+    runs: (n) => `依据此模型此前的 ${n} 次运行`,
+    machine: () => "依据此规格所在机器的实测速度",
+    guess: () => "粗略估计：此规格上尚无运行测过速度",
+  },
   startLabel: "从哪里开始",
   start: {
     base: { title: "基座模型", text: "在它学过的基础上继续" },
