@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from engine.quantize.grid import Rounded
-from engine.serve.decoder.packing import pack_awq, pack_gptq, pack_gptq_zeros
+from engine.serve.decoder.packing import (
+    pack_awq,
+    pack_compressed_bytes,
+    pack_gptq,
+    pack_gptq_zeros,
+)
 from engine.specs.quality import Scheme
 
 
@@ -100,10 +105,8 @@ def _pack_gptq(rounded: Rounded) -> dict[str, Tensor]:
 
 def _pack_bytes(rounded: Rounded, dtype: torch.dtype) -> dict[str, Tensor]:
     """`weight_packed` O x ceil(I/4): four inputs in a word, each 128 more than its code."""
-    codes_OI = (rounded.codes_OI.to(torch.int16) + 128).to(torch.uint8)
-    filled = torch.nn.functional.pad(codes_OI, (0, -codes_OI.shape[1] % 4)).contiguous()
     return {
-        "weight_packed": filled.view(torch.int32),
+        "weight_packed": pack_compressed_bytes(rounded.codes_OI),
         "weight_scale": rounded.steps.scale_ON.to(dtype),
-        "weight_shape": torch.tensor(codes_OI.shape, dtype=torch.int64),
+        "weight_shape": torch.tensor(rounded.codes_OI.shape, dtype=torch.int64),
     }

@@ -4,8 +4,6 @@ from pathlib import Path
 
 from engine.specs.quality import REPORT_NAME, QualityReport, Scheme
 
-NO_SPEED = "The server's engine was not asked: quantizing does not load it."
-
 
 def write_report(folder: Path, report: QualityReport) -> None:
     """Write the report into a model's folder."""

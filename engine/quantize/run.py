@@ -17,8 +17,9 @@ from engine.quantize.calibration import Windows, make_windows
 from engine.quantize.layouts import make_config
 from engine.quantize.measure import Outcome, measure_end, recommend_kv, write_prompts
 from engine.quantize.methods import describe, make_method
-from engine.quantize.report import NO_SPEED, write_report
-from engine.quantize.streamed import StreamedModel
+from engine.quantize.report import write_report
+from engine.quantize.speed import measure_speed
+from engine.quantize.streamed import StreamedModel, WeightFiles
 from engine.quantize.walk import Tell, Walk, write_ends
 from engine.quantize.writer import CheckpointWriter, write_beside
 from engine.runtime import read_peak_bytes, return_memory
@@ -51,12 +52,30 @@ def quantize(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGa
     if placement.num_threads:
         torch.set_num_threads(placement.num_threads)
     report = quantize_folder(spec, _Inputs(base, data), placement, emitter)
+    return_memory()  # the layers and what flowed between them
     folder = placement.run_dir / "out"
+    report = _add_speed(report, base, folder, pick_device(placement.devices))
     write_report(folder, report)
     write_card(folder, _describe(spec, base, data, report, placement))
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())
     emitter.artifact("out", "model", path="out", size_bytes=size_bytes)
     push_folder(folder, "model", placement, emitter)
+
+
+def _add_speed(
+    report: QualityReport, base: Resolved, folder: Path, device: torch.device
+) -> QualityReport:
+    speed, note = measure_speed(
+        base.path,
+        folder,
+        device=device,
+        name=report.device,
+        num_params=WeightFiles(base.path).count_numbers(),
+    )
+    told = f"decode {speed.base_decode_tokens_per_s:.1f} -> " if speed else note
+    told += f"{speed.decode_tokens_per_s:.1f} tokens/s" if speed else ""
+    print(told, flush=True)
+    return report.model_copy(update={"speed": speed, "speed_note": note})
 
 
 def quantize_folder(
@@ -172,7 +191,6 @@ def _report(
         size_bytes=walk.writer.num_bytes,
         base_size_bytes=walk.model.weights.num_bytes,
         bytes_per_weight=walk.num_weight_bytes / max(1, walk.num_weights),
-        speed_note=NO_SPEED,
         layers=walk.layers,
     )
 

@@ -10,6 +10,7 @@ from engine.data.prepare import Located
 from engine.emitter import Emitter
 from engine.quantize.calibration import SHIPPED, Windows, make_windows
 from engine.quantize.report import write_section
+from engine.quantize.speed import measure_speed
 from engine.specs import JOB_SPEC
 from engine.specs.sources import Source
 from tests.engine.quantize.unpack import load_dequantized
@@ -104,6 +105,21 @@ def test_smaller_keys_and_values_are_measured_and_one_is_recommended(quantized):
     least = report.quantized.perplexity * (1 + report.kv_bound)
     good = [name for name in ("int4", "int8") if report.kv[name].perplexity <= least]
     assert report.recommended_kv == (good[0] if good else "bf16")
+
+
+def test_speed_is_measured_by_the_decoder_that_serves(quantized):
+    folder, report = quantized("awq")
+    assert report.speed is not None and report.speed_note == ""
+    assert min(report.speed.decode_tokens_per_s, report.speed.base_decode_tokens_per_s) > 0
+    assert report.speed.prefill_tokens_per_s > report.speed.decode_tokens_per_s
+    assert "| decode, tokens/s |" in (folder / "README.md").read_text()
+
+
+def test_a_model_too_large_to_be_opened_whole_has_no_speed_and_says_why(trained, quantized):
+    folder, _ = quantized("awq")
+    cpu = torch.device("cpu")
+    speed, why = measure_speed(trained, folder, device=cpu, name="CPU", num_params=10**10)
+    assert speed is None and why.endswith(".")
 
 
 def test_sizes_are_those_of_the_files(quantized):
