@@ -36,11 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m engine", description="Train, serve and chat with language models."
+        prog="python -m engine", description="Train, quantize, serve and chat with language models."
     )
     parser.add_argument("--version", action="version", version=read_version())
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     _add_train(verbs)
+    _add_quantize(verbs)
     _add_serve(verbs)
     _add_chat(verbs)
     _add_tools(verbs)
@@ -54,6 +55,13 @@ def _add_train(verbs: argparse._SubParsersAction) -> None:
     train.add_argument("--resume", type=Path, metavar="CHECKPOINT", help="go on from a checkpoint")
     _add_run_options(train)
     train.set_defaults(verb=_train)
+
+
+def _add_quantize(verbs: argparse._SubParsersAction) -> None:
+    quantize = verbs.add_parser("quantize", help="hold a model's weights in 4 or 8 bits")
+    quantize.add_argument("spec", type=Path, help="YAML file with the fields of a QuantizeSpec")
+    _add_run_options(quantize)
+    quantize.set_defaults(verb=_quantize)
 
 
 def _add_serve(verbs: argparse._SubParsersAction) -> None:
@@ -87,7 +95,7 @@ def _add_chat(verbs: argparse._SubParsersAction) -> None:
 
 def _add_tools(verbs: argparse._SubParsersAction) -> None:
     schema = verbs.add_parser("schema", help="print the JSON Schema of a spec")
-    schema.add_argument("kind", help="train, serve or script")
+    schema.add_argument("kind", help="train, quantize, serve or script")
     schema.set_defaults(verb=_schema)
     gguf = verbs.add_parser("import-gguf", help="turn a GGUF file into a safetensors folder")
     gguf.add_argument("file", type=Path)
@@ -143,6 +151,10 @@ def _train(options: argparse.Namespace) -> int:
     return _launch(options, "train", resume_from=options.resume and options.resume.resolve())
 
 
+def _quantize(options: argparse.Namespace) -> int:
+    return _launch(options, "quantize")
+
+
 def _serve(options: argparse.Namespace) -> int:
     return _launch(options, "serve", host=options.host, port=options.port)
 
@@ -161,10 +173,11 @@ def _chat(options: argparse.Namespace) -> int:
 
 
 def _schema(options: argparse.Namespace) -> int:
-    from engine.specs import ScriptSpec, ServeSpec, Spec, TrainSpec
+    from engine.specs import QuantizeSpec, ScriptSpec, ServeSpec, Spec, TrainSpec
 
     specs: dict[str, type[Spec]] = {
         "train": TrainSpec,
+        "quantize": QuantizeSpec,
         "serve": ServeSpec,
         "script": ScriptSpec,
     }

@@ -14,7 +14,9 @@ import yaml
 from huggingface_hub import ModelCardData
 
 from engine.hub import Resolved
+from engine.quantize.report import name_scheme, write_section
 from engine.specs import JobSpec, TrainSpec, split_ref
+from engine.specs.quality import QualityReport
 from engine.specs.sources import Source
 
 CARD_NAME, PROVENANCE_NAME = "README.md", "athanor.json"
@@ -27,7 +29,8 @@ class Provenance:
 
     spec: JobSpec
     base: Resolved
-    dataset: Resolved
+    dataset: Resolved | None
+    """None where it learnt from nothing of a hub's or of a path."""
     metrics: dict[str, float]
     """The last ones: `loss`, `eval_loss`, `step`, ..."""
     device: str
@@ -36,6 +39,8 @@ class Provenance:
     """Of the dataset: rows, tokens, supervised tokens."""
     names: dict[str, str] = field(default_factory=dict)
     """Job, run, node and owner, as the placement gives them."""
+    report: QualityReport | None = None
+    """Of a quantized model."""
 
 
 def write_card(folder: Path, made: Provenance) -> None:
@@ -53,7 +58,7 @@ def _to_json(made: Provenance) -> dict[str, Any]:
         "kind": "adapter" if _is_adapter(made) else "model",
         "spec": made.spec.model_dump(mode="json"),
         "base": None if _is_new(made) else _to_source(made.base),
-        "dataset": _to_source(made.dataset) | made.counts,
+        "dataset": None if made.dataset is None else _to_source(made.dataset) | made.counts,
         "metrics": made.metrics,
         "device": made.device,
         "versions": {"python": platform.python_version(), **_list_versions()},
@@ -78,21 +83,39 @@ def _list_versions() -> dict[str, str]:
 
 def _make_metadata(made: Provenance) -> ModelCardData:
     base_card = _read_metadata(made.base.path / CARD_NAME)
-    dataset_card = _read_metadata(_folder(made.dataset.path) / CARD_NAME)
-    relation = "adapter" if _is_adapter(made) else "finetune"
+    dataset_card = _read_dataset_card(made)
     is_reward = getattr(made.spec, "stage", "") == "reward"
     return ModelCardData(
         base_model=made.base.repo,
-        base_model_relation=relation if made.base.repo else None,
+        base_model_relation=_relate(made) if made.base.repo else None,
         base_model_revision=made.base.revision,
         datasets=_list_datasets(made) or None,
-        dataset_revision=made.dataset.revision,
+        dataset_revision=made.dataset.revision if made.dataset else None,
         language=dataset_card.get("language"),
         library_name="peft" if _is_adapter(made) else "transformers",
         license=base_card.get("license"),
         pipeline_tag="text-classification" if is_reward else "text-generation",
-        tags=["athanor", getattr(made.spec, "stage", "sft"), getattr(made.spec, "method", "lora")],
+        tags=_list_tags(made),
     )
+
+
+def _relate(made: Provenance) -> str:
+    if made.report is not None:
+        return "quantized"
+    return "adapter" if _is_adapter(made) else "finetune"
+
+
+def _list_tags(made: Provenance) -> list[str]:
+    if made.report is not None:
+        scheme = made.report.scheme
+        return ["athanor", scheme.method, scheme.format, f"{scheme.weight_bits}-bit"]
+    return ["athanor", getattr(made.spec, "stage", "sft"), getattr(made.spec, "method", "lora")]
+
+
+def _read_dataset_card(made: Provenance) -> dict[str, Any]:
+    if made.dataset is None:
+        return {}
+    return _read_metadata(_folder(made.dataset.path) / CARD_NAME)
 
 
 def _list_datasets(made: Provenance) -> list[str]:
@@ -100,7 +123,8 @@ def _list_datasets(made: Provenance) -> list[str]:
     more = [
         split_ref(source.repo)[0] for source in _list_mixture(made) if source.repo[0] not in "./"
     ]
-    return list(dict.fromkeys([*filter(None, [made.dataset.repo]), *more]))
+    learnt = [made.dataset.repo] if made.dataset and made.dataset.repo else []
+    return list(dict.fromkeys([*learnt, *more]))
 
 
 def _list_mixture(made: Provenance) -> tuple[Source, ...]:
@@ -136,24 +160,34 @@ def _write_text(made: Provenance, body: dict[str, Any]) -> str:
 {_say_what(made)}, made with Athanor.
 
 - **Base model**: {"none: from scratch" if _is_new(made) else _name(made.base)}
-- **Dataset**: {_name(made.dataset)}{": " + counts if counts else ""}{mixture}
+- **Dataset**: {_name_dataset(made)}{": " + counts if counts else ""}{mixture}
 - **Device**: {made.device}
 - **Versions**: {versions}
 
-## Last metrics
-
-| metric | value |
-| --- | --- |
-{metrics}
-
+{_write_results(made, metrics)}
 ## Spec
 
-The same spec, seed and device give the same losses: save it as `spec.yaml` and run
-`python -m engine train spec.yaml`.
+The same spec, seed and device give the same {"weights" if made.report else "losses"}: save it as
+`spec.yaml` and run `python -m engine {made.spec.kind} spec.yaml`.
 
 ```yaml
 {spec}```
 """
+
+
+def _write_results(made: Provenance, metrics: str) -> str:
+    if made.report is not None:
+        return write_section(made.report)
+    return f"""## Last metrics
+
+| metric | value |
+| --- | --- |
+{metrics}
+"""
+
+
+def _name_dataset(made: Provenance) -> str:
+    return _name(made.dataset) if made.dataset else "the calibration set that comes with Athanor"
 
 
 def _is_new(made: Provenance) -> bool:
@@ -161,10 +195,12 @@ def _is_new(made: Provenance) -> bool:
 
 
 def _is_adapter(made: Provenance) -> bool:
-    return getattr(made.spec, "method", "lora") != "full"
+    return made.report is None and getattr(made.spec, "method", "lora") != "full"
 
 
 def _say_what(made: Provenance) -> str:
+    if made.report is not None:
+        return f"The base model's weights in {name_scheme(made.report.scheme)}"
     is_reward = getattr(made.spec, "stage", "") == "reward"
     what = "reward model" if is_reward else "model"
     if not _is_adapter(made):
@@ -176,8 +212,10 @@ def _title(made: Provenance) -> str:
     """Return the name its owner gave it, else the one that a hub makes of base and dataset."""
     if named := getattr(made.spec, "output", "") or made.names.get("output", ""):
         return named.rpartition("/")[2]
+    if made.report is not None:
+        return f"{Path(made.base.repo or made.base.path).name}-{made.report.scheme.method}"
     sources = (made.dataset,) if _is_new(made) else (made.base, made.dataset)
-    return "-".join(Path(source.repo or source.path).name for source in sources)
+    return "-".join(Path(each.repo or each.path).name for each in sources if each is not None)
 
 
 def _name(source: Resolved) -> str:

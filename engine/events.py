@@ -67,7 +67,7 @@ class Progress(EventBase):
 
     type: Literal["progress"] = "progress"
     stage: str
-    """`prepare`, `fetch`, `load`, `train`, `evaluate`, `save` or `push`."""
+    """`prepare`, `fetch`, `load`, `train`, `quantize`, `evaluate`, `save` or `push`."""
     done: float = Field(ge=0)
     total: float | None = None
     unit: str = ""

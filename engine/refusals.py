@@ -148,5 +148,36 @@ REFUSALS = Sentences(
         "and rope_theta: leave context out",
         "fp8_whole": "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, "
         "or set method to lora or full and parallel.tensor to 1",
+        "moments_overflow": "The inputs of a layer are no finite numbers: the model overflows on "
+        "the calibration data.",
+        "window_too_long": "length: the model reads {most} tokens at most: lower it to that or "
+        "less (you gave {given}).",
+        "no_readable_rows": "dataset: none of its rows can be read: bring others.",
+        "no_whole_window": "dataset: its rows hold no whole window of {length} tokens for "
+        "{purpose}: lower length or bring more rows.",
+        "layers_not_quantized": "model: layers of a {family} model are not made of q, k, v, o, "
+        "gate, up and down projections alone: quantize a model of the Llama, Qwen, Mistral, "
+        "Gemma or InternLM families.",
+        "not_quantizable": "model: {model} cannot be quantized: {why}.",
+        "quantized_already": "it is quantized already; take the model that it was made of",
+        "no_safetensors": "there is no .safetensors file",
+        "no_layers": "it has no list of layers ({family})",
+        "tensor_missing": "its files lack {tensor}",
+        "weights_unreadable": "its weights cannot be read ({error})",
+        "no_group_size": "model: {width} inputs of a layer divide by none of 128, 64 and 32: set "
+        "method to smoothquant or int8.",
+        "group_size_unfit": "group_size: {width} inputs of a layer do not divide by {size}: leave "
+        "group_size out, or take a smaller one.",
+        "group_size_of_4_bits": "group_size: {method} has one scale for each output: leave "
+        "group_size out, or set method to awq, gptq or rtn",
+        "alpha_is_smoothquants": "alpha: it is SmoothQuant's: leave it out, or set method to "
+        "smoothquant",
+        "quality_low": "model: {model}, in {scheme}, agrees with its base on {found} of tokens and "
+        "least_agreement asks for {least}: lower least_agreement, set on_low_agreement to warn, "
+        "or serve its base.",
+        "quality_unknown": "model: {model} is quantized and has no report card: lower "
+        "least_agreement, set on_low_agreement to warn, or serve its base.",
+        "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
+        "least_agreement, set on_low_agreement to warn, or serve its base.",
     }
 )

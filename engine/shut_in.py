@@ -12,7 +12,7 @@ from engine.carry import carry, keep_plain
 from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError, WorkEnded
 from engine.hub import fetch_repo, push_folder
-from engine.specs import CONTAINABLE, FetchedRepo, JobSpec, Placement, TrainSpec
+from engine.specs import CONTAINABLE, FetchedRepo, JobSpec, Placement, QuantizeSpec, TrainSpec
 from engine.status import Reason
 from engine.stopping import StopGate
 
@@ -30,19 +30,19 @@ def run_shut_in(spec: JobSpec, placement: Placement, emitter: Emitter, gate: Sto
         StopRequested: when asked to stop; the container is gone, its last checkpoint kept.
     """
     assert isinstance(spec, CONTAINABLE)
-    is_training = isinstance(spec, TrainSpec)
+    makes_model = isinstance(spec, TrainSpec | QuantizeSpec)
     fetched = {}
     for kind, ref in spec.list_sources():
         _check_ref(ref, kind)
-        got = fetch_repo(ref, kind, placement, emitter, wants_weights=is_training)
+        got = fetch_repo(ref, kind, placement, emitter, wants_weights=makes_model)
         fetched[f"{kind} {ref}"] = FetchedRepo(path=got.path, repo=got.repo, revision=got.revision)
     (placement.run_dir / FETCHED_NAME).write_bytes(_FETCHED.dump_json(fetched))
     outcome = carry(placement)
     if outcome.reason is not Reason.NONE:
         raise WorkEnded(outcome.reason, outcome.message, outcome.exit_code or 0)
-    if not isinstance(spec, TrainSpec):  # an inspection has said all it has to say
+    if not isinstance(spec, TrainSpec | QuantizeSpec):  # an inspection has said all it has to say
         return
-    role: ArtifactRole = "model" if spec.method == "full" else "adapter"
+    role: ArtifactRole = "adapter" if spec.method in ("lora", "qlora") else "model"
     _deliver(placement.run_dir / _MADE, role, placement, emitter)
 
 

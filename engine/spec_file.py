@@ -65,6 +65,8 @@ def _set_field(body: dict[str, Any], override: str) -> None:
         raise _bad(f"{name}: {text!r} is not a YAML value; quote it.") from error
 
 
+# The tag that pydantic puts before a field of a spec.
+_KINDS = ("train", "quantize", "serve", "script", "inspect")
 # What pydantic calls a problem -> our sentence. Braces are filled from its context.
 _MENDS = {
     "missing": "is missing: add it.",
@@ -88,7 +90,7 @@ _MENDS = {
 
 def _explain(problem: Any) -> str:
     path = [str(part) for part in problem["loc"]]
-    name = ".".join(path[1:] if path[:1] and path[0] in ("train", "serve", "script") else path)
+    name = ".".join(path[1:] if path[:1] and path[0] in _KINDS else path)
     context = {key: _plain(value) for key, value in problem.get("ctx", {}).items()}
     mend = _MENDS.get(problem["type"])
     if mend is None:

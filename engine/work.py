@@ -28,6 +28,7 @@ from engine.verdict import final_status
 # Kind of spec -> module and function that does it, loaded when asked for: each brings libraries.
 KINDS: dict[str, tuple[str, str]] = {
     "train": ("engine.train.run", "train"),
+    "quantize": ("engine.quantize.run", "quantize"),
     "serve": ("engine.serve.run", "serve"),
     "script": ("engine.script.run", "run_script"),
     "inspect": ("engine.data.inspect", "run_inspect"),

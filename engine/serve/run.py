@@ -7,6 +7,8 @@ import uvicorn
 
 from engine.emitter import Emitter
 from engine.errors import EngineError
+from engine.hub import fetch_repo
+from engine.quantize.gate import check_quality
 from engine.serve.app import build_app
 from engine.serve.native import open_native
 from engine.specs import Placement, ServeSpec
@@ -26,6 +28,7 @@ def serve(spec: ServeSpec, placement: Placement, emitter: Emitter, gate: StopGat
         EngineError: a model cannot be used, or the address is taken.
         StopRequested: the server was asked to stop, and is down.
     """
+    _check_quality(spec, placement, emitter)
     listener = _bind(placement.host, placement.port)
     backend = open_native(spec, placement, emitter)
     try:
@@ -45,6 +48,15 @@ def serve(spec: ServeSpec, placement: Placement, emitter: Emitter, gate: StopGat
     finally:
         backend.close()
         listener.close()
+
+
+def _check_quality(spec: ServeSpec, placement: Placement, emitter: Emitter) -> None:
+    """Say, or refuse, that a quantized model is further from its base than the owner wants."""
+    if spec.least_agreement == 0:
+        return
+    told = fetch_repo(spec.model, "model", placement, emitter, wants_weights=False)
+    if warning := check_quality(told.path, spec):
+        print(warning, flush=True)
 
 
 class _AnnouncingServer(uvicorn.Server):

@@ -10,15 +10,16 @@ from pydantic import Field, TypeAdapter
 from engine.specs.base import RepoRef, Spec, split_ref
 from engine.specs.inspect import InspectSpec
 from engine.specs.placement import FetchedRepo, Placement
+from engine.specs.quantize import QuantizeSpec
 from engine.specs.script import ScriptSpec, split_source
 from engine.specs.serve import ServeSpec
 from engine.specs.train import LoraOptions, TrainSpec
 
-AnySpec = TrainSpec | ServeSpec | ScriptSpec | InspectSpec
+AnySpec = TrainSpec | QuantizeSpec | ServeSpec | ScriptSpec | InspectSpec
 JobSpec = Annotated[AnySpec, Field(discriminator="kind")]
 JOB_SPEC: TypeAdapter[AnySpec] = TypeAdapter(JobSpec)
 
-CONTAINABLE = (TrainSpec, InspectSpec)
+CONTAINABLE = (TrainSpec, QuantizeSpec, InspectSpec)
 """What can run shut in: all that it reads is known before it begins, and what it makes lies in
 `out/` of its run directory when it ends. A model server does neither."""
 CONTAINABLE_KINDS = frozenset(str(each.model_fields["kind"].default) for each in CONTAINABLE)
@@ -33,6 +34,7 @@ __all__ = [
     "JobSpec",
     "LoraOptions",
     "Placement",
+    "QuantizeSpec",
     "RepoRef",
     "ScriptSpec",
     "ServeSpec",

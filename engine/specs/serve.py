@@ -46,3 +46,16 @@ class ServeSpec(Spec):
         json_schema_extra={"part": "how", "unit": "bytes", "advanced": True},
     )
     """All adapters together; beyond it the one that was asked least recently is unloaded."""
+    least_agreement: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        title="Least agreement",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Of a quantized model: the share of tokens on which it must agree with its base, as its report
+    card says. 0 asks for nothing."""
+    on_low_agreement: Literal["warn", "refuse"] = Field(
+        default="warn", title="Below it", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """Whether a model that agrees less is served with a warning in the log, or not at all."""

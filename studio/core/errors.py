@@ -10,7 +10,7 @@ from pydantic import ValidationError as SpecValidationError
 from studio.core.sentences import find_told
 
 # The tag that pydantic puts before a field of a job's spec.
-_KINDS = ("train", "serve", "script", "inspect")
+_KINDS = ("train", "quantize", "serve", "script", "inspect")
 
 
 class StudioError(Exception):

@@ -226,10 +226,6 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
         **shape.model_dump(),
         "memory_bytes": predict_memory_bytes(shape.num_params),
     }
-    weights = detail.weights and {
-        **detail.weights.model_dump(),
-        "memory_bytes": predict_memory_bytes(detail.weights.num_params),
-    }
     body = _show(detail.repo, request)
     if detail.commit is not None:
         body["revision"] = detail.commit.sha
@@ -261,12 +257,24 @@ def _show_detail(detail: RepoDetail, request: Request) -> dict[str, Any]:
         ],
         "refs": _show_refs(detail),
         "facts": facts,
-        "weights": weights,
+        "weights": _show_weights(detail),
         "license_name": name_licence(body["license"]),
         "adapters": detail.adapters,
+        "quality": detail.quality.model_dump(mode="json") if detail.quality else None,
+        "is_quantized": detail.is_quantized,
         "provenance": detail.provenance,
         "report": detail.report.model_dump() if detail.report and rights.read else None,
     }
+
+
+def _show_weights(detail: RepoDetail) -> dict[str, Any] | None:
+    weights, shape = detail.weights, detail.shape
+    if weights is None:
+        return None
+    is_packed = detail.is_quantized and shape is not None  # fewer numbers than the model has
+    num_params = shape.num_params if shape and is_packed else weights.num_params
+    memory = predict_memory_bytes(num_params)
+    return {**weights.model_dump(), "num_params": num_params, "memory_bytes": memory}
 
 
 def _show_told(told: Description) -> dict[str, Any]:

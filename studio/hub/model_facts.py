@@ -72,7 +72,10 @@ def count_params(file: BinaryIO) -> int:
 def count_commit_params(commit: Commit) -> int | None:
     """Count a commit's parameters from the headers of its weights; None where none can be told."""
     weights = find_weights(commit)
-    return weights.num_params if weights else None
+    if weights is None:
+        return None
+    shape = find_shape(commit)  # it counts what packed weights mean
+    return shape.num_params if shape else weights.num_params
 
 
 def _get_facts(commit: Commit) -> dict[str, Any]:
@@ -119,7 +122,10 @@ def _read_shape(commit: Commit) -> ModelShape:
         if weights is None or weights.format != "safetensors":
             raise ValueError("its weights are not at the top of the repo")
         config = read_json(read_text(files[CONFIG]))
-        return ModelShape.from_config(config, num_params=weights.num_params)
+        # Packed weights are fewer numbers than the model has.
+        is_packed = isinstance(config.get("quantization_config"), dict)
+        num_params = None if is_packed else weights.num_params
+        return ModelShape.from_config(config, num_params=num_params)
     except (ValueError, TypeError, ArithmeticError) as error:
         raise _refusal(f"{repo_id} cannot be used: {error}", "model_unknown") from error
 

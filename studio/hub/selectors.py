@@ -8,6 +8,7 @@ from django.db.models.functions import Concat
 
 from engine.specs import split_ref
 from engine.specs.estimate import DataFacts, ModelShape
+from engine.specs.quality import QualityReport
 from engine.specs.report import DatasetReport
 from studio.hub.access import Reader, Viewer, check_may_read, may_see, may_write, visible_to
 from studio.hub.cards import CARD, PROVENANCE, Card, Description, describe, read_card, read_json
@@ -21,6 +22,7 @@ from studio.hub.model_facts import (
 )
 from studio.hub.models import Blob, CatalogueEntry, Commit, CommitFile, Kind, Ref, Repo, Role
 from studio.hub.names import is_commit_prefix
+from studio.hub.quantized import find_quality, is_quantized
 from studio.hub.refs import MAIN, find_ref, list_refs
 from studio.hub.trainable import Choice, find_report, report_dataset
 from studio.hub.weights import Weights
@@ -53,6 +55,9 @@ class RepoDetail:
     shape: ModelShape | None = None
     weights: Weights | None = None
     report: DatasetReport | None = None
+    quality: QualityReport | None = None
+    """Of a quantized model: its report card."""
+    is_quantized: bool = False
     adapters: list[str] = field(default_factory=list)
     revisions: list[Commit] = field(default_factory=list)
     refs: list[Ref] = field(default_factory=list)
@@ -244,6 +249,11 @@ def is_reward_model(repo: Repo) -> bool:
     return entry is not None and entry.task == SCORING_TASK
 
 
+def is_quantized_commit(commit: Commit) -> bool:
+    """Say whether a commit's weights are held in fewer bits already."""
+    return is_quantized({file.path: file.blob for file in list_files(commit)})
+
+
 def has_datasets(user: Any) -> bool:
     """Say whether the person has a dataset of their own."""
     return Repo.objects.filter(owner=user, kind=Kind.DATASET).exists()
@@ -276,6 +286,8 @@ def describe_repo(viewer: Viewer, repo: Repo, revision: str = MAIN) -> RepoDetai
         shape=find_shape(commit) if is_base else None,
         weights=find_weights(commit) if repo.kind == Kind.MODEL else None,
         report=find_report(commit) if repo.kind == Kind.DATASET else None,
+        quality=find_quality(blobs) if is_base else None,
+        is_quantized=is_base and is_quantized(blobs),
         adapters=_list_adapters(viewer, repo) if is_base else [],
         revisions=list(list_commits(repo)[:_MOST_REVISIONS]),
         refs=list_refs(repo),
@@ -305,6 +317,7 @@ __all__ = [
     "has_adapters",
     "has_datasets",
     "is_owner",
+    "is_quantized_commit",
     "is_reward_model",
     "list_commits",
     "list_files",

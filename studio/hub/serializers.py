@@ -7,6 +7,7 @@ from rest_framework import serializers
 from engine.specs.formats import FORMAT_NAMES
 from studio.hub.catalogue.search import SORTS
 from studio.hub.models import AccessState, Gate, Kind, RefKind, Role, Visibility
+from studio.hub.quality_serializers import QualityReportOutput
 
 
 class RepoOutput(serializers.Serializer):
@@ -130,6 +131,10 @@ class RepoDetailOutput(RepoOutput):
     weights = RepoWeightsOutput(
         allow_null=True, help_text="Told by headers alone, of any model whose weights have some."
     )
+    quality = QualityReportOutput(
+        allow_null=True, help_text="The report card of a quantized model."
+    )
+    is_quantized = serializers.BooleanField(help_text="Its weights are held in fewer bits.")
     license_name = serializers.CharField(
         allow_blank=True, help_text="In full; blank of a licence that is not known."
     )

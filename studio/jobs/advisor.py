@@ -5,12 +5,13 @@ in the words the page showed.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
-from engine.specs import JOB_SPEC, ScriptSpec, TrainSpec
+from engine.specs import JOB_SPEC, QuantizeSpec, ScriptSpec, TrainSpec
 from engine.specs.estimate import (
     DataFacts,
     Machine,
@@ -18,20 +19,26 @@ from engine.specs.estimate import (
     TrainEstimate,
     estimate_train,
 )
+from engine.specs.quantize import fit_group_size
+from engine.specs.quantize_cost import QuantizeEstimate, estimate_quantize
 from studio.accounts.models import User
 from studio.compute.models import Flavor, Node
 from studio.compute.selectors import get_flavor, get_why_not, list_flavors, list_online_nodes
 from studio.core.errors import StudioError, spec_errors
-from studio.hub.selectors import get_model_shape, is_reward_model
+from studio.hub.models import Commit
+from studio.hub.selectors import get_model_shape, is_quantized_commit, is_reward_model
 from studio.jobs.containers import find_image, list_problems
 from studio.jobs.data_advice import weigh_data
-from studio.jobs.mends import Mend, find_mend
+from studio.jobs.mends import Mend, find_mend, pick_flavor
 from studio.jobs.metering import TICK_S
 from studio.jobs.refs import Pinned, find_taken, name_output, pin_refs
 from studio.jobs.refusals import Refusal
 from studio.jobs.speeds import Speed, find_speed
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted
+
+Need = Callable[[Machine], TrainEstimate | QuantizeEstimate]
+"""What a run needs, by what its machine has."""
 
 _HOLD_FACTOR = 1.5
 _LEAST_HOLD_S = 60.0
@@ -41,12 +48,12 @@ _LEAST_HOLD_S = 60.0
 class Advice:
     """What the advisor can say of a launch. Numbers are None where a refusal hides them."""
 
-    spec: TrainSpec | ScriptSpec | None = None
+    spec: TrainSpec | QuantizeSpec | ScriptSpec | None = None
     flavor: Flavor | None = None
     image_reference: str = ""
     """What a script runs in."""
     resolved: dict[str, Any] = dataclasses.field(default_factory=dict)
-    estimate: TrainEstimate | None = None
+    estimate: TrainEstimate | QuantizeEstimate | None = None
     speed: Speed | None = None
     """What the estimate's duration rests on; None where it is guessed, or there is no estimate."""
     memory_bytes: int | None = None
@@ -70,6 +77,9 @@ def advise(viewer: User, spec: dict[str, Any], flavor_name: str) -> Advice:
         return advice
     if isinstance(advice.spec, ScriptSpec):
         _weigh_script(advice, viewer, advice.spec)
+        return advice
+    if isinstance(advice.spec, QuantizeSpec):
+        _weigh_quantize(advice, viewer, advice.spec, nodes)
         return advice
     facts = _read_inputs(advice, viewer, advice.spec)
     if facts is not None and advice.flavor is not None:
@@ -95,7 +105,7 @@ def get_machine(flavor: Flavor, nodes: list[Node]) -> Machine:
     )
 
 
-def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | None:
+def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | QuantizeSpec | ScriptSpec | None:
     try:
         spec = JOB_SPEC.validate_python(raw)
     except SpecValidationError as error:
@@ -105,9 +115,9 @@ def _read_spec(advice: Advice, raw: dict[str, Any]) -> TrainSpec | ScriptSpec | 
                 Refusal(body["code"], body["message"], body["field"], body["params"])
             )
         return None
-    if isinstance(spec, TrainSpec | ScriptSpec):
+    if isinstance(spec, TrainSpec | QuantizeSpec | ScriptSpec):
         return spec
-    message = f"spec.kind: a {spec.kind} run is the studio's own; launch train or script."
+    message = f"spec.kind: a {spec.kind} run is the studio's own; launch train, quantize or script."
     advice.refusals.append(Refusal("kind_not_offered", message, "spec.kind", {"kind": spec.kind}))
     return None
 
@@ -164,11 +174,8 @@ def _read_shape(advice: Advice, spec: TrainSpec, pinned: Pinned) -> ModelShape |
         message = f"spec.model: {spec.model} is a reward model, which writes nothing; pick another."
         params = {"model": spec.model}
         advice.refusals.append(Refusal("model_is_reward", message, "spec.model", params))
-    try:
-        return get_model_shape(commit)
-    except StudioError as error:
-        advice.refusals.append(Refusal.of(error))
-        return None
+    _is_quantized(advice, commit, spec.model)
+    return _find_shape(advice, commit)
 
 
 def _output_taken(repo_id: str, taken: str) -> Refusal:
@@ -208,24 +215,39 @@ def _check_processes(spec: TrainSpec, flavor: Flavor) -> Refusal | None:
 def _weigh(
     advice: Advice, spec: TrainSpec, flavor: Flavor, inputs: _Inputs, nodes: list[Node]
 ) -> None:
+    if refusal := _check_processes(spec, flavor):
+        advice.refusals.append(refusal)
+    speed = advice.speed = find_speed(spec, flavor)
+
+    def need(at: Machine) -> TrainEstimate:
+        if speed is not None:
+            at = at.model_copy(update={"train_flops_per_s": speed.flops_per_s})
+        return estimate_train(spec, inputs.shape, inputs.data, at)
+
+    fitting = _price(advice, flavor, nodes, need)
+    assert advice.estimate is not None and advice.memory_bytes is not None
+    if advice.estimate.peak_memory_bytes > advice.memory_bytes > 0:
+        machine = get_machine(flavor, nodes)
+        mend = find_mend(spec, inputs.shape, inputs.data, machine, fitting)
+        advice.refusals.append(_not_enough_memory(advice, flavor, mend))
+    _check_points(advice)
+
+
+def _price(advice: Advice, flavor: Flavor, nodes: list[Node], need: Need) -> list[Flavor]:
+    """Note what a run on a flavor needs and costs; return the flavors that it would fit on."""
     machine = get_machine(flavor, nodes)
-    advice.speed = find_speed(spec, flavor)
-    if advice.speed is not None:
-        machine = machine.model_copy(update={"train_flops_per_s": advice.speed.flops_per_s})
-    estimate = estimate_train(spec, inputs.shape, inputs.data, machine)
-    rate = flavor.price_mpoints_per_hour
+    estimate, rate = need(machine), flavor.price_mpoints_per_hour
     advice.estimate = estimate
     advice.memory_bytes = get_memory_bytes(machine)
     advice.cost_mpoints = -int(-estimate.duration_s * rate // 3600)
     advice.hold_mpoints = get_hold_mpoints(estimate.duration_s, rate)
-    if refusal := _check_processes(spec, flavor):
-        advice.refusals.append(refusal)
-    fitting = _list_fitting_flavors(spec, inputs, nodes)
+    fitting = _list_fitting_flavors(need, nodes)
     advice.smallest_flavor = fitting[0].name if fitting else None
-    if estimate.peak_memory_bytes > advice.memory_bytes > 0:
-        mend = find_mend(spec, inputs.shape, inputs.data, machine, fitting)
-        advice.refusals.append(_not_enough_memory(advice, flavor, mend))
-    if advice.hold_mpoints > advice.available_mpoints:
+    return fitting
+
+
+def _check_points(advice: Advice) -> None:
+    if advice.hold_mpoints is not None and advice.hold_mpoints > advice.available_mpoints:
         advice.refusals.append(_not_enough_points(advice))
 
 
@@ -254,13 +276,66 @@ def _weigh_script(advice: Advice, viewer: User, spec: ScriptSpec) -> None:
         advice.refusals.append(_not_enough_points(advice))
 
 
-def _list_fitting_flavors(spec: TrainSpec, inputs: _Inputs, nodes: list[Node]) -> list[Flavor]:
+def _weigh_quantize(advice: Advice, viewer: User, spec: QuantizeSpec, nodes: list[Node]) -> None:
+    pinned = pin_refs(viewer, spec)
+    advice.resolved = pinned.resolved
+    advice.refusals.extend(Refusal.of(error) for error in pinned.errors)
+    output = name_output(viewer, spec)
+    if taken := find_taken(output, is_adapter=False):
+        advice.refusals.append(_output_taken(output, taken))
+    commit = pinned.commits.get("model")
+    if commit is None or advice.flavor is None:
+        return
+    shape = _find_shape(advice, commit)
+    if _is_quantized(advice, commit, spec.model) or shape is None:
+        return
+    if refusal := _check_group_size(spec, shape):
+        advice.refusals.append(refusal)
+    fitting = _price(advice, advice.flavor, nodes, lambda at: estimate_quantize(spec, shape, at))
+    assert advice.estimate is not None and advice.memory_bytes is not None
+    if advice.estimate.peak_memory_bytes > advice.memory_bytes > 0:
+        mend = pick_flavor(fitting[0]) if fitting else None
+        advice.refusals.append(_not_enough_memory(advice, advice.flavor, mend))
+    _check_points(advice)
+
+
+def _find_shape(advice: Advice, commit: Commit) -> ModelShape | None:
+    """Return the sizes of a model, or note why there are none."""
+    try:
+        return get_model_shape(commit)
+    except StudioError as error:
+        advice.refusals.append(Refusal.of(error))
+        return None
+
+
+def _is_quantized(advice: Advice, commit: Commit, ref: str) -> bool:
+    """Say whether a model is quantized already, and note it: nothing is made of rounded weights."""
+    if not is_quantized_commit(commit):
+        return False
+    message = f"spec.model: {ref} is quantized; pick the model that it was made of."
+    advice.refusals.append(Refusal("model_is_quantized", message, "spec.model", {"model": ref}))
+    return True
+
+
+def _check_group_size(spec: QuantizeSpec, shape: ModelShape) -> Refusal | None:
+    heads = shape.num_heads * shape.head_dim
+    try:
+        fit_group_size(spec, {shape.hidden_size, heads, shape.intermediate_size})
+    except ValueError as error:
+        field = str(error).partition(":")[0]
+        params = {"group_size": spec.group_size, "field": field}
+        return Refusal("group_size_unfit", f"spec.{error}", f"spec.{field}", params)
+    return None
+
+
+def _list_fitting_flavors(need: Need, nodes: list[Node]) -> list[Flavor]:
     """Return the flavors with memory enough that some online node can hold, cheapest first."""
     fitting = []
     for flavor in list_flavors():
         machine = get_machine(flavor, nodes)
-        peak = estimate_train(spec, inputs.shape, inputs.data, machine).peak_memory_bytes
-        if peak <= get_memory_bytes(machine) and get_why_not(flavor, nodes) in {
+        if need(machine).peak_memory_bytes <= get_memory_bytes(machine) and get_why_not(
+            flavor, nodes
+        ) in {
             None,
             "no_node_online",
         }:
@@ -272,7 +347,7 @@ def _not_enough_memory(advice: Advice, flavor: Flavor, mend: Mend | None) -> Ref
     assert advice.estimate is not None and advice.memory_bytes is not None
     needed, has = advice.estimate.peak_memory_bytes, advice.memory_bytes
     message = (
-        f"flavor: this training needs about {needed / 2**30:.1f} GiB and {flavor.title} has "
+        f"flavor: this run needs about {needed / 2**30:.1f} GiB and {flavor.title} has "
         f"{has / 2**30:.1f} GiB; {mend.sentence if mend else 'pick a smaller model'}."
     )
     params = {"needed_bytes": needed, "has_bytes": has, "flavor": flavor.name}

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from engine.specs import ScriptSpec, Spec, TrainSpec
+from engine.specs import QuantizeSpec, ScriptSpec, Spec, TrainSpec
 from engine.specs.presets import list_usual
 from studio.accounts.models import User
 from studio.core.errors import NotFound
@@ -37,7 +37,11 @@ _KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="Makes it safe to send the launch again: the same key answers the same job.",
 )
-_SPECS: dict[str, type[Spec]] = {"train": TrainSpec, "script": ScriptSpec}
+_SPECS: dict[str, type[Spec]] = {
+    "train": TrainSpec,
+    "quantize": QuantizeSpec,
+    "script": ScriptSpec,
+}
 
 
 def read(serializer: type, data: Any) -> dict[str, Any]:

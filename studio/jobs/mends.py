@@ -48,10 +48,14 @@ def find_mend(
     if mend := first_that_fits(_list_free(spec)):
         return mend
     if fitting:
-        flavor = fitting[0]
-        sentence = f"pick {flavor.title}"
-        return Mend("pick_flavor", {"flavor": flavor.name}, {"flavor": flavor.name}, sentence)
+        return pick_flavor(fitting[0])
     return first_that_fits(_list_costly(spec))
+
+
+def pick_flavor(flavor: Flavor) -> Mend:
+    """Return the mend that takes another flavor."""
+    named = {"flavor": flavor.name}
+    return Mend("pick_flavor", named, named, f"pick {flavor.title}")
 
 
 def _list_free(spec: TrainSpec) -> Iterator[Mend]:

@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engine.specs import AnySpec, InspectSpec, ScriptSpec, TrainSpec, split_ref, split_source
+from engine.specs import (
+    AnySpec,
+    InspectSpec,
+    QuantizeSpec,
+    ScriptSpec,
+    TrainSpec,
+    split_ref,
+    split_source,
+)
 from studio.accounts.models import User
 from studio.core.errors import BadInput, StudioError
 from studio.hub.cards import PROVENANCE
@@ -110,10 +118,14 @@ def name_output(owner: User, spec: AnySpec) -> str:
     """
     if isinstance(spec, ScriptSpec):
         return f"{owner.username}/{spec.output}" if spec.output else ""
-    if not isinstance(spec, TrainSpec):
+    if not isinstance(spec, TrainSpec | QuantizeSpec):
         return ""
     if spec.output:
         return f"{owner.username}/{spec.output}"
+    if isinstance(spec, QuantizeSpec):
+        ending = f"-{spec.method}"
+        name = get_short_name(spec.model)[: _MOST_REPO_NAME - len(ending)]
+        return f"{owner.username}/{name}{ending}"
     ending = "" if spec.stage == "sft" else f"-{spec.stage}"
     ending += "-full" if spec.method == "full" else ""
     name = f"{name_start(spec)}-{get_short_name(spec.dataset)}"

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from engine.specs import JOB_SPEC, AnySpec, ScriptSpec, ServeSpec, TrainSpec
+from engine.specs import JOB_SPEC, AnySpec, QuantizeSpec, ScriptSpec, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from studio.accounts.models import User
 from studio.compute.models import Flavor
@@ -234,6 +234,8 @@ def _name_job(spec: AnySpec) -> str:
         return " ".join(" ".join(spec.command).split())[:_MOST_NAME]
     if isinstance(spec, ServeSpec):
         return f"Chat: {get_short_name(spec.model)}"[:_MOST_NAME]
+    if isinstance(spec, QuantizeSpec):
+        return f"{get_short_name(spec.model)} in {spec.weight_bits} bits"[:_MOST_NAME]
     model = name_start(spec) if isinstance(spec, TrainSpec) else get_short_name(spec.model)
     more = f" and {len(spec.mixture)} more" if spec.mixture else ""
     return f"{model} on {get_short_name(spec.dataset)}{more}"[:_MOST_NAME]

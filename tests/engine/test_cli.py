@@ -154,7 +154,10 @@ def test_schema_prints_what_the_form_is_drawn_from(call, kind):
 
 def test_schema_of_an_unknown_kind_is_refused(call):
     status, _, errors = call("schema", "bake")
-    assert (status, errors.strip()) == (2, "kind: bake is not one of train, serve, script.")
+    assert (status, errors.strip()) == (
+        2,
+        "kind: bake is not one of train, quantize, serve, script.",
+    )
 
 
 def test_a_finetune_from_a_spec_file_leaves_an_adapter_with_its_card(spec, tmp_path):

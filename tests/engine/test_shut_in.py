@@ -11,8 +11,11 @@ from engine.emitter import Emitter
 from engine.hub import Resolved, fetch_repo
 from engine.launch import make_run_dir
 from engine.recorder import record_run
-from engine.specs import FetchedRepo, Placement, TrainSpec
+from engine.shut_in import run_shut_in
+from engine.specs import FetchedRepo, Placement, QuantizeSpec, TrainSpec
+from engine.specs.outcome import Outcome
 from engine.status import Reason, Status
+from engine.stopping import StopGate
 from tests.engine.recorded import join_log, read_events
 from tests.engine.test_script_run import CARRIER, last
 
@@ -47,6 +50,20 @@ def test_the_reason_inside_is_the_runs(tmp_path):
     end = last(run_dir)
     assert (status, end["reason"], end["exit_code"]) == (Status.FAILED, Reason.BAD_DATA, 1)
     assert end["message"] == "dataset: no rows."
+
+
+def test_a_quantized_model_is_delivered_as_a_model(tmp_path, monkeypatch):
+    pushed = []
+    monkeypatch.setattr("engine.shut_in.carry", lambda placement: Outcome())
+    monkeypatch.setattr(
+        "engine.shut_in.push_folder", lambda folder, role, *rest: pushed.append((folder, role))
+    )
+    spec = QuantizeSpec(model="athanor/tiny", method="gptq")
+    given = FetchedRepo(path=tmp_path, repo="athanor/tiny", revision="1" * 40)
+    (tmp_path / "out").mkdir()
+    placement = Placement(run_dir=tmp_path, fetched={"model athanor/tiny": given})
+    run_shut_in(spec, placement, Emitter(), StopGate())
+    assert pushed == [(tmp_path / "out", "model")]
 
 
 def test_a_path_of_the_node_is_refused(tmp_path):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from engine.specs import ScriptSpec, ServeSpec, TrainSpec
+from engine.specs import QuantizeSpec, ScriptSpec, ServeSpec, TrainSpec
 from engine.specs.messages import SENTENCES
 from engine.status import Reason, Status
 
@@ -35,7 +35,8 @@ def fields_of(model: type, path: str = "") -> set[str]:
 
 def test_every_field_of_the_forms_has_chinese_words():
     scripts = fields_of(ScriptSpec, "script.")  # whose words are not those of a finetune
-    told = fields_of(TrainSpec) | fields_of(ServeSpec) | scripts
+    quantizing = fields_of(QuantizeSpec, "quantize.")
+    told = fields_of(TrainSpec) | fields_of(ServeSpec) | quantizing | scripts
     assert told == keys_of("zh/fields.ts", "fields")
 
 
@@ -49,7 +50,7 @@ def test_the_choices_of_a_script_s_home_have_chinese_words():
 def test_every_unit_of_the_forms_has_a_chinese_word():
     units = {
         str(field.json_schema_extra["unit"])
-        for spec in (TrainSpec, ServeSpec, ScriptSpec)
+        for spec in (TrainSpec, QuantizeSpec, ServeSpec, ScriptSpec)
         for field in spec.model_fields.values()
         if isinstance(field.json_schema_extra, dict) and "unit" in field.json_schema_extra
     }

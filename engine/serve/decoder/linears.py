@@ -18,6 +18,7 @@ from engine.serve.decoder.packing import (
     pack_pairs,
     unpack_awq,
     unpack_compressed,
+    unpack_compressed_bytes,
     unpack_compressed_zeros,
     unpack_gptq,
     unpack_gptq_zeros,
@@ -102,6 +103,10 @@ class LinearReader:
         shape = read(f"{name}.weight_shape", (2,)).tolist()
         if shape != [outputs, inputs]:
             raise self._refuse(f"{name}.weight_shape says {shape}, not {[outputs, inputs]}")
+        if self._quantization["bits"] == 8:
+            words = read(f"{name}.weight_packed", (outputs, -(-inputs // 4)))
+            scale = read(f"{name}.weight_scale", (outputs, 1), torch.float32).flatten()
+            return LinearWeights("int8", unpack_compressed_bytes(words, inputs), scale=scale)
         codes = unpack_compressed(
             read(f"{name}.weight_packed", (outputs, -(-inputs // WORD))), inputs
         )
@@ -193,11 +198,12 @@ def _check_compressed(given: dict[str, Any], refuse: Refuse) -> dict[str, Any]:
     weights = groups[0].get("weights") or {}
     inputs = groups[0].get("input_activations")
     layout = given.get("format") or groups[0].get("format")
-    bits = {"pack-quantized": 4, "int-quantized": 8, "naive-quantized": 8}.get(layout)
-    if bits is None or weights.get("num_bits") != bits or weights.get("type", "int") != "int":
+    known = {"pack-quantized": (4, 8), "int-quantized": (8,), "naive-quantized": (8,)}
+    bits = weights.get("num_bits")
+    if bits not in known.get(str(layout), ()) or weights.get("type", "int") != "int":
         raise refuse(
-            f"compressed-tensors {layout!r} with {weights.get('num_bits')} bits is not read; "
-            "known are pack-quantized with 4 and int-quantized with 8"
+            f"compressed-tensors {layout!r} with {bits} bits is not read; known are "
+            "pack-quantized with 4 or 8 and int-quantized with 8"
         )
     if bits == 8 and not weights.get("symmetric", True):
         raise refuse("8-bit weights with zero points are not read; quantize them symmetric")
@@ -207,7 +213,7 @@ def _check_compressed(given: dict[str, Any], refuse: Refuse) -> dict[str, Any]:
         inputs.get("num_bits") == 8 and inputs.get("dynamic") and inputs.get("type") == "int"
     ):
         raise refuse("its inputs are quantized otherwise than to int8, each row by itself")
-    return {"has_int8_inputs": inputs is not None}
+    return {"has_int8_inputs": inputs is not None, "bits": bits}
 
 
 def _check_smooth(given: dict[str, Any], refuse: Refuse) -> dict[str, Any]:

@@ -94,6 +94,22 @@ def unpack_compressed(words_OI8: Tensor, num_inputs: int) -> Tensor:
     return _to_codes(words_OI8).flatten(1)[:, :num_inputs].contiguous()
 
 
+def pack_compressed_bytes(codes_OI: Tensor) -> Tensor:
+    """Return `weight_packed` of pack-quantized at 8 bits, O x ceil(I/4) int32, of int8 codes.
+
+    A byte is 128 more than its code.
+    """
+    shifted = (codes_OI.to(torch.int16) + 128).to(torch.uint8)
+    filled = torch.nn.functional.pad(shifted, (0, -codes_OI.shape[1] % 4))
+    return filled.contiguous().view(torch.int32)
+
+
+def unpack_compressed_bytes(words_OI4: Tensor, num_inputs: int) -> Tensor:
+    """Undo `pack_compressed_bytes`: return O x I int8 codes."""
+    shifted = words_OI4.contiguous().view(torch.uint8)[:, :num_inputs]
+    return (shifted.to(torch.int16) - 128).to(torch.int8)
+
+
 def pack_compressed_zeros(zeros_OG: Tensor) -> Tensor:
     """Return `weight_zero_point` of pack-quantized: ceil(O/8) x G int32."""
     return pack_compressed(zeros_OG.T).T.contiguous()

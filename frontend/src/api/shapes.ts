@@ -59,6 +59,7 @@ export type SharedRepo = Schemas["SharedRepoOutput"];
 
 export type Repo = Schemas["RepoOutput"];
 export type RepoDetail = Schemas["RepoDetailOutput"];
+export type QualityReport = Schemas["QualityReportOutput"];
 export type Facets = Schemas["FacetsOutput"];
 export type Tables = Schemas["ViewerTablesOutput"];
 export type TablePage = Schemas["ViewerPageOutput"];

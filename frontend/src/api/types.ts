@@ -4175,6 +4175,103 @@ export interface components {
             message: string;
             inspection: components["schemas"]["InspectionOutput"] | null;
         };
+        /** @description What it was made with. */
+        QualityCalibrationOutput: {
+            /** @description Blank: the engine's own set. */
+            dataset: string;
+            revision: string;
+            num_windows: number;
+            length_tokens: number;
+            num_held_out_windows: number;
+            num_held_out_tokens: number;
+        };
+        /** @description How long greedy answers stay those of the base. */
+        QualityGreedyOutput: {
+            /** Format: double */
+            mean_tokens: number;
+            of_tokens: number;
+            num_prompts: number;
+        };
+        /** @description The same with keys and values rounded too. */
+        QualityKvOutput: {
+            int8?: components["schemas"]["QualityMeasuredOutput"];
+            int4?: components["schemas"]["QualityMeasuredOutput"];
+        };
+        /** @description One layer's squared errors, as shares. */
+        QualityLayerOutput: {
+            index: number;
+            /** Format: double */
+            linear: number;
+            /** Format: double */
+            stream: number;
+        };
+        /** @description One way to run the model, on held-out text. */
+        QualityMeasuredOutput: {
+            /** Format: double */
+            perplexity: number;
+            /**
+             * Format: double
+             * @description Share of tokens on which it is the base's.
+             */
+            agreement: number;
+        };
+        /** @description The report card. */
+        QualityReportOutput: {
+            version: number;
+            scheme: components["schemas"]["QualitySchemeOutput"];
+            base: string;
+            base_revision: string;
+            calibration: components["schemas"]["QualityCalibrationOutput"];
+            /** Format: double */
+            base_perplexity: number;
+            quantized: components["schemas"]["QualityMeasuredOutput"];
+            kv: components["schemas"]["QualityKvOutput"];
+            recommended_kv: components["schemas"]["RecommendedKvEnum"];
+            /** Format: double */
+            kv_bound: number;
+            greedy: components["schemas"]["QualityGreedyOutput"] | null;
+            size_bytes: number;
+            base_size_bytes: number;
+            /** Format: double */
+            bytes_per_weight: number;
+            speed: components["schemas"]["QualitySpeedOutput"] | null;
+            speed_note: string;
+            layers: components["schemas"]["QualityLayerOutput"][];
+            device: string;
+            /** Format: double */
+            duration_s: number;
+            peak_memory_bytes: number;
+        };
+        /** @description How the weights are held. */
+        QualitySchemeOutput: {
+            method: string;
+            format: string;
+            weight_bits: number;
+            activation_bits: number;
+            /** @description 0: one scale for each output. */
+            group_size: number;
+            is_symmetric: boolean;
+        };
+        /** @description One stream on the host that made it. */
+        QualitySpeedOutput: {
+            device: string;
+            engine: string;
+            /** Format: double */
+            prefill_tokens_per_s: number;
+            /** Format: double */
+            decode_tokens_per_s: number;
+            /** Format: double */
+            base_prefill_tokens_per_s: number;
+            /** Format: double */
+            base_decode_tokens_per_s: number;
+        };
+        /**
+         * @description * `bf16` - bf16
+         *     * `int8` - int8
+         *     * `int4` - int4
+         * @enum {string}
+         */
+        RecommendedKvEnum: "bf16" | "int8" | "int4";
         RefusalOutput: {
             code: string;
             message: string;
@@ -4248,6 +4345,10 @@ export interface components {
             facts: components["schemas"]["ModelFactsOutput"] | null;
             /** @description Told by headers alone, of any model whose weights have some. */
             weights: components["schemas"]["RepoWeightsOutput"] | null;
+            /** @description The report card of a quantized model. */
+            quality: components["schemas"]["QualityReportOutput"] | null;
+            /** @description Its weights are held in fewer bits. */
+            is_quantized: boolean;
             /** @description In full; blank of a licence that is not known. */
             license_name: string;
             adapters: string[];
@@ -4908,6 +5009,7 @@ export interface components {
         /**
          * @description * `adapter_unusable` - adapter_unusable
          *     * `adapter_window` - adapter_window
+         *     * `alpha_is_smoothquants` - alpha_is_smoothquants
          *     * `attention_differs` - attention_differs
          *     * `attention_window` - attention_window
          *     * `bad_rows` - bad_rows
@@ -4959,6 +5061,8 @@ export interface components {
          *     * `gate_silent` - gate_silent
          *     * `gate_unwell` - gate_unwell
          *     * `gpus_too_few` - gpus_too_few
+         *     * `group_size_of_4_bits` - group_size_of_4_bits
+         *     * `group_size_unfit` - group_size_unfit
          *     * `has_sinks` - has_sinks
          *     * `head_differs` - head_differs
          *     * `heads_undealt` - heads_undealt
@@ -4973,6 +5077,7 @@ export interface components {
          *     * `kernel_out_of_memory` - kernel_out_of_memory
          *     * `kv_heads_uneven` - kv_heads_uneven
          *     * `layers_entangled` - layers_entangled
+         *     * `layers_not_quantized` - layers_not_quantized
          *     * `layers_too_few` - layers_too_few
          *     * `layers_uncut` - layers_uncut
          *     * `layers_unsaid` - layers_unsaid
@@ -5006,6 +5111,7 @@ export interface components {
          *     * `model_unreadable` - model_unreadable
          *     * `model_unusable` - model_unusable
          *     * `model_use` - model_use
+         *     * `moments_overflow` - moments_overflow
          *     * `mount_failed` - mount_failed
          *     * `muon_whole` - muon_whole
          *     * `no_chat_template` - no_chat_template
@@ -5015,15 +5121,20 @@ export interface components {
          *     * `no_end_token` - no_end_token
          *     * `no_engine` - no_engine
          *     * `no_fp8` - no_fp8
+         *     * `no_group_size` - no_group_size
+         *     * `no_layers` - no_layers
          *     * `no_model` - no_model
          *     * `no_node` - no_node
          *     * `no_own_files` - no_own_files
          *     * `no_packet_filter` - no_packet_filter
          *     * `no_program` - no_program
+         *     * `no_readable_rows` - no_readable_rows
          *     * `no_rotary` - no_rotary
          *     * `no_rows` - no_rows
+         *     * `no_safetensors` - no_safetensors
          *     * `no_such_layer` - no_such_layer
          *     * `no_user_namespaces` - no_user_namespaces
+         *     * `no_whole_window` - no_whole_window
          *     * `no_words` - no_words
          *     * `node_aside_change` - node_aside_change
          *     * `node_aside_reset` - node_aside_reset
@@ -5032,6 +5143,7 @@ export interface components {
          *     * `not_data_file` - not_data_file
          *     * `not_finite` - not_finite
          *     * `not_parquet` - not_parquet
+         *     * `not_quantizable` - not_quantizable
          *     * `not_whole` - not_whole
          *     * `nothing_to_save_there` - nothing_to_save_there
          *     * `of_another_plan` - of_another_plan
@@ -5045,6 +5157,10 @@ export interface components {
          *     * `pipeline_is_silent` - pipeline_is_silent
          *     * `points_used_up` - points_used_up
          *     * `port_taken` - port_taken
+         *     * `quality_low` - quality_low
+         *     * `quality_unknown` - quality_unknown
+         *     * `quality_unreadable` - quality_unreadable
+         *     * `quantized_already` - quantized_already
          *     * `quota_btrfs_off` - quota_btrfs_off
          *     * `quota_btrfs_tools` - quota_btrfs_tools
          *     * `quota_not_btrfs` - quota_not_btrfs
@@ -5098,16 +5214,19 @@ export interface components {
          *     * `stopped_by_studio` - stopped_by_studio
          *     * `studio_unknown` - studio_unknown
          *     * `template_is_no_jinja` - template_is_no_jinja
+         *     * `tensor_missing` - tensor_missing
          *     * `time_limit` - time_limit
          *     * `tokenizer_unreadable` - tokenizer_unreadable
          *     * `too_few_rows` - too_few_rows
          *     * `two_models` - two_models
          *     * `vocab_too_small` - vocab_too_small
+         *     * `weights_unreadable` - weights_unreadable
          *     * `window_stays` - window_stays
+         *     * `window_too_long` - window_too_long
          *     * `world_differs` - world_differs
          * @enum {string}
          */
-        ToldCodeEnum: "adapter_unusable" | "adapter_window" | "attention_differs" | "attention_window" | "bad_rows" | "bad_rows_allowed" | "bases_by_layer" | "box_has_link" | "caps_scores" | "carrier_silent" | "checkpoint_away" | "checkpoint_refused" | "command_failed" | "command_word" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "dataset_problem" | "device_missing" | "disk_full" | "dora_whole" | "drive_missing" | "drive_of_another" | "drives_not_set" | "embeddings_tied" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "environment_name" | "environment_own" | "environment_value" | "file_breaks_off" | "file_broken" | "format_unknown" | "fp8_whole" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "gpus_too_few" | "has_sinks" | "head_differs" | "heads_undealt" | "heads_uneven" | "hub_away" | "hub_refuses" | "image_missing" | "image_not_pinned" | "input_place" | "input_within" | "instruct_wanted" | "kernel_out_of_memory" | "kv_heads_uneven" | "layers_entangled" | "layers_too_few" | "layers_uncut" | "layers_unsaid" | "longer_than_micro" | "longer_than_positions" | "lower_length_or" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "matrices_4bit" | "matrices_part" | "matrices_style" | "matrices_uncut" | "matrices_unsaid" | "memory_ran_out" | "micro_over_step" | "model_unreadable" | "model_unusable" | "model_use" | "mount_failed" | "muon_whole" | "no_chat_template" | "no_column_names" | "no_data_file" | "no_decoder" | "no_end_token" | "no_engine" | "no_fp8" | "no_model" | "no_node" | "no_own_files" | "no_packet_filter" | "no_program" | "no_rotary" | "no_rows" | "no_such_layer" | "no_user_namespaces" | "no_words" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "not_data_file" | "not_finite" | "not_parquet" | "not_whole" | "nothing_to_save_there" | "of_another_plan" | "output_linked" | "pairs_mixed" | "pairs_not_learnt" | "pairs_wanted" | "path_in_box" | "path_not_there" | "pattern_matches_none" | "pipeline_is_silent" | "points_used_up" | "port_taken" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "ref_form" | "repo_not_fetched" | "repo_not_there" | "reward_is_silent" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "row_refused" | "row_unmaskable" | "run_all_aside" | "run_all_busy" | "run_dir_incomplete" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "scratch_is_pretrain" | "scratch_window" | "script_crashed" | "script_needs_box" | "script_past_memory" | "server_idle" | "special_tokens_twice" | "split_not_there" | "split_unclear" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "template_is_no_jinja" | "time_limit" | "tokenizer_unreadable" | "too_few_rows" | "two_models" | "vocab_too_small" | "window_stays" | "world_differs";
+        ToldCodeEnum: "adapter_unusable" | "adapter_window" | "alpha_is_smoothquants" | "attention_differs" | "attention_window" | "bad_rows" | "bad_rows_allowed" | "bases_by_layer" | "box_has_link" | "caps_scores" | "carrier_silent" | "checkpoint_away" | "checkpoint_refused" | "command_failed" | "command_word" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "dataset_problem" | "device_missing" | "disk_full" | "dora_whole" | "drive_missing" | "drive_of_another" | "drives_not_set" | "embeddings_tied" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "environment_name" | "environment_own" | "environment_value" | "file_breaks_off" | "file_broken" | "format_unknown" | "fp8_whole" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "gpus_too_few" | "group_size_of_4_bits" | "group_size_unfit" | "has_sinks" | "head_differs" | "heads_undealt" | "heads_uneven" | "hub_away" | "hub_refuses" | "image_missing" | "image_not_pinned" | "input_place" | "input_within" | "instruct_wanted" | "kernel_out_of_memory" | "kv_heads_uneven" | "layers_entangled" | "layers_not_quantized" | "layers_too_few" | "layers_uncut" | "layers_unsaid" | "longer_than_micro" | "longer_than_positions" | "lower_length_or" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "matrices_4bit" | "matrices_part" | "matrices_style" | "matrices_uncut" | "matrices_unsaid" | "memory_ran_out" | "micro_over_step" | "model_unreadable" | "model_unusable" | "model_use" | "moments_overflow" | "mount_failed" | "muon_whole" | "no_chat_template" | "no_column_names" | "no_data_file" | "no_decoder" | "no_end_token" | "no_engine" | "no_fp8" | "no_group_size" | "no_layers" | "no_model" | "no_node" | "no_own_files" | "no_packet_filter" | "no_program" | "no_readable_rows" | "no_rotary" | "no_rows" | "no_safetensors" | "no_such_layer" | "no_user_namespaces" | "no_whole_window" | "no_words" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "not_data_file" | "not_finite" | "not_parquet" | "not_quantizable" | "not_whole" | "nothing_to_save_there" | "of_another_plan" | "output_linked" | "pairs_mixed" | "pairs_not_learnt" | "pairs_wanted" | "path_in_box" | "path_not_there" | "pattern_matches_none" | "pipeline_is_silent" | "points_used_up" | "port_taken" | "quality_low" | "quality_unknown" | "quality_unreadable" | "quantized_already" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "ref_form" | "repo_not_fetched" | "repo_not_there" | "reward_is_silent" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "row_refused" | "row_unmaskable" | "run_all_aside" | "run_all_busy" | "run_dir_incomplete" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "scratch_is_pretrain" | "scratch_window" | "script_crashed" | "script_needs_box" | "script_past_memory" | "server_idle" | "special_tokens_twice" | "split_not_there" | "split_unclear" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "template_is_no_jinja" | "tensor_missing" | "time_limit" | "tokenizer_unreadable" | "too_few_rows" | "two_models" | "vocab_too_small" | "weights_unreadable" | "window_stays" | "window_too_long" | "world_differs";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];

@@ -76,9 +76,9 @@ export function SpecForm({ fields, value, onChange, errors, widgets = {}, scope 
 }
 
 /** Widgets that take the whole width. */
-const WIDE: ReadonlySet<string> = new Set(["stage", "method", "mixture"]);
+const WIDE: ReadonlySet<string> = new Set(["stage", "method", "quant_method", "mixture"]);
 /** Widgets whose choices each say what they are. */
-const CARDS: ReadonlySet<string> = new Set(["stage", "method"]);
+const CARDS: ReadonlySet<string> = new Set(["stage", "method", "quant_method"]);
 
 interface FieldProps {
   field: SpecField;

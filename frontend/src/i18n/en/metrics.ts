@@ -28,6 +28,8 @@ export const metrics = {
     eval_rejected_score: "Held-out score of rejected",
     mean_score: "Mean score",
     eval_mean_score: "Held-out mean score",
+    linear_error: "Error of linear layers",
+    stream_error: "Error behind the layer",
     mfu: "MFU",
     hfu: "HFU",
   } as Record<string, string>,

@@ -156,6 +156,46 @@ export const fields: Record<string, FieldWords> = {
     title: "适配器内存",
     help: "所有适配器合计；超出后卸下最久没有被提问的那个。",
   },
+  least_agreement: {
+    title: "最低一致率",
+    help: "量化模型与其基座一致的词元占比至少要有多少，以成绩单为准。0 表示不作要求。",
+  },
+  on_low_agreement: {
+    title: "低于它时",
+    help: "一致率更低的模型是带着日志中的警告照常服务，还是不服务。",
+  },
+  "quantize.model": { title: "模型", help: "要取整其权重的模型。必须含有全部权重：不能是适配器。" },
+  "quantize.method": {
+    title: "方法",
+    help: "`awq`、`gptq` 和 `rtn` 用 4 位保存权重；`smoothquant` 的权重和输入都是 8 位，`int8` 只有权重是 8 位。",
+  },
+  "quantize.dataset": {
+    title: "校准数据",
+    help: "与模型将要回答的内容相近的文本或对话。留空则用引擎自带的一小份英文、中文和代码。",
+  },
+  "quantize.output": {
+    title: "结果名称",
+    help: "在你的命名空间里接收结果的仓库。留空则按模型和方法命名。",
+  },
+  "quantize.group_size": {
+    title: "分组大小",
+    help: "4 位方法中共用一个缩放系数的权重数。越小越准确，也略大一些。留空则取 128、64、32 中能整除各层的最大者。",
+  },
+  "quantize.num_samples": { title: "校准样本数", help: "模型读多少段文本来判断什么重要。" },
+  "quantize.num_held_out": {
+    title: "测量样本数",
+    help: "用多少段文本测量困惑度；它们来自校准之外的行。",
+  },
+  "quantize.length": { title: "长度", help: "每段文本的词元数。" },
+  "quantize.damping": {
+    title: "阻尼",
+    help: "GPTQ：加到曲率上的平均曲率占比，使其可以求逆。",
+  },
+  "quantize.alpha": {
+    title: "Alpha",
+    help: "SmoothQuant：输入的离散程度有多少移到权重里。留空则逐层搜索。",
+  },
+  "quantize.seed": { title: "随机种子", help: "决定取哪些文本。" },
   "script.command": {
     title: "命令",
     help: '程序及其参数。除 `sh -c "..."` 之外，不经过任何 shell。',

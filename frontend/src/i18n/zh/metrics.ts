@@ -28,6 +28,8 @@ export const metrics: MetricWords = {
     eval_rejected_score: "留出集较差回答的分数",
     mean_score: "平均分数",
     eval_mean_score: "留出集平均分数",
+    linear_error: "线性层误差",
+    stream_error: "层输出误差",
     mfu: "MFU",
     hfu: "HFU",
   },

@@ -135,4 +135,31 @@ export const refusals = {
     "context：新模型的窗口由 from_scratch 的 max_positions 与 rope_theta 决定，请去掉 context",
   fp8_whole: () =>
     "precision：fp8 需要高于 4 位的完整矩阵：请改用 bf16，或将 method 设为 lora 或 full，且 parallel.tensor 设为 1",
+  moments_overflow: () => "某层的输入不是有限的数：模型在校准数据上溢出。",
+  window_too_long: ({ most, given }: Names) =>
+    `length：模型最多读 ${most} 个词元，请减小到不超过它（填写的是 ${given}）。`,
+  no_readable_rows: () => "数据集：没有一行可读，请换一份。",
+  no_whole_window: ({ length }: Names) =>
+    `数据集：凑不满一段 ${length} 个词元的文本，请减小 length 或添加行。`,
+  layers_not_quantized: ({ family }: Names) =>
+    `模型：${family} 的层不只由 q、k、v、o、gate、up 和 down 投影组成，请量化 Llama、Qwen、Mistral、Gemma 或 InternLM 系列的模型。`,
+  not_quantizable: ({ model, why }: Names) => `模型：${model} 不能量化：${why}。`,
+  quantized_already: () => "它已经是量化模型，请使用它的原模型",
+  no_safetensors: () => "没有 .safetensors 文件",
+  no_layers: ({ family }: Names) => `没有层的列表（${family}）`,
+  tensor_missing: ({ tensor }: Names) => `文件中缺少 ${tensor}`,
+  weights_unreadable: ({ error }: Names) => `无法读取权重（${error}）`,
+  no_group_size: ({ width }: Names) =>
+    `模型：某层的 ${width} 个输入不能被 128、64 或 32 整除，请将 method 设为 smoothquant 或 int8。`,
+  group_size_unfit: ({ width, size }: Names) =>
+    `group_size：某层的 ${width} 个输入不能被 ${size} 整除，请留空或取更小的值。`,
+  group_size_of_4_bits: ({ method }: Names) =>
+    `group_size：${method} 的每个输出只有一个缩放系数，请留空，或将 method 设为 awq、gptq 或 rtn`,
+  alpha_is_smoothquants: () => "alpha：属于 SmoothQuant，请去掉，或将 method 设为 smoothquant",
+  quality_low: ({ model, scheme, found, least }: Names) =>
+    `模型：${model}（${scheme}）与基座在 ${found} 的词元上一致，而 least_agreement 要求 ${least}：请降低它，将 on_low_agreement 设为 warn，或改用基座。`,
+  quality_unknown: ({ model }: Names) =>
+    `模型：${model} 是量化模型却没有成绩单：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  quality_unreadable: ({ model }: Names) =>
+    `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
 };

@@ -3,6 +3,7 @@
 import { Alert, Space } from "antd";
 import type { Job } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { sayTold } from "../../i18n/told";
 import { LinkButton } from "../../widgets/LinkButton";
 import { useMetricWords } from "./metricWords";
@@ -11,16 +12,18 @@ export function JobOutcome({ job }: { job: Job }) {
   const { text, language } = useWords();
   const words = text.jobs.result;
   const { result, rewardText } = useMetricWords();
+  const quantize = useQuantizeWords();
   if (!job.ended_at) return null;
   const isScript = job.kind === "script";
   const isReward = job.spec.stage === "reward";
   const made = isReward ? "reward" : job.spec.method === "full" ? "model" : "adapter";
+  const title = job.kind === "quantize" ? quantize.done : result[made];
   if (job.status === "succeeded" && job.output_repo) {
     return (
       <Alert
         type="success"
         showIcon
-        title={isScript ? words.scriptTitle : result[made]}
+        title={isScript ? words.scriptTitle : title}
         description={
           <>
             <p className="break" style={{ margin: "0 0 10px" }}>

@@ -7,6 +7,7 @@ import { useParams } from "react-router";
 import { queries } from "../../api/queries";
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import type { RunStream } from "../../stores/runStream";
 import { Loaded } from "../../widgets/Loaded";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { UrlTabs } from "../UrlTabs";
@@ -22,7 +23,20 @@ import { ScriptOverview } from "./ScriptOverview";
 import { useRunStream } from "./useRunStream";
 
 const LogTab = lazy(async () => ({ default: (await import("./LogTab")).LogTab }));
+const QuantizeOverview = lazy(async () => ({
+  default: (await import("./QuantizeOverview")).QuantizeOverview,
+}));
 const SpecTab = lazy(async () => ({ default: (await import("./SpecTab")).SpecTab }));
+
+/** By kind: a script tells curves of its own, a quantization has a report card. */
+function Overview(props: { job: Job; run: Run; stream: RunStream }) {
+  if (props.job.kind === "script") return <ScriptOverview {...props} />;
+  return props.job.kind === "quantize" ? (
+    <QuantizeOverview {...props} />
+  ) : (
+    <OverviewTab {...props} />
+  );
+}
 
 export function JobPage() {
   const { id = "" } = useParams();
@@ -49,19 +63,14 @@ function JobView({ job, run }: { job: Job; run: Run }) {
     {
       key: "overview",
       label: words.tab.overview,
-      children:
-        job.kind === "script" ? (
-          <ScriptOverview job={job} run={run} stream={stream} />
-        ) : (
-          <OverviewTab job={job} run={run} stream={stream} />
-        ),
+      children: <Overview job={job} run={run} stream={stream} />,
     },
     {
       key: "log",
       label: words.tab.log,
       children: <LogTab run={run} log={stream.log} isLive={!run.ended_at} />,
     },
-    ...(job.kind === "script"
+    ...(job.kind === "script" || job.kind === "quantize"
       ? []
       : [
           {

@@ -2,6 +2,7 @@
 
 import type { Job, Run } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import type { RunStream } from "../../stores/runStream";
 import { CopyButton } from "../../widgets/CopyButton";
 import { Facts } from "../../widgets/Facts";
@@ -21,6 +22,8 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
   const words = text.jobs.facts;
   const more = useMetricWords();
   const { stage = "sft", method = "lora", mixture } = job.spec as Partial<TrainFacts>;
+  const quantize = useQuantizeWords();
+  const isQuantize = job.kind === "quantize";
   const last = (name: string): number | undefined =>
     stream.series.get(name)?.values.at(-1) ?? run.latest_metrics[name] ?? undefined;
   const shown = (name: string, show: (value: number) => string) => {
@@ -31,8 +34,11 @@ export function KeyFacts({ job, run, stream }: { job: Job; run: Run; stream: Run
   return (
     <Facts
       facts={[
-        [more.facts.stage, more.stage[stage] ?? stage],
-        [more.facts.method, more.method[method] ?? method],
+        [more.facts.stage, isQuantize ? null : (more.stage[stage] ?? stage)],
+        [
+          more.facts.method,
+          isQuantize ? quantize.method[method]?.title : (more.method[method] ?? method),
+        ],
         [
           words.model,
           job.spec.model ? <RepoLink key="m" kind="models" id={job.spec.model} /> : null,

@@ -16,7 +16,7 @@ export function SpecTab({ job }: { job: Job }) {
         <h2 className="section-title" style={{ margin: 0 }}>
           {text.launch.yamlLabel}
         </h2>
-        {(job.kind === "train" || job.kind === "script") && (
+        {["train", "quantize", "script"].includes(job.kind) && (
           <LinkButton to={`/launch?from=${job.id}`}>{text.jobs.spec.again}</LinkButton>
         )}
       </div>
@@ -26,7 +26,7 @@ export function SpecTab({ job }: { job: Job }) {
         code={
           job.kind === "script"
             ? `athanor job submit spec.yaml --flavor ${job.flavor}`
-            : "python -m engine train spec.yaml"
+            : `python -m engine ${job.kind} spec.yaml`
         }
         label={text.jobs.spec.command}
       />

@@ -4,21 +4,29 @@ import { CheckCircleFilled } from "../../widgets/icons";
 import { Alert, Button, Tooltip } from "antd";
 import type { Estimate, Refusal } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { Figure } from "../../widgets/Figure";
 import { useSaying, useTrainingWords } from "./words";
 
 interface Props {
   estimate: Estimate | undefined;
   onMend: (refusal: Refusal) => void;
-  /** A script may take its time limit; nobody knows what it will need. */
-  isScript: boolean;
+  /** Of the job. A script may take its time limit; nobody knows what it will need. */
+  kind: unknown;
 }
 
-export function Advisor({ estimate, onMend, isScript }: Props) {
+export function Advisor({ estimate, onMend, kind }: Props) {
   const { text, format } = useWords();
   const words = text.launch.advisor;
   const training = useTrainingWords();
-  if (!estimate) return <p className="muted">{isScript ? words.waitingScript : words.waiting}</p>;
+  const quantize = useQuantizeWords();
+  const isScript = kind === "script";
+  const isQuantize = kind === "quantize";
+  if (!estimate) {
+    const waiting = isQuantize ? quantize.waiting : words.waiting;
+    return <p className="muted">{isScript ? words.waitingScript : waiting}</p>;
+  }
+  const count = isQuantize ? quantize.layers : words.steps;
   const { duration_s, num_steps, num_tokens, cost_mpoints, hold_mpoints } = estimate;
   const basis = training.basis[estimate.duration_basis ?? ""]?.(estimate.duration_num_runs);
   return (
@@ -30,7 +38,7 @@ export function Advisor({ estimate, onMend, isScript }: Props) {
           value={words.about(format.duration(duration_s))}
           note={
             <>
-              {words.steps(format.number(num_steps ?? 0), format.compact(num_tokens ?? 0))}
+              {count(format.number(num_steps ?? 0), format.compact(num_tokens ?? 0))}
               {basis && <div>{basis}</div>}
             </>
           }
@@ -80,12 +88,16 @@ export function Advisor({ estimate, onMend, isScript }: Props) {
 function MemoryBar({ estimate }: { estimate: Estimate }) {
   const { text, format } = useWords();
   const words = text.launch.advisor;
+  const quantize = useQuantizeWords();
   const { peak_memory_bytes: peak, flavor_memory_bytes: all } = estimate;
   if (peak === null) return null;
   const ratio = all ? peak / all : 0;
   const parts = Object.entries(estimate.memory_parts)
     .sort(([, a], [, b]) => b - a)
-    .map(([name, bytes]) => `${words.parts[name] ?? name}: ${format.bytes(bytes)}`);
+    .map(
+      ([name, bytes]) =>
+        `${words.parts[name] ?? quantize.parts[name] ?? name}: ${format.bytes(bytes)}`,
+    );
   const shown = all ? words.memoryOf(format.bytes(peak), format.bytes(all)) : format.bytes(peak);
   return (
     <div>

@@ -2,6 +2,7 @@
 
 import { Collapse } from "antd";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { CodeBlock } from "../../widgets/CodeBlock";
 import type { LaunchForm } from "./useLaunchForm";
 
@@ -20,6 +21,9 @@ export function curlFor({ spec, flavor, name }: LaunchForm, origin: string): str
 export function CommandPart({ form }: { form: LaunchForm }) {
   const { text } = useWords();
   const words = text.launch;
+  const quantize = useQuantizeWords();
+  const kind = String(form.spec.kind);
+  const local = kind === "quantize" ? quantize.commandLocal : words.commandLocal;
   return (
     <Collapse
       ghost
@@ -31,7 +35,7 @@ export function CommandPart({ form }: { form: LaunchForm }) {
             <>
               <p>{words.commandHub}</p>
               <CodeBlock code={curlFor(form, location.origin)} label={words.commandHub} />
-              {form.spec.kind === "script" ? (
+              {kind === "script" ? (
                 <>
                   <p>{words.script.commandHere}</p>
                   <CodeBlock
@@ -41,8 +45,8 @@ export function CommandPart({ form }: { form: LaunchForm }) {
                 </>
               ) : (
                 <>
-                  <p>{words.commandLocal}</p>
-                  <CodeBlock code="python -m engine train spec.yaml" label={words.commandLocal} />
+                  <p>{local}</p>
+                  <CodeBlock code={`python -m engine ${kind} spec.yaml`} label={local} />
                 </>
               )}
             </>

@@ -1,6 +1,8 @@
 // How it is learnt: a method to start with, then every number.
 
+import { InputNumber, Segmented } from "antd";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import type { SpecValue } from "../../api/shapes";
 import { holdsPreset, merge, type SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
@@ -8,7 +10,7 @@ import { ownFields } from "../../stores/trainForm";
 import { CardChoice } from "./CardChoice";
 import { ImageField } from "./ImageField";
 import type { LaunchForm } from "./useLaunchForm";
-import { useTrainingWords } from "./words";
+import { scopeOf, useTrainingWords } from "./words";
 
 interface Props {
   fields: readonly SpecField[];
@@ -22,12 +24,17 @@ interface Props {
   onChoose: (change: SpecValue) => void;
 }
 
+const isMethod = ({ widget }: SpecField) => widget === "method" || widget === "quant_method";
+
 export function HowPart(props: Props) {
   const { fields, form, errors, defaults, presets, onChange, onPreset, onChoose } = props;
   const training = useTrainingWords();
   const { text } = useWords();
   const words = text.launch;
-  const isScript = form.spec.kind === "script";
+  const quantize = useQuantizeWords();
+  const { kind } = form.spec;
+  const isScript = kind === "script";
+  const lead = kind === "quantize" ? quantize.howText : words.howText;
   // What is learnt, and the samples to watch, belong to no preset.
   const own = merge(defaults, ownFields(form.spec));
   const held = Object.entries(presets).find(([, preset]) =>
@@ -46,6 +53,41 @@ export function HowPart(props: Props) {
         onChange={(next) => onChoose({ method: next })}
       />
     ),
+    quant_method: ({ field, id, value }) => (
+      <CardChoice
+        id={id}
+        name="method"
+        value={value}
+        options={field.options}
+        words={quantize.method}
+        onChange={(next) => onChoose({ method: next })}
+      />
+    ),
+    group_size: ({ field, id, value, onChange: take }) => (
+      <Segmented
+        id={id}
+        block
+        aria-labelledby={`${id}-label`}
+        value={typeof value === "number" ? String(value) : "auto"}
+        options={[
+          { value: "auto", label: quantize.auto },
+          ...field.options.map((option) => ({ value: option, label: option })),
+        ]}
+        onChange={(next) => take(next === "auto" ? null : Number(next))}
+      />
+    ),
+    searched: ({ id, value, onChange: take, hasError }) => (
+      <InputNumber<number>
+        id={id}
+        style={{ width: "100%" }}
+        status={hasError ? "error" : undefined}
+        aria-describedby={`${id}-help`}
+        step={0.1}
+        value={typeof value === "number" ? value : null}
+        placeholder={quantize.searched}
+        onChange={(next) => take(next)}
+      />
+    ),
   };
   const draw = (list: readonly SpecField[]) => (
     <SpecForm
@@ -54,18 +96,14 @@ export function HowPart(props: Props) {
       onChange={onChange}
       errors={errors}
       widgets={widgets}
-      scope={isScript ? "script." : ""}
+      scope={scopeOf(form.spec)}
     />
   );
   return (
     <section className="panel form-part">
       <h2>{isScript ? words.script.how : words.how}</h2>
-      <p>{isScript ? words.script.howText : words.howText}</p>
-      {!isScript && (
-        <div style={{ marginBottom: 16 }}>
-          {draw(how.filter((field) => field.widget === "method"))}
-        </div>
-      )}
+      <p>{isScript ? words.script.howText : lead}</p>
+      {!isScript && <div style={{ marginBottom: 16 }}>{draw(how.filter(isMethod))}</div>}
       {Object.keys(presets).length > 0 && (
         <fieldset className="choices" style={{ marginBottom: 20 }}>
           <legend className="visually-hidden">{words.how}</legend>
@@ -83,7 +121,7 @@ export function HowPart(props: Props) {
           ))}
         </fieldset>
       )}
-      {draw(how.filter((field) => field.widget !== "method"))}
+      {draw(how.filter((field) => !isMethod(field)))}
     </section>
   );
 }

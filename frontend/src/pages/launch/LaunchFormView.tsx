@@ -9,6 +9,7 @@ import { ApiError, post, type ErrorBody } from "../../api/client";
 import { queries } from "../../api/queries";
 import type { Job, Refusal, RepoDetail, SpecInfo, SpecValue } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { sayError } from "../../i18n/said";
 import { LaunchKey } from "../../stores/launchKey";
 import { merge } from "../../stores/specSchema";
@@ -56,6 +57,7 @@ export function LaunchFormView(props: Props) {
   const { form, change, defaults, applyPreset } = useLaunchForm(props);
   const { estimate, isCurrent } = useEstimate(form);
   const { say } = useSaying();
+  const quantize = useQuantizeWords();
   const [face, setFace] = useState<"form" | "yaml">("form");
   const [refused, setRefused] = useState<readonly ErrorBody[]>([]);
   const launchKey = useRef(new LaunchKey());
@@ -110,7 +112,9 @@ export function LaunchFormView(props: Props) {
     const isDearer = (cost ?? 0) > shownCost.current;
     if (estimate?.ok && !isDearer) void run(launch);
   });
-  const isScript = form.spec.kind === "script";
+  const { kind } = form.spec;
+  const isScript = kind === "script";
+  const nameHelp = kind === "quantize" ? quantize.jobNameHelp : words.jobNameHelp;
   return (
     <div className="two launch">
       <div>
@@ -135,7 +139,7 @@ export function LaunchFormView(props: Props) {
               onChoose={take}
               scratch={scratchOf(props.info)}
             />
-            {!isScript && <MaskPanel form={form} />}
+            {kind === "train" && <MaskPanel form={form} />}
             <HowPart
               fields={fields}
               form={form}
@@ -175,7 +179,7 @@ export function LaunchFormView(props: Props) {
               aria-describedby="job-name-help"
             />
             <div className="field-help" id="job-name-help">
-              {isScript ? words.script.jobNameHelp : words.jobNameHelp}
+              {isScript ? words.script.jobNameHelp : nameHelp}
             </div>
           </div>
         </section>
@@ -183,7 +187,7 @@ export function LaunchFormView(props: Props) {
       </div>
       <aside className="panel sticky-side" aria-label={words.advisor.title}>
         <h2 className="section-title">{words.advisor.title}</h2>
-        <Advisor estimate={estimate} onMend={mend} isScript={isScript} />
+        <Advisor estimate={estimate} onMend={mend} kind={kind} />
         <Button
           type="primary"
           size="large"

@@ -5,11 +5,14 @@ import { Segmented } from "antd";
 import { useNavigate, useSearchParams } from "react-router";
 import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { Fault } from "../../widgets/Fault";
 import { PageHead } from "../../widgets/PageHead";
 import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { EngineBanner } from "../machines/EngineBanner";
 import { LaunchFormView } from "./LaunchFormView";
+
+const KINDS = ["train", "quantize", "script"] as const;
 
 /** The repo of a kind where the hub has just one: nobody should have to pick it. */
 function useOnly(filter: { kind: "model" | "dataset"; role?: "base" }) {
@@ -24,7 +27,8 @@ export function LaunchPage() {
   const from = params.get("from") ?? "";
   const job = useQuery({ ...queries.job(from), enabled: from !== "" });
   const wanted = job.data?.kind ?? params.get("kind");
-  const kind = wanted === "script" ? "script" : "train";
+  const kind = KINDS.find((one) => one === wanted) ?? "train";
+  const quantize = useQuantizeWords();
   const info = useQuery({ ...queries.specInfo(kind), enabled: !from || job.data !== undefined });
   const model = useOnly({ kind: "model", role: "base" });
   const dataset = useOnly({ kind: "dataset" });
@@ -38,7 +42,7 @@ export function LaunchPage() {
   }
   const isWaiting = !info.data || (from && !job.data) || model.isPending || dataset.isPending;
   if (isWaiting) return <PageSkeleton />;
-  const words = kind === "script" ? text.launch.script : text.launch;
+  const words = { train: text.launch, quantize, script: text.launch.script }[kind];
   return (
     <div className="page">
       <PageHead title={words.title} lead={words.lead} />
@@ -46,11 +50,8 @@ export function LaunchPage() {
         value={kind}
         aria-label={text.launch.kindLabel}
         style={{ marginBottom: 16 }}
-        options={[
-          { value: "train", label: text.jobs.kind.train },
-          { value: "script", label: text.jobs.kind.script },
-        ]}
-        onChange={(next) => void navigate(next === "script" ? "/launch?kind=script" : "/launch")}
+        options={KINDS.map((value) => ({ value, label: text.jobs.kind[value] }))}
+        onChange={(next) => void navigate(next === "train" ? "/launch" : `/launch?kind=${next}`)}
       />
       {kind === "script" && <EngineBanner title={text.launch.script.noEngine} />}
       <LaunchFormView

@@ -13,9 +13,11 @@ interface Props {
   value: unknown;
   onChange: (value: unknown) => void;
   hasError: boolean;
+  /** What is taken where nothing is picked: then it may be taken back. */
+  placeholder?: string;
 }
 
-export function RepoPicker({ kind, id, value, onChange, hasError }: Props) {
+export function RepoPicker({ kind, id, value, onChange, hasError, placeholder }: Props) {
   const { text, format } = useWords();
   const [search, setSearch] = useState("");
   const wanted = useDelayed(search, 250);
@@ -42,11 +44,14 @@ export function RepoPicker({ kind, id, value, onChange, hasError }: Props) {
       style={{ width: "100%" }}
       status={hasError ? "error" : undefined}
       aria-describedby={`${id}-help`}
-      placeholder={kind === "model" ? text.launch.pickModel : text.launch.pickDataset}
+      placeholder={
+        placeholder ?? (kind === "model" ? text.launch.pickModel : text.launch.pickDataset)
+      }
+      allowClear={placeholder !== undefined}
       value={typeof value === "string" && value ? value : undefined}
       loading={isFetching}
-      onChange={(next) => {
-        onChange(next);
+      onChange={(next?: string) => {
+        onChange(next ?? null);
         setSearch("");
       }}
       notFoundContent={kind === "model" ? text.launch.noModels : text.launch.noDatasets}

@@ -1,6 +1,7 @@
 // What is learnt: the model, the dataset, the name of the adapter.
 
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import type { SpecValue } from "../../api/shapes";
 import type { SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
@@ -10,7 +11,7 @@ import { DatasetPicker } from "./DatasetPicker";
 import { MixtureEditor } from "./MixtureEditor";
 import { RepoPicker } from "./RepoPicker";
 import type { LaunchForm } from "./useLaunchForm";
-import { useTrainingWords } from "./words";
+import { scopeOf, useTrainingWords } from "./words";
 import "./training.css";
 
 interface Props {
@@ -27,7 +28,10 @@ interface Props {
 export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: Props) {
   const { text } = useWords();
   const words = useTrainingWords();
-  const isScript = form.spec.kind === "script";
+  const quantize = useQuantizeWords();
+  const { kind } = form.spec;
+  const isScript = kind === "script";
+  const lead = kind === "quantize" ? quantize.whatText : text.launch.whatText;
   const stage = String(form.spec.stage ?? "sft");
   const widgets: Record<string, FieldWidget> = {
     stage: ({ field, id, value }) => (
@@ -42,6 +46,7 @@ export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: 
     ),
     model: (props) => <RepoPicker kind="model" {...props} />,
     dataset: (props) => <DatasetPicker stage={stage} {...props} />,
+    calibration: (props) => <RepoPicker kind="dataset" placeholder={quantize.shipped} {...props} />,
     mixture: ({ id, value, onChange: take }) => (
       <MixtureEditor stage={stage} id={id} value={value} onChange={take} errors={errors} />
     ),
@@ -50,7 +55,7 @@ export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: 
   return (
     <section className="panel form-part">
       <h2>{isScript ? text.launch.script.what : text.launch.what}</h2>
-      <p>{isScript ? text.launch.script.whatText : text.launch.whatText}</p>
+      <p>{isScript ? text.launch.script.whatText : lead}</p>
       {stage === "pretrain" && (
         <div className="field" style={{ marginBottom: 16 }}>
           <span className="field-label" id="field-start-label">
@@ -72,7 +77,7 @@ export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: 
         onChange={onChange}
         errors={errors}
         widgets={widgets}
-        scope={isScript ? "script." : ""}
+        scope={scopeOf(form.spec)}
       />
     </section>
   );

@@ -6,15 +6,17 @@ import type { Estimate } from "../../api/shapes";
 import { useDelayed } from "../useDelayed";
 import type { LaunchForm } from "./useLaunchForm";
 
+/** Say whether there is enough of a spec to weigh. */
+function isTold({ kind, model, from_scratch, dataset, command }: LaunchForm["spec"]): boolean {
+  if (kind === "script") return Array.isArray(command) && command.length > 0;
+  if (kind === "quantize") return Boolean(model);
+  return Boolean((model || from_scratch) && dataset);
+}
+
 export function useEstimate({ spec, flavor }: LaunchForm) {
   const rested = useDelayed(JSON.stringify({ spec, flavor }), 300);
   const asked = JSON.parse(rested) as Pick<LaunchForm, "spec" | "flavor">;
-  const { model, from_scratch, dataset, command } = asked.spec;
-  const isTold =
-    asked.spec.kind === "script"
-      ? Array.isArray(command) && command.length > 0
-      : (model || from_scratch) && dataset;
-  const isReady = Boolean(isTold && asked.flavor);
+  const isReady = Boolean(isTold(asked.spec) && asked.flavor);
   const query = useQuery({
     queryKey: ["estimate", rested],
     queryFn: ({ signal }) => call<Estimate>("POST", "/api/jobs/estimate/", { body: asked, signal }),

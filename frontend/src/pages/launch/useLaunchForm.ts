@@ -12,7 +12,8 @@ export interface LaunchForm {
 }
 
 /** Where the form of a kind is kept while the tab lives. */
-const keptAs = (kind: unknown) => (kind === "script" ? "athanor.launch.script" : "athanor.launch");
+const keptAs = (kind: unknown) =>
+  kind === "script" || kind === "quantize" ? `athanor.launch.${kind}` : "athanor.launch";
 
 function recallForm(kind: unknown): Partial<LaunchForm> {
   try {
@@ -41,13 +42,16 @@ function startForm({ info, from, model, dataset, stage }: Start): LaunchForm {
     return { name: "", flavor: from.flavor, spec: merge(defaultsFor(info, from.spec), from.spec) };
   const defaults = defaultsOf(info.schema);
   const kept = recallForm(defaults.kind);
-  const isScript = defaults.kind === "script";
-  const picked = isScript ? {} : { ...(model && { model }), ...(dataset && { dataset }) };
+  const isTraining = defaults.kind === "train";
+  const picked =
+    defaults.kind === "script"
+      ? {}
+      : { ...(model && { model }), ...(isTraining && dataset && { dataset }) };
   const spec = merge(merge(defaults, kept.spec ?? {}), picked);
   return {
     name: kept.name ?? "",
     flavor: kept.flavor ?? "",
-    spec: stage && !isScript ? choose(info, spec, { stage }) : spec,
+    spec: stage && isTraining ? choose(info, spec, { stage }) : spec,
   };
 }
 

@@ -1,7 +1,8 @@
 // The launch page's own words, in the page's language; the catalogue, which every page waits for, has none of them.
 
-import type { ErrorBody, Refusal } from "../../api/shapes";
+import type { ErrorBody, Refusal, SpecValue } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { training as english, type TrainingWords } from "../../i18n/en/training";
 import { sayProblem } from "../../i18n/said";
 import { sayNames } from "../../i18n/told";
@@ -11,17 +12,24 @@ export function useTrainingWords(): TrainingWords {
   return useWords().language === "zh" ? chinese : english;
 }
 
+/** What stands before the names of fields whose words are another form's too. */
+export const scopeOf = ({ kind }: SpecValue): string =>
+  kind === "script" || kind === "quantize" ? `${kind}.` : "";
+
 type Said = Pick<ErrorBody, "code" | "message" | "params">;
 
 /** How a refusal, and the press that mends it, are said here. */
 export function useSaying() {
   const { text, language } = useWords();
   const words = useTrainingWords();
+  const quantize = useQuantizeWords();
   const say = (body: Said): string => {
     const params = sayNames(language, body.params);
     return (
-      words.errors[body.code]?.({ ...params, message: body.message }) ??
-      sayProblem(text, { ...body, params })
+      (words.errors[body.code] ?? quantize.errors[body.code])?.({
+        ...params,
+        message: body.message,
+      }) ?? sayProblem(text, { ...body, params })
     );
   };
   const sayMend = ({ code, params }: NonNullable<Refusal["mend"]>): string =>

@@ -1,9 +1,12 @@
 // One model: its card, files, revisions, lineage and provenance, and what can be done with it.
 
-import { FireOutlined, MessageOutlined } from "../../widgets/icons";
+import { lazy, Suspense } from "react";
+import { FileZipOutlined, FireOutlined, MessageOutlined } from "../../widgets/icons";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useQuantizeWords } from "../../i18n/quantizeWords";
 import { LinkButton } from "../../widgets/LinkButton";
+import { PageSkeleton } from "../../widgets/PageSkeleton";
 import { RepoHead } from "../hub/RepoHead";
 import { RepoLoaded } from "../hub/RepoLoaded";
 import { Card } from "../hub/Card";
@@ -17,6 +20,10 @@ import { ModelFactsPanel } from "./ModelFactsPanel";
 import { Provenance } from "./Provenance";
 import { readScores } from "./scores";
 
+const QualityCard = lazy(async () => ({
+  default: (await import("../quality/QualityCard")).QualityCard,
+}));
+
 export function ModelPage() {
   return <RepoLoaded query={useRepo("model")}>{(repo) => <ModelView repo={repo} />}</RepoLoaded>;
 }
@@ -28,6 +35,7 @@ const isRewardModel = (repo: RepoDetail): boolean =>
 /** What this studio's engine can do with a model; a verb that would only be refused is not shown. */
 function ModelVerbs({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
+  const quantize = useQuantizeWords();
   const isAdapter = repo.role === "adapter";
   const base = isAdapter ? repo.base_model : repo.id;
   const isReward = isRewardModel(repo);
@@ -44,9 +52,17 @@ function ModelVerbs({ repo }: { repo: RepoDetail }) {
           {text.hub.chat}
         </LinkButton>
       )}
-      {base && !(isReward && !isAdapter) && (
+      {base && !(isReward && !isAdapter) && !repo.is_quantized && (
         <LinkButton to={`/launch?model=${encodeURIComponent(base)}`} icon={<FireOutlined />}>
           {text.hub.finetune}
+        </LinkButton>
+      )}
+      {repo.role === "base" && !isReward && !repo.is_quantized && (
+        <LinkButton
+          to={`/launch?kind=quantize&model=${encodeURIComponent(repo.id)}`}
+          icon={<FileZipOutlined />}
+        >
+          {quantize.button}
         </LinkButton>
       )}
     </>
@@ -57,8 +73,22 @@ function ModelView({ repo }: { repo: RepoDetail }) {
   const { text } = useWords();
   const { tab } = text.hub;
   const scores = readScores(repo.metadata);
+  const quantize = useQuantizeWords();
   const tabs = [
     { key: "card", label: tab.card, children: <Card repo={repo} /> },
+    ...(repo.quality
+      ? [
+          {
+            key: "quality",
+            label: quantize.tab,
+            children: (
+              <Suspense fallback={<PageSkeleton />}>
+                <QualityCard report={repo.quality} />
+              </Suspense>
+            ),
+          },
+        ]
+      : []),
     { key: "files", label: tab.files, children: <FilesTab repo={repo} /> },
     { key: "history", label: text.repo.history.tab, children: <HistoryTab repo={repo} /> },
     { key: "lineage", label: tab.lineage, children: <Lineage repo={repo} /> },

@@ -1,0 +1,51 @@
+"""What a server asks before it serves a quantized model: is it still near enough to its base?"""
+
+from pathlib import Path
+
+from engine.errors import EngineError
+from engine.quantize.report import name_scheme, read_report
+from engine.specs.serve import ServeSpec
+from engine.status import Reason
+
+_MEND = ": lower least_agreement, set on_low_agreement to warn, or serve its base."
+QUANTIZED_CONFIG = "quantization_config"
+
+
+def check_quality(folder: Path, spec: ServeSpec) -> str:
+    """Weigh a model's report card against the least agreement that a spec asks for.
+
+    Return a warning to show where it is less, or nothing. A model that is not quantized passes.
+
+    Raises:
+        EngineError: bad_model, where it is less and the spec says to refuse; bad_model too for a
+            quantized model without a report, of which nobody knows.
+    """
+    if spec.least_agreement == 0:
+        return ""
+    try:
+        report = read_report(folder)
+    except ValueError as error:
+        return _judge(spec, f"model: {spec.model} has a report card that cannot be read", error)
+    if report is None:
+        if not _is_quantized(folder):
+            return ""
+        return _judge(spec, f"model: {spec.model} is quantized and has no report card")
+    found = report.quantized.agreement
+    if found >= spec.least_agreement:
+        return ""
+    return _judge(
+        spec,
+        f"model: {spec.model}, in {name_scheme(report.scheme)}, agrees with its base on "
+        f"{found:.1%} of tokens and least_agreement asks for {spec.least_agreement:.1%}",
+    )
+
+
+def _judge(spec: ServeSpec, what: str, cause: Exception | None = None) -> str:
+    if spec.on_low_agreement == "refuse":
+        raise EngineError(Reason.BAD_MODEL, what + _MEND) from cause
+    return f"{what}; it is served all the same."
+
+
+def _is_quantized(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and QUANTIZED_CONFIG in config.read_text(encoding="utf-8")

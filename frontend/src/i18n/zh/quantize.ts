@@ -1,0 +1,63 @@
+import { n } from "../params";
+import type { QuantizeWords } from "../en/quantize";
+
+export const quantize: QuantizeWords = {
+  title: "量化模型",
+  lead: "用 4 位或 8 位保存权重：更小，回答更快。代价会被测量出来。",
+  whatText: "哪个模型，以及与它将要回答的内容相近的文本。",
+  howText: "权重怎样取整；每个数字都可以改。",
+  jobNameHelp: "方便自己查找。留空则按模型命名。",
+  waiting: "选好模型，顾问就会说明需要多少资源。",
+  commandLocal: "或在自己的机器上只用引擎来量化：",
+  layers: (layers, tokens) => `${layers} 层，${tokens} 个词元`,
+  shipped: "引擎自带的数据",
+  auto: "自动",
+  searched: "自动搜索",
+  done: "量化后的模型已经就绪",
+  button: "量化",
+  tab: "成绩单",
+  method: {
+    awq: { title: "AWQ，4 位", text: "保护重要的通道；各处都能部署" },
+    gptq: { title: "GPTQ，4 位", text: "用后面的权重弥补每次取整的误差" },
+    smoothquant: { title: "SmoothQuant，8 位", text: "权重和输入都是 8 位：适合大批量" },
+    int8: { title: "8 位权重", text: "几乎没有损失，大小减半" },
+    rtn: { title: "直接取整，4 位", text: "很快，也是其他方法的参照" },
+  },
+  parts: { moments: "二阶矩", written: "等待写出" },
+  card: {
+    perplexity: "困惑度",
+    from: (base, change) => `原来 ${base}：${change}`,
+    agreement: "最可能的词元相同",
+    agreementText: "留出文本中与基座一致的比例",
+    greedy: "贪心一致长度",
+    greedyOf: (tokens, prompts) => `共 ${tokens} 个词元，${prompts} 个回答的平均`,
+    size: "大小",
+    sizeFrom: (base, share) => `原来 ${base}：现在是其 ${share}`,
+    perplexities: "不同运行方式的困惑度",
+    base: "基座",
+    quantized: "量化后",
+    kv: (precision) => `键和值为 ${precision}`,
+    recommended: (precision) => `推荐的键值精度：${precision}。`,
+    layers: "各层误差",
+    linear: "线性层的输出",
+    stream: "该层的输出",
+    layer: "层",
+    layersSummary: (worst, layer) => `最大的误差 ${worst} 在第 ${layer} 层。`,
+    made: (windows, length, data) => `用${data}的 ${windows} 段、每段 ${length} 个词元校准`,
+    heldOut: (tokens) => `在其他行的 ${tokens} 个词元上测量`,
+    group: (size) => `每组 ${size} 个`,
+    bytes: (bytes) => `每个权重 ${bytes} 字节`,
+    speed: "速度，词元/秒",
+    prefill: "预填充",
+    decode: "单个回答",
+    noSpeed: "没有在生成它的机器上测速。",
+    none: "运行结束后会给出成绩单。",
+  },
+  errors: {
+    model_is_quantized: (p) => `${n(p.model)} 已经是量化模型。请选择它的原模型。`,
+    group_size_unfit: (p) =>
+      p.field === "model"
+        ? "这个模型的层不能被 128、64 或 32 整除。请选择 8 位的方法。"
+        : `这个模型的层不能被 ${n(p.group_size)} 整除。请让分组大小自动选择。`,
+  },
+};

@@ -1,0 +1,58 @@
+"""A server refuses or warns below the agreement that its owner asks for."""
+
+import json
+
+import pytest
+
+from engine.emitter import Emitter
+from engine.errors import EngineError
+from engine.quantize.gate import check_quality
+from engine.serve.run import serve
+from engine.specs import Placement, ServeSpec
+from engine.stopping import StopGate
+
+
+def spec(folder, least: float, do: str = "refuse") -> ServeSpec:
+    return ServeSpec(model=str(folder), least_agreement=least, on_low_agreement=do)
+
+
+def test_a_model_that_agrees_enough_is_served(quantized):
+    folder, report = quantized("int8")
+    assert check_quality(folder, spec(folder, report.quantized.agreement)) == ""
+
+
+def test_one_that_agrees_less_is_refused_in_a_sentence_with_both_numbers(quantized):
+    folder, report = quantized("rtn")
+    with pytest.raises(EngineError) as refused:
+        check_quality(folder, spec(folder, 0.99))
+    assert f"{report.quantized.agreement:.1%}" in refused.value.message
+    assert "99.0%" in refused.value.message and "lower least_agreement" in refused.value.message
+
+
+def test_or_warned_of(quantized):
+    folder, _ = quantized("rtn")
+    warning = check_quality(folder, spec(folder, 0.99, "warn"))
+    assert "RTN W4A16 g64" in warning and warning.endswith("it is served all the same.")
+
+
+def test_a_server_does_not_start_with_it(quantized, tmp_path):
+    folder, _ = quantized("rtn")
+    with pytest.raises(EngineError, match="least_agreement"):
+        serve(spec(folder, 0.99), Placement(run_dir=tmp_path), Emitter(), StopGate())
+
+
+def test_a_model_that_is_not_quantized_passes(trained):
+    assert check_quality(trained, spec(trained, 1.0)) == ""
+
+
+def test_one_without_a_report_or_with_a_broken_one_does_not(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"quantization_config": {"bits": 4}}))
+    with pytest.raises(EngineError, match="no report card"):
+        check_quality(tmp_path, spec(tmp_path, 0.5))
+    (tmp_path / "quantization.json").write_text("{}")
+    with pytest.raises(EngineError, match="cannot be read"):
+        check_quality(tmp_path, spec(tmp_path, 0.5))
+
+
+def test_nothing_is_asked_where_nothing_is_wanted(tmp_path):
+    assert check_quality(tmp_path / "nowhere", spec(tmp_path, 0.0)) == ""
