@@ -271,8 +271,8 @@ class Backend(Protocol):
         """Say whether it still makes tokens."""
         ...
 
-    def close(self) -> None:
-        """Abort everything and free the model."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Take no more, let what is under way go on for up to `drain_s`, then abort it."""
         ...
 
 

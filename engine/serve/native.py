@@ -188,8 +188,8 @@ class NativeBackend:
         """Say whether it still makes tokens."""
         return self._scheduler.is_alive()
 
-    def close(self) -> None:
-        """Abort everything and end the decoding thread."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Abort everything and end the decoding thread; this engine does not wait for answers."""
         self._scheduler.close()
 
     def _make_room(self, size_bytes: int) -> None:

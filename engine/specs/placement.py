@@ -52,6 +52,8 @@ class Placement(BaseModel):
     """Bearer token that a server asks of its callers."""
     remote_token: str | None = None
     """Bearer token for the address that a remote backend asks."""
+    remote_urls: tuple[str, ...] | None = None
+    """Addresses that a remote backend may ask; None is any, for whoever sits at the machine."""
     lmdeploy_dir: Path | None = None
     """Environment that `python -m engine lmdeploy install` made on this node."""
     carrier: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -140,6 +140,12 @@ def build_arguments(
     return arguments
 
 
+def choose_devices(shown: str | None, devices: Sequence[int]) -> str:
+    """Return what a process is shown of the GPUs that this one is shown; None is all of them."""
+    known = shown.split(",") if shown is not None else None
+    return ",".join(known[index] if known else str(index) for index in devices)
+
+
 class LmdeployBackend(RemoteBackend):
     """Asks the server that it started; closing it ends that server."""
 
@@ -178,10 +184,10 @@ class LmdeployBackend(RemoteBackend):
             f"LMDeploy did not answer within {_START_S:.0f} s:\n{self._server.tail()}",
         )
 
-    def close(self) -> None:
-        """End the server; what is under way ends with it."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Wait up to `drain_s` for what is under way, then end the server."""
+        super().close(drain_s)
         self._server.stop()
-        super().close()
 
 
 class _Server:
@@ -189,7 +195,8 @@ class _Server:
 
     def __init__(self, command: list[str], placement: Placement) -> None:
         environment = copy_environment()
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, placement.devices))
+        shown = environment.get("CUDA_VISIBLE_DEVICES")
+        environment["CUDA_VISIBLE_DEVICES"] = choose_devices(shown, placement.devices)
         self._process = subprocess.Popen(
             command,
             env=environment,

@@ -53,6 +53,13 @@ def open_remote(spec: ServeSpec, placement: Placement, emitter: Emitter) -> "Rem
         EngineError: it does not answer, or has no such model.
     """
     assert spec.url
+    known = placement.remote_urls
+    if known is not None and spec.url.rstrip("/") not in {one.rstrip("/") for one in known}:
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"url: this node asks no server at {spec.url}; ask its administrator to add it to "
+            "ATHANOR_MODEL_SERVERS.",
+        )
     emitter.progress("load", 0, 1, unit="model")
     backend = open_url(
         spec.url,
@@ -126,6 +133,7 @@ class RemoteBackend:
         self._is_alive = is_alive
         self._root = str(client.base_url).rstrip("/").removesuffix("/v1")
         self._lock = threading.Lock()  # guards all below
+        self._ended = threading.Condition(self._lock)
         self._base_there = ""  # the base's name on the other side
         self._models: list[ServedModel] = []
         self._models_until = 0.0
@@ -249,8 +257,10 @@ class RemoteBackend:
             self._health = (time.monotonic() + _HEALTH_FOR_S, is_healthy)
         return is_healthy
 
-    def close(self) -> None:
-        """Close all connections; what is under way ends."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Wait up to `drain_s` for what is under way, then close all connections."""
+        with self._ended:
+            self._ended.wait_for(lambda: not self._counts["running"], drain_s)
         self._client.close()
 
     def _name_there(self, name: str) -> str:
@@ -296,6 +306,7 @@ class RemoteBackend:
     def _note_end(self, piece: Piece) -> None:
         with self._lock:
             self._counts["running"] -= 1
+            self._ended.notify_all()
             self._counts["failed" if piece.finish == "error" else "finished"] += 1
             self._counts["tokens"] += piece.num_tokens
             if piece.usage:

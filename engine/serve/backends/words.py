@@ -141,7 +141,9 @@ def check_answer(response: httpx.Response) -> None:
             code, field = str(error.get("code") or code), error.get("param")
     if response.status_code == 429:
         retry_after = response.headers.get("Retry-After", "1")
-        raise QueueFull(0, int(retry_after) if retry_after.isdigit() else 1)
+        full = QueueFull(0, int(retry_after) if retry_after.isdigit() else 1)
+        full.message = message.strip() or "The other server is busy; try again in a moment."
+        raise full
     if response.status_code in (401, 403):
         message = f"The other server asks for another token: {message}"
     refusal = RequestRefused(

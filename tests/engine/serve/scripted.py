@@ -128,7 +128,7 @@ class Scripted:
     def is_healthy(self):
         return not self.is_broken
 
-    def close(self):
+    def close(self, drain_s=0.0):
         self.is_broken = True
 
     def _check_model(self, name):

@@ -13,7 +13,7 @@ from engine.errors import EngineError
 from engine.lmdeploy_install import install_lmdeploy
 from engine.serve.backend import ChatRequest, RequestRefused
 from engine.serve.backends import open_backend
-from engine.serve.backends.lmdeploy import build_arguments, probe_flags
+from engine.serve.backends.lmdeploy import build_arguments, choose_devices, probe_flags
 from engine.specs import Placement, ServeSpec
 from tests.engine.serve.tiny_models import HELLO, Reader
 
@@ -86,6 +86,14 @@ def test_flags_are_probed_and_never_assumed(environment, tmp_path):
     other = make_environment(tmp_path / "other", "print('--server-name --server-port')")
     with pytest.raises(EngineError, match="lacks --model-name"):
         probe_flags(other / "bin" / "lmdeploy")
+
+
+@pytest.mark.parametrize(
+    ("shown", "devices", "wanted"),
+    [(None, (0, 1), "0,1"), ("3,GPU-5", (1,), "GPU-5"), (None, (), ""), ("2", (0,), "2")],
+)
+def test_it_is_shown_the_runs_own_devices(shown, devices, wanted):
+    assert choose_devices(shown, devices) == wanted
 
 
 def make_wheel(folder: Path) -> Path:

@@ -161,6 +161,7 @@ def test_refusals_keep_their_status_and_words(backend):
     with pytest.raises(QueueFull) as refused:
         backend.submit(full, print)
     assert refused.value.retry_after_s == 7
+    assert "4 requests are waiting" in refused.value.message
     bad = ChatRequest(model="my/name", messages=HI, sampling=Sampling(temperature=9))
     with pytest.raises(RequestRefused) as refused:
         backend.submit(bad, print)
@@ -182,6 +183,20 @@ def test_an_abort_hangs_up_and_frees_the_place_there(backend, there):
     answer.abort()
     assert reader.next().finish == "abort"
     assert there.aborted.wait(DEADLINE_S)
+
+
+def test_closing_waits_for_answers_as_long_as_it_may(url, there, tmp_path):
+    backend = open_url(url, tmp_path)
+    reader = Reader()
+    request = ChatRequest(model="my/name", messages=HI, sampling=Sampling(seed=7))
+    answer = backend.submit(request, reader.pieces.put)
+    closing = threading.Thread(target=backend.close, args=(DEADLINE_S,))
+    closing.start()
+    closing.join(0.2)
+    assert closing.is_alive()
+    answer.abort()
+    closing.join(DEADLINE_S)
+    assert not closing.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -247,6 +262,15 @@ def test_a_stream_that_breaks_off_is_an_error_in_words(tmp_path, stream, message
         backend.close()
     assert last.finish == "error"
     assert message in last.message
+
+
+def test_a_node_asks_only_the_servers_that_it_is_told_of(url, tmp_path):
+    spec = ServeSpec(model="my/name", backend="remote", url=url)
+    placement = Placement(run_dir=tmp_path, remote_token="secret", remote_urls=(f"{url}/",))
+    open_backend(spec, placement, Emitter()).close()
+    closed = placement.model_copy(update={"remote_urls": ()})
+    with pytest.raises(EngineError, match="ATHANOR_MODEL_SERVERS"):
+        open_backend(spec, closed, Emitter())
 
 
 def test_several_models_must_be_told_apart(tmp_path):
