@@ -140,7 +140,6 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
         ({"n": 0}, "n"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
