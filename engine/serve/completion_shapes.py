@@ -33,7 +33,7 @@ class CompletionBody(AskBody):
             return [self.prompt]
         if isinstance(self.prompt[0], int):
             return [tuple(one for one in self.prompt if isinstance(one, int))]
-        return [one if isinstance(one, str) else tuple(one) for one in self.prompt]  # type: ignore[arg-type]
+        return [one if isinstance(one, str) else tuple(one) for one in self.prompt]
 
     def check(self) -> None:
         """Refuse what does not go together; see `AskBody.check`."""

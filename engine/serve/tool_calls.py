@@ -208,7 +208,8 @@ def count_overlap(text: str, mark: str) -> int:
 
 def _read_values(text: str) -> list[Any] | None:
     """Return the JSON values that a text is made of; None where it has anything else."""
-    values, place = [], 0
+    values: list[Any] = []
+    place = 0
     while True:
         match = _BETWEEN.match(text, place)
         place = match.end() if match else place

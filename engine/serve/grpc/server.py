@@ -48,7 +48,7 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
     504: grpc.StatusCode.DEADLINE_EXCEEDED,
 }
-Context = grpc.ServicerContext
+Context = Any  # grpc.ServicerContext: the library has no types
 
 
 class GrpcServer:
