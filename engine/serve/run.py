@@ -1,7 +1,9 @@
 """A serve run: opens the backend, binds the ports, says where it is, and answers until stopped."""
 
+import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import FrameType
 
@@ -18,6 +20,8 @@ from engine.specs import Placement, ServeSpec
 from engine.status import Reason
 from engine.stopping import StopGate
 
+# Requests that are being rendered, or taken by another server, at the same time.
+_MOST_SUBMITS = 128
 _CUT_OFF_S = 1  # for connections of those whom the grace was too short
 
 
@@ -84,6 +88,9 @@ class DrainingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take requests."""
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(_MOST_SUBMITS, thread_name_prefix="submit")
+        )
         await super().startup(sockets)
         self._on_ready()
 

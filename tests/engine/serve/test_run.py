@@ -62,6 +62,7 @@ def test_a_serve_run_says_where_it_is_answers_and_stops(run_dir, base, red):
     assert final.exit_code == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_asked_to_stop_lets_answers_end(tmp_path, base):
     folder = tmp_path / "run"
     folder.mkdir()

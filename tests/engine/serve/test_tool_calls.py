@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.serve.tool_calls import Found, ToolParser
@@ -75,6 +75,7 @@ def test_what_is_no_call_stays_text_to_the_letter(form, text):
 _FRAGMENTS = [*NO_CALLS[:-1], *(text for _, text in WRITTEN), "Hi", " \n", '"', "<tool", "_call>"]
 
 
+@settings(deadline=None)  # the machine is shared
 @given(data=st.data(), form=st.sampled_from(FORMATS))
 def test_any_cutting_gives_the_same(data, form):
     text = "".join(data.draw(st.lists(st.sampled_from(_FRAGMENTS), max_size=4)))
