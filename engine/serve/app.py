@@ -41,7 +41,7 @@ from engine.serve.other_shapes import (
 )
 from engine.serve.streaming import AnswerResponse, LiveAnswer
 
-_BEARER = HTTPBearer(auto_error=False)
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
 def build_app(
@@ -51,7 +51,9 @@ def build_app(
     door: Door | None = None,
     watchdog: Watchdog | None = None,
 ) -> FastAPI:
-    """Make the app around a backend. With a `token`, all but `/health` asks for it as bearer."""
+    """Make the app around a backend. With a `token`, all but `/health` asks for it as bearer,
+    and that tells no more than how it is without.
+    """
     app = FastAPI(title="Athanor model server", docs_url=None, redoc_url=None, openapi_url=None)
     door, watchdog = door or Door(), watchdog or Watchdog(backend)
     meters = Meters(backend, watchdog)
@@ -61,7 +63,7 @@ def build_app(
     app.exception_handler(EngineError)(_answer_engine_error)
     app.exception_handler(HTTPException)(_answer_http_error)
     guard = [Depends(_make_guard(token))]
-    _add_health(app, watchdog, meters, door, guard)
+    _add_health(app, watchdog, meters, door, token, guard)
     _add_answers(app, backend, meters, token, guard)
     _add_tokens(app, backend, token, guard)
     _add_adapters(app, backend, guard)
@@ -69,14 +71,21 @@ def build_app(
 
 
 def _add_health(
-    app: FastAPI, watchdog: Watchdog, meters: Meters, door: Door, guard: list[Any]
+    app: FastAPI,
+    watchdog: Watchdog,
+    meters: Meters,
+    door: Door,
+    token: str | None,
+    guard: list[Any],
 ) -> None:
     @app.get("/health")
-    def health() -> Response:
-        status, age_s = watchdog.judge()
+    def health(bearer: Bearer) -> Response:
+        status = watchdog.judge()
         if status == "ok" and door.is_closing:
             status = "closing"
-        body = {"status": status, "last_step_age_s": round(age_s, 3)}
+        body: dict[str, Any] = {"status": status}
+        if is_token(bearer.credentials if bearer else "", token):
+            body |= watchdog.list_facts()
         return JSONResponse(body, 200 if status == "ok" else 503)
 
     @app.get("/metrics", dependencies=guard)
@@ -155,8 +164,6 @@ def _read_prompt(body: TokenizeBody, backend: Backend) -> ChatRequest | TextRequ
 
 
 def _make_guard(token: str | None) -> Any:
-    Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
-
     async def check_token(bearer: Bearer) -> None:
         given = bearer.credentials if bearer else ""
         if not is_token(given, token):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable
 from contextvars import ContextVar
+from dataclasses import asdict
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,6 +20,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _TIMES_S = (0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 
 MAX_STEP_S = 120.0  # a step is some hundred prompt tokens at most: seconds on any machine
+
+_LONG_FACTS = ("chat_template", "fingerprints")  # and the second names adapters
 
 _begun_at: ContextVar[float] = ContextVar("begun_at", default=0.0)
 
@@ -94,13 +97,18 @@ class Watchdog:
         self._max_step_s = max_step_s
         self._lock = threading.Lock()
 
-    def judge(self) -> tuple[str, float]:
-        """Return ok, failed or hung, and the age of the last step in seconds."""
+    def judge(self) -> str:
+        """Return ok, failed or hung."""
         with self._lock:  # asked by many, one look is enough at a time
             if not self._backend.is_healthy():
-                return "failed", 0.0
+                return "failed"
             age_s = self._backend.describe().last_step_age_s
-        return ("hung" if age_s > self._max_step_s else "ok"), age_s
+        return "hung" if age_s > self._max_step_s else "ok"
+
+    def list_facts(self) -> dict[str, str | int | float]:
+        """Return what the backend says of itself in single words and numbers."""
+        facts = asdict(self._backend.describe())
+        return {name: facts[name] for name in facts if name not in _LONG_FACTS}
 
 
 class _BackendCollector(Collector):
@@ -117,7 +125,7 @@ class _BackendCollector(Collector):
             yield CounterMetricFamily(_name(field), words, value=getattr(facts, field))
         for field, words in _GAUGES.items():
             yield GaugeMetricFamily(_name(field), words, value=getattr(facts, field))
-        is_ok = self._health.judge()[0] == "ok"
+        is_ok = self._health.judge() == "ok"
         yield GaugeMetricFamily("athanor_healthy", "1 while tokens can be made", value=int(is_ok))
 
 

@@ -287,6 +287,17 @@ def test_health_is_503_while_a_step_hangs():
     assert (answer.status_code, answer.json()["status"]) == (503, "hung")
 
 
+def test_health_tells_numbers_to_who_holds_the_token():
+    with serve_backend(Scripted(adapters=["alice/secret"]), token="secret") as url:
+        plain = httpx.get(f"{url}/health")
+        wrong = httpx.get(f"{url}/health", headers={"Authorization": "Bearer x"})
+        told = httpx.get(f"{url}/health", headers={"Authorization": "Bearer secret"})
+    assert plain.json() == wrong.json() == {"status": "ok"}
+    assert told.json()["num_tokens"] == 17
+    assert told.json()["engine"] == "scripted/1"
+    assert "alice" not in told.text
+
+
 def test_metrics_count_and_name_nobody():
     backend = Scripted(adapters=["alice/secret@main"])
     with serve_backend(backend, token="secret") as url:
