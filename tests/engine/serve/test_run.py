@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import grpc
@@ -27,7 +26,7 @@ def run_dir(tmp_path, base, red):
     folder = tmp_path / "run"
     folder.mkdir()
     spec = ServeSpec(model=str(base), adapters=(str(red),))
-    placement = Placement(run_dir=folder, server_token="secret", num_threads=1)
+    placement = Placement(run_dir=folder, server_token="secret", num_threads=1, grpc_port=0)
     (folder / "spec.json").write_text(spec.model_dump_json())
     (folder / "placement.json").write_text(placement.model_dump_json())
     return folder
@@ -54,50 +53,16 @@ def test_a_serve_run_says_where_it_is_answers_and_stops(run_dir, base, red):
             headers={"Authorization": "Bearer secret"},
         )
         assert answer.json()["usage"]["completion_tokens"] == 3
+        log = b"".join(one.to_bytes() for one in read_events(run_dir) if isinstance(one, Log))
+        port = int(re.search(rb"gRPC at port (\d+)", log)[1])
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(30)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     final = get_final(read_events(run_dir))
     assert (final.status, final.reason) == (Status.STOPPED, Reason.STOPPED_BY_OWNER)
     assert final.exit_code == 0
-
-
-@pytest.mark.slow
-def test_a_server_that_is_asked_to_stop_lets_answers_end(tmp_path, base):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    placement = Placement(run_dir=folder, num_threads=1, grace_s=60, grpc_port=0)
-    (folder / "spec.json").write_text(ServeSpec(model=str(base)).model_dump_json())
-    (folder / "placement.json").write_text(placement.model_dump_json())
-    process = subprocess.Popen([sys.executable, "-m", "engine", "run", str(folder)])
-    try:
-        url = find_endpoint(folder).url
-        log = b"".join(one.to_bytes() for one in read_events(folder) if isinstance(one, Log))
-        port = int(re.search(rb"gRPC at port (\d+)", log)[1])
-        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            assert grpc.channel_ready_future(channel).result(30) is None
-        body = {"model": str(base), "messages": [{"role": "user", "content": "x"}]}
-        body |= {"max_tokens": 480, "stream": True, "seed": 1}
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, timeout=60) as answer:
-            lines = answer.iter_lines()
-            next(lines)
-            process.send_signal(signal.SIGTERM)
-            wait_until(lambda: httpx.get(f"{url}/health").json()["status"] == "closing")
-            late = httpx.post(f"{url}/v1/chat/completions", json=body)
-            assert late.status_code == 503
-            assert late.json()["error"]["code"] == "server_closing"
-            assert list(lines)[-2] == "data: [DONE]"
-        assert process.wait(30) == 0
-    finally:
-        process.kill()
-    assert get_final(read_events(folder)).status == Status.STOPPED
-
-
-def wait_until(claim) -> None:
-    deadline = time.monotonic() + 30
-    while not claim():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_taken_port_is_told_before_the_model_is_loaded(tmp_path):
