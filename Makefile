@@ -18,7 +18,7 @@ PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 PYTEST := $(BIN)/python -m pytest -q $(if $(CI),--reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks)
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-journeys test-deploy test-postgres test-frontend
-.PHONY: lint format types shots results bench-train bench-machines bench-machine-start lock clean provision
+.PHONY: lint format types proto shots results bench-train bench-machines bench-machine-start lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -103,6 +103,9 @@ format: $(VENV)/.athanor-dev  ## Put the code into its one shape
 types: $(VENV)/.athanor-dev  ## Write the OpenAPI schema and the TypeScript types anew
 	$(BIN)/python scripts/manage_lint.py spectacular --format openapi-json --file frontend/openapi.json
 	@BIN="$(abspath $(BIN))" scripts/npm.sh run types
+
+proto: $(VENV)/.athanor-dev  ## Write what gRPC's messages are in Python anew
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. engine/serve/grpc/inference.proto
 
 shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screenshots/
 	$(BIN)/python -m tests.journeys.shots

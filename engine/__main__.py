@@ -12,6 +12,7 @@ from engine.errors import EngineError
 from engine.status import Reason, Status
 from engine.version import read_version
 
+_GRACE_HELP = "time that requests under way have to end when the server is asked to stop"
 EXIT_FAILED, EXIT_BAD_INPUT, EXIT_REFUSED = 1, 2, 3
 
 
@@ -44,6 +45,7 @@ def _build_parser() -> argparse.ArgumentParser:
     _add_quantize(verbs)
     _add_serve(verbs)
     _add_chat(verbs)
+    _add_ways_to_serve(verbs)
     _add_tools(verbs)
     _add_run_verbs(verbs)
     return parser
@@ -69,6 +71,15 @@ def _add_serve(verbs: argparse._SubParsersAction) -> None:
     serve.add_argument("spec", type=Path, help="YAML file with the fields of a ServeSpec")
     serve.add_argument("--host", default="127.0.0.1", help="address to bind to")
     serve.add_argument("--port", type=int, default=8000, help="port to bind to; 0 takes a free one")
+    serve.add_argument("--grpc-port", type=int, help="answer gRPC too; 0 takes a free port")
+    serve.add_argument("--grace", type=float, default=2.0, metavar="SECONDS", help=_GRACE_HELP)
+    serve.add_argument("--lmdeploy", type=Path, metavar="DIR", help="environment of LMDeploy")
+    serve.add_argument(
+        "--token-file", type=Path, help="file with the token that callers must send as bearer"
+    )
+    serve.add_argument(
+        "--remote-token-file", type=Path, help="file with the token for a remote backend"
+    )
     _add_run_options(serve)
     serve.set_defaults(verb=_serve)
 
@@ -87,10 +98,36 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_chat(verbs: argparse._SubParsersAction) -> None:
     chat = verbs.add_parser("chat", help="chat with a model in the terminal")
-    chat.add_argument("model", help="folder or namespace/name of the model")
+    chat.add_argument("model", help="folder or namespace/name of the model; its name at a URL")
     chat.add_argument("--adapter", help="folder or namespace/name of an adapter")
     chat.add_argument("--prompt", help="answer this once and end")
+    chat.add_argument("--url", help="OpenAI-compatible address to ask instead, up to /v1")
+    chat.add_argument("--api-key", metavar="KEY", help="token for that address")
     chat.set_defaults(verb=_chat)
+
+
+def _add_ways_to_serve(verbs: argparse._SubParsersAction) -> None:
+    page = verbs.add_parser("gradio", help="show a chat page in the browser, by Gradio")
+    page.add_argument("where", help="address of a server up to /v1, or a serve spec file")
+    page.add_argument("--host", default="127.0.0.1", help="address to bind to")
+    page.add_argument("--port", type=int, default=7860, help="port to bind to; 0 takes a free one")
+    page.add_argument("--api-key", metavar="KEY", help="token for the address")
+    page.add_argument("--model", help="the address's model, where it has several")
+    page.set_defaults(verb=_gradio)
+    triton = verbs.add_parser("triton-repo", help="write a model repository for Triton")
+    triton.add_argument("spec", type=Path, help="YAML file with the fields of a ServeSpec")
+    triton.add_argument("out", type=Path, help="new folder for the repository")
+    triton.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the spec"
+    )
+    triton.set_defaults(verb=_triton)
+    lmdeploy = verbs.add_parser("lmdeploy", help="LMDeploy as a backend").add_subparsers(
+        required=True, metavar="VERB"
+    )
+    install = lmdeploy.add_parser("install", help="make its environment in a new folder")
+    install.add_argument("folder", type=Path, metavar="DIR")
+    install.add_argument("--package", help="what pip is asked for (default: the version we know)")
+    install.set_defaults(verb=_install_lmdeploy)
 
 
 def _add_tools(verbs: argparse._SubParsersAction) -> None:
@@ -156,7 +193,30 @@ def _quantize(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    return _launch(options, "serve", host=options.host, port=options.port)
+    return _launch(
+        options,
+        "serve",
+        host=options.host,
+        port=options.port,
+        grpc_port=options.grpc_port,
+        grace_s=options.grace,
+        lmdeploy_dir=options.lmdeploy and options.lmdeploy.resolve(),
+        server_token=_read_secret(options.token_file, "--token-file"),
+        remote_token=_read_secret(options.remote_token_file, "--remote-token-file"),
+    )
+
+
+def _read_secret(path: Path | None, flag: str) -> str | None:
+    """Read a secret from a file: on the command line everybody on the machine would see it."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineError(Reason.BAD_SPEC, f"{flag}: {path} cannot be read: {error}.") from error
+    if not text:
+        raise EngineError(Reason.BAD_SPEC, f"{flag}: {path} is empty; write the token into it.")
+    return text
 
 
 def _launch(options: argparse.Namespace, kind: str, **placement: object) -> int:
@@ -166,9 +226,37 @@ def _launch(options: argparse.Namespace, kind: str, **placement: object) -> int:
 
 
 def _chat(options: argparse.Namespace) -> int:
-    from engine.chat import run_chat
+    from engine.chat import ChatOptions, run_chat
 
-    run_chat(options.model, options.adapter, options.prompt)
+    chat = ChatOptions(options.model, options.adapter, options.url, options.api_key)
+    run_chat(chat, options.prompt)
+    return 0
+
+
+def _gradio(options: argparse.Namespace) -> int:
+    from engine.gradio_page import run_page
+
+    run_page(
+        options.where,
+        host=options.host,
+        port=options.port,
+        api_key=options.api_key,
+        model=options.model,
+    )
+    return 0
+
+
+def _triton(options: argparse.Namespace) -> int:
+    from engine.triton_repo import write_repository
+
+    write_repository(options.spec, options.out, options.set)
+    return 0
+
+
+def _install_lmdeploy(options: argparse.Namespace) -> int:
+    from engine.lmdeploy_install import install_lmdeploy
+
+    install_lmdeploy(options.folder, options.package)
     return 0
 
 

@@ -52,6 +52,7 @@ _LINES_EVERY_S = (
 _PARTIAL_EVERY_S = 0.1
 _MEMORY_EVERY_S = 0.25
 _STOP_GRACE_S = 4.0  # a stop is final within 5 s
+_AFTER_DRAIN_S = 2.0  # a server's own way down, behind its requests' time
 _DRAIN_S = 1.0  # for output that a process outside the group still holds open
 _FULL_DISK_S = 30.0
 _EVENT_LINE_BYTES = 1 << 20
@@ -74,7 +75,7 @@ def record_run(
         journal = Journal(run_dir, watch)
         journal.append([{"type": "status", "status": Status.RUNNING.value}])
         try:
-            recorder = _Recorder(run_dir, journal, _read_memory_limit(run_dir))
+            recorder = _Recorder(run_dir, journal, *_read_limits(run_dir))
             final = recorder.run(command or [sys.executable, "-m", "engine", "work", str(run_dir)])
         except ValidationError as error:
             where = explain_problems(error)[0]
@@ -106,7 +107,10 @@ def close_abandoned(run_dir: Path, reason: Reason, message: str) -> bool:
 
 
 class _Recorder:
-    def __init__(self, run_dir: Path, journal: Journal, limit_bytes: int | None) -> None:
+    def __init__(
+        self, run_dir: Path, journal: Journal, limit_bytes: int | None, stop_grace_s: float
+    ) -> None:
+        self._stop_grace_s = stop_grace_s
         self._run_dir = run_dir
         self._journal = journal
         self._limit_bytes = limit_bytes
@@ -254,7 +258,7 @@ class _Recorder:
     def _heed_stop(self, child: subprocess.Popen[bytes], now: float) -> None:
         if self._num_stop_signals and self._stop is None:
             self._stop = _read_stop(self._run_dir)
-            self._kill_at = now + _STOP_GRACE_S
+            self._kill_at = now + self._stop_grace_s
             if child.poll() is None:
                 child.send_signal(signal.SIGTERM)
         if now >= self._kill_at or self._num_stop_signals > 2:
@@ -287,11 +291,13 @@ def _refuse(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def _read_memory_limit(run_dir: Path) -> int | None:
+def _read_limits(run_dir: Path) -> tuple[int | None, float]:
+    """Return the most memory, and the seconds between a stop and the end of patience."""
     path = run_dir / "placement.json"
     if not path.exists():
-        return None
-    return Placement.model_validate_json(path.read_bytes()).memory_bytes
+        return None, _STOP_GRACE_S
+    placement = Placement.model_validate_json(path.read_bytes())
+    return placement.memory_bytes, max(_STOP_GRACE_S, placement.grace_s + _AFTER_DRAIN_S)
 
 
 def _read_stop(run_dir: Path) -> dict[str, Any]:

@@ -40,6 +40,11 @@ class NodeConfig:
     """GPUs to say that it has although it has not, for trying out how they are given out."""
     engine_image: str = ""
     """The image that engines run in, each in a container; blank runs them as processes."""
+    lmdeploy_dir: Path | None = None
+    """The environment that `python -m engine lmdeploy install` made here; None has no LMDeploy."""
+    model_servers: tuple[str, ...] = ()
+    """Addresses that a deployment may ask instead of loading a model: what people name there is
+    asked from this node's network, so it is the node's owner who names them."""
 
 
 def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
@@ -68,6 +73,8 @@ def read_config(environ: Mapping[str, str] | None = None) -> NodeConfig:
             env, "ATHANOR_MOCK_DEVICES", 64, "how many GPUs to make believe, at most 64"
         ),
         engine_image=_read_engine_image(env),
+        lmdeploy_dir=_read_lmdeploy_dir(env),
+        model_servers=_read_model_servers(env),
     )
 
 
@@ -145,6 +152,27 @@ def _read_drive_dir(env: Mapping[str, str]) -> Path | None:
             f"ATHANOR_DRIVE_DIR is {value!r}: write the absolute path of the studio's drives."
         )
     return Path(value)
+
+
+def _read_lmdeploy_dir(env: Mapping[str, str]) -> Path | None:
+    value = env.get("ATHANOR_LMDEPLOY_DIR", "").strip()
+    if value and not Path(value).is_absolute():
+        raise WorkerError(
+            f"ATHANOR_LMDEPLOY_DIR is {value!r}: write the absolute path of the folder that "
+            "`python -m engine lmdeploy install` made."
+        )
+    return Path(value) if value else None
+
+
+def _read_model_servers(env: Mapping[str, str]) -> tuple[str, ...]:
+    servers = tuple(env.get("ATHANOR_MODEL_SERVERS", "").replace(",", " ").split())
+    for server in servers:
+        if not server.startswith(("http://", "https://")):
+            raise WorkerError(
+                f"ATHANOR_MODEL_SERVERS has {server!r}: write addresses up to /v1, such as "
+                "http://10.0.0.5:8000/v1, with commas between them."
+            )
+    return servers
 
 
 def _read_spares(env: Mapping[str, str]) -> int | None:

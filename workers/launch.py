@@ -80,6 +80,8 @@ def make_placement(node: NodeDir, config: NodeConfig, order: RunOrder) -> Placem
         cache_dir=node.cache,
         host=config.node_host,
         server_token=order.server_token,
+        lmdeploy_dir=config.lmdeploy_dir,
+        remote_urls=config.model_servers,
         carrier=carrier,
         provenance=order.provenance | {"node": config.node_name},
     )

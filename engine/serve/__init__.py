@@ -1,4 +1,20 @@
-"""Serving: one base model and any number of its adapters behind an OpenAI-compatible address.
+"""Serving: one base model and any number of its adapters, over HTTP, gRPC or from Python.
 
-`backend.py` is the seam that a faster engine fills; `native.py` is the simple, correct one.
+`backend.py` is the seam between what is outside, here, and what makes tokens: `native.py`, and
+what else stands in `backends/`. `Engine` is the way in for a Python program:
+
+    from engine.serve import Engine
 """
+
+from typing import Any
+
+__all__ = ["Answer", "Engine", "RequestRefused"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the Python API when it is asked for: most of this package is used without it."""
+    if name in __all__:
+        from engine.serve import python_api
+
+        return getattr(python_api, name)
+    raise AttributeError(name)

@@ -16,7 +16,8 @@ class Constraint:
 
     kind: Literal["json_object", "json_schema", "regex", "grammar"]
     text: str = ""
-    """The schema as JSON, the pattern, or the grammar in EBNF; empty for any JSON object."""
+    """The schema as JSON, the pattern, or the grammar in llguidance's Lark, where `%json {...}` is
+    a value of that schema and `<[17]>` is one token; empty for any JSON object."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Sampling:
     num_logprobs: int | None = None
     """Give each token's log-probability and those of so many likeliest; None gives none."""
     constraint: Constraint | None = None
+    shows_special: tuple[str, ...] = ()
+    """Special tokens that are part of the text all the same, such as the marks of tool calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +77,11 @@ class ChatRequest(Request):
     """Turns as chat templates take them."""
     tools: tuple[dict[str, Any], ...] = ()
     """Functions that the model is told of, in OpenAI's shape."""
+    tool_choice: str = "auto"
+    """auto, required, or `=` and the name of the function to call: for a backend that asks another
+    server. To one that draws tokens itself, the sampling's constraint says the same."""
+    parallel_tool_calls: bool = True
+    """Whether one answer may call several; for the same backends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,8 +271,8 @@ class Backend(Protocol):
         """Say whether it still makes tokens."""
         ...
 
-    def close(self) -> None:
-        """Abort everything and free the model."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Take no more, let what is under way go on for up to `drain_s`, then abort it."""
         ...
 
 

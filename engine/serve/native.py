@@ -18,16 +18,22 @@ from engine.hub import fetch_repo
 from engine.models.load import load_base, load_tokenizer, pick_device
 from engine.serve.adapters import AdapterRack, read_adapter
 from engine.serve.backend import (
+    BackendFacts,
     ChatRequest,
+    Embedding,
+    EmbedRequest,
     Generation,
     ModelUnknown,
     OnPiece,
     RequestRefused,
+    Sampling,
     ServedModel,
+    TextRequest,
 )
 from engine.serve.decoding import Answer
 from engine.serve.scheduler import Scheduler, Ticket
 from engine.specs import Placement, ServeSpec, split_ref
+from engine.version import read_version
 
 FetchAdapter = Callable[[str], Path]
 
@@ -77,6 +83,7 @@ class NativeBackend:
         self._name = spec.model
         self._aliases = {spec.model, split_ref(spec.model)[0], Path(spec.model).name}
         self._max_context = min(spec.max_context, model.config.max_position_embeddings)
+        self._device = str(model.device)
         self._tokenizer = tokenizer
         self._renderer = Renderer(tokenizer, max_length=self._max_context)
         self._end_ids = find_end_ids(model, tokenizer)
@@ -101,9 +108,10 @@ class NativeBackend:
         base = ServedModel(self._name, None, self._max_context)
         return [base, *(ServedModel(name, self._name, self._max_context) for name in names)]
 
-    def submit(self, request: ChatRequest, on_piece: OnPiece) -> Generation:
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
         """Queue a request; see `Backend.submit`."""
-        prompt_ids = self._render(request.messages)
+        _refuse_what_is_lacking(request)
+        prompt_ids = self.tokenize(request)
         answer = Answer(
             prompt_ids,
             request.sampling,
@@ -119,6 +127,32 @@ class NativeBackend:
             if key is not None:
                 self._keys[request.model] = self._keys.pop(request.model)
         return ticket
+
+    def embed(self, request: EmbedRequest) -> list[Embedding]:
+        """Refuse: this engine makes answers only."""
+        raise RequestRefused("not_supported", "This engine makes no embeddings.", field="input")
+
+    def tokenize(self, request: ChatRequest | TextRequest) -> list[int]:
+        """Return the token ids of a prompt; see `Backend.tokenize`."""
+        if isinstance(request, ChatRequest):
+            return self._render(request.messages)
+        if isinstance(request.prompt, tuple):
+            return list(request.prompt)
+        with self._tokenizer_lock:
+            return list(self._tokenizer.encode(request.prompt))
+
+    def detokenize(self, model: str, token_ids: Sequence[int]) -> str:
+        """Return the text of token ids; see `Backend.detokenize`."""
+        return str(self._tokenizer.decode(list(token_ids)))
+
+    def describe(self) -> BackendFacts:
+        """Say what it is; this engine counts nothing."""
+        return BackendFacts(
+            engine=f"native/{read_version()}",
+            device=self._device,
+            quantization="none",
+            chat_template=str(self._tokenizer.chat_template or ""),
+        )
 
     def load_adapter(self, name: str, ref: str) -> None:
         """Make an adapter answer under `name`; see `Backend.load_adapter`.
@@ -154,8 +188,8 @@ class NativeBackend:
         """Say whether it still makes tokens."""
         return self._scheduler.is_alive()
 
-    def close(self) -> None:
-        """Abort everything and end the decoding thread."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Abort everything and end the decoding thread; this engine does not wait for answers."""
         self._scheduler.close()
 
     def _make_room(self, size_bytes: int) -> None:
@@ -217,6 +251,36 @@ class NativeBackend:
         with self._names:
             self._in_flight[key] -= 1
             self._names.notify_all()
+
+
+# Field of Sampling that this engine has no code for -> the parameter's name.
+_LACKING = {
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "logit_bias": "logit_bias",
+    "stop_token_ids": "stop_token_ids",
+    "ignores_end": "ignore_eos",
+    "num_logprobs": "logprobs",
+    "constraint": "response_format",
+}
+
+
+def _refuse_what_is_lacking(request: ChatRequest | TextRequest) -> None:
+    plain = Sampling()
+    lacking = [
+        name
+        for field, name in _LACKING.items()
+        if getattr(request.sampling, field) != getattr(plain, field)
+    ]
+    if isinstance(request, ChatRequest) and request.tools:
+        lacking.append("tools")
+    if lacking:
+        raise RequestRefused(
+            "not_supported", f"{lacking[0]} is not supported here; leave it out.", field=lacking[0]
+        )
 
 
 def find_end_ids(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:

@@ -1,136 +1,173 @@
-"""What the HTTP side takes and gives, in OpenAI's shapes.
+"""What the HTTP side takes and gives, in OpenAI's shapes: what all of its doors share.
 
 A parameter that changes the answer and that we lack is refused by name; none is ignored silently.
-Shapes: https://platform.openai.com/docs/api-reference/chat.
+Shapes: https://platform.openai.com/docs/api-reference. What OpenAI has no word for is named as
+vLLM names it. Each door has a file of its own: `chat_shapes`, `completion_shapes`, `other_shapes`.
 """
 
-import time
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from engine.serve.backend import ChatRequest, FinishReason, Sampling, ServedModel
+from engine.serve.backend import Constraint, RequestRefused, Sampling, ServedModel
 
 # Parameters of OpenAI's that we lack, and the values that ask for nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "response_format": ({"type": "text"},),
     "store": (False,),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
 }
 # Parameters that name the caller or the call, and never change an answer.
 _PASSED_OVER = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key"})
 
+Penalty = Annotated[float, Field(ge=-2, le=2)]
+TokenId = Annotated[int, Field(ge=0)]
 
-class _Shape(BaseModel):
+
+class Shape(BaseModel):
+    """A body or a part of one: what it does not know, it refuses."""
+
     model_config = ConfigDict(extra="forbid")
-
-
-class TextPart(_Shape):
-    """A part of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-
-class Message(_Shape):
-    """One turn of a conversation."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, turn: Any) -> Any:
-        """Take an answer of ours back as clients echo it, with `refusal` and the like as null."""
-        return _drop_none(turn)
-
-    def to_turn(self) -> dict[str, str]:
-        """Return the turn as chat templates take it."""
-        role = "system" if self.role == "developer" else self.role
-        if isinstance(self.content, str):
-            return {"role": role, "content": self.content}
-        return {"role": role, "content": "".join(part.text for part in self.content)}
+    def _drop_nulls(cls, body: Any) -> Any:
+        """Take null as not given: clients echo answers of ours with many fields as null."""
+        return drop_none(body)
 
 
-class StreamOptions(_Shape):
+BodyType = TypeVar("BodyType", bound=Shape)
+
+
+class StreamOptions(Shape):
     """How an answer is streamed."""
 
     include_usage: bool = False
 
 
-class ChatBody(_Shape):
-    """Body of `POST /v1/chat/completions`."""
+class AskBody(Shape):
+    """What all bodies that ask for an answer have in common."""
 
     model: str
-    messages: list[Message] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions | None = None
+    n: int = Field(default=1, ge=1, le=128)
     max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    top_p: float | None = Field(default=None, gt=0, le=1)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    top_p: float = Field(default=1.0, gt=0, le=1)
     stop: str | Annotated[list[str], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    frequency_penalty: Penalty = 0.0
+    presence_penalty: Penalty = 0.0
+    logit_bias: dict[TokenId, Annotated[float, Field(ge=-100, le=100)]] = Field(
+        default={}, max_length=1024
+    )
+    top_k: int = Field(default=0, ge=-1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
+    repetition_penalty: float = Field(default=1.0, gt=0, le=10)
+    ignore_eos: bool = False
+    stop_token_ids: list[TokenId] = Field(default=[], max_length=64)
+    regex: str | None = Field(default=None, min_length=1, max_length=65_536)
+    grammar: str | None = Field(default=None, min_length=1, max_length=262_144)
 
     @model_validator(mode="before")
     @classmethod
     def _drop_what_asks_for_nothing(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        kept = {name: value for name, value in body.items() if not _is_neutral(name, value)}
-        return _drop_none(kept)
+        return {name: value for name, value in body.items() if not _is_neutral(name, value)}
 
-    def to_request(self) -> ChatRequest:
-        """Return what a backend is asked."""
+    def to_sampling(self, **known: Any) -> Sampling:
+        """Return how an answer is drawn; `known` is what only one door's body has."""
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return ChatRequest(
-            model=self.model,
-            messages=tuple(message.to_turn() for message in self.messages),
-            sampling=Sampling(
-                max_tokens=self.max_completion_tokens or self.max_tokens,
-                temperature=1.0 if self.temperature is None else self.temperature,
-                top_p=1.0 if self.top_p is None else self.top_p,
-                stop=tuple(stop),
-                seed=self.seed,
-            ),
-        )
+        values: dict[str, Any] = {
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_k": max(self.top_k, 0),
+            "top_p": self.top_p,
+            "min_p": self.min_p,
+            "repetition_penalty": self.repetition_penalty,
+            "frequency_penalty": self.frequency_penalty,
+            "presence_penalty": self.presence_penalty,
+            "logit_bias": tuple(sorted(self.logit_bias.items())),
+            "stop": tuple(stop),
+            "stop_token_ids": tuple(self.stop_token_ids),
+            "ignores_end": self.ignore_eos,
+            "seed": self.seed,
+            "constraint": self.find_constraint(),
+        }
+        return Sampling(**values | known)
+
+    def find_constraint(self) -> Constraint | None:
+        """Return what the whole answer must match.
+
+        Raises:
+            RequestRefused: more than one thing is asked for.
+        """
+        asked = self.list_constraints()
+        if len(asked) > 1:
+            (first, _), (second, _) = asked[:2]
+            raise RequestRefused(
+                "bad_request", f"{second} cannot go with {first}: keep one of them.", field=second
+            )
+        return asked[0][1] if asked else None
+
+    def list_constraints(self) -> list[tuple[str, Constraint]]:
+        """Return each parameter that binds the answer, and how."""
+        asked = []
+        if self.regex is not None:
+            asked.append(("regex", Constraint("regex", self.regex)))
+        if self.grammar is not None:
+            asked.append(("grammar", Constraint("grammar", self.grammar)))
+        return asked
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            RequestRefused: names the parameter and the mend.
+        """
+        if self.stream_options and not self.stream:
+            raise RequestRefused(
+                "bad_request",
+                "stream_options is for streams: set stream to true or leave it out.",
+                field="stream_options",
+            )
 
 
-class LoadBody(_Shape):
-    """Body of `POST /v1/load_lora_adapter`."""
+def validate(shape: type[BodyType], body: dict[str, Any]) -> BodyType:
+    """Check a body that did not come over HTTP by the same rules.
 
-    lora_name: str = Field(min_length=1, max_length=300)
-    lora_path: str = Field(min_length=1, max_length=4096)
-
-
-class UnloadBody(_Shape):
-    """Body of `POST /v1/unload_lora_adapter`."""
-
-    lora_name: str
+    Raises:
+        RequestRefused: it is wrong, in the sentence that HTTP would say.
+    """
+    try:
+        return shape.model_validate(body)
+    except ValidationError as error:
+        message, param = explain_body(error.errors())
+        raise RequestRefused("bad_request", message, field=param) from error
 
 
 def explain_body(problems: Sequence[Any]) -> tuple[str, str | None]:
     """Return one sentence on the first of pydantic's problems, and the parameter's name."""
-    first = problems[0]
-    param = _name_place([part for part in first["loc"] if part not in _NO_PLACES])
+    first = _choose_problem(problems)
+    param = name_place(first["loc"])
     if first["type"] == "json_invalid":
         return f"The body is no JSON: {first['msg']}.", None
     if not param and first["type"] in ("model_attributes_type", "missing"):
         return "The body must be a JSON object, sent as Content-Type: application/json.", None
+    if first["type"].startswith("union_tag"):
+        tag = first["ctx"]["discriminator"].strip("'")
+        param = f"{param}.{tag}" if param else tag
+        known = first["ctx"].get("expected_tags")
+        return f"{param}: take one of {known}." if known else f"{param} is missing; give it.", param
     if first["type"] == "extra_forbidden":
         return f"{param} is not supported here; leave it out.", param
     if first["type"] == "missing":
         return f"{param} is missing; give it.", param
-    return f"{param or 'The body'}: {first['msg']}.", param
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{param or 'The body'}: {message}.".replace("..", "."), param
 
 
 def shape_error(message: str, kind: str, code: str | None, param: str | None) -> dict[str, Any]:
@@ -138,68 +175,19 @@ def shape_error(message: str, kind: str, code: str | None, param: str | None) ->
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def shape_refusal(error: RequestRefused) -> dict[str, Any]:
+    """Shape the body of a refusal."""
+    kind = "invalid_request_error" if error.status < 429 else "server_busy"
+    return shape_error(error.message, kind, error.code, error.field)
+
+
 def shape_models(models: list[ServedModel]) -> dict[str, Any]:
     """Shape the answer of `GET /v1/models`; `root` and `parent` of an adapter name its base."""
-    return {"object": "list", "data": [_shape_model(model) for model in models]}
+    return {"object": "list", "data": [shape_model(model) for model in models]}
 
 
-class AnswerShape:
-    """Shapes one answer, whole or in chunks."""
-
-    def __init__(self, answer_id: str, model: str) -> None:
-        self._head = {"id": answer_id, "created": int(time.time()), "model": model}
-
-    def whole(
-        self, text: str, finish: FinishReason, num_prompt_tokens: int, num_tokens: int
-    ) -> dict[str, Any]:
-        """Shape the body of an answer that is not streamed."""
-        message = {"role": "assistant", "content": text, "refusal": None}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-        usage = shape_usage(num_prompt_tokens, num_tokens)
-        return self._head | {"object": "chat.completion", "choices": [choice], "usage": usage}
-
-    def chunk(
-        self, delta: dict[str, str], finish: FinishReason | None, **extra: Any
-    ) -> dict[str, Any]:
-        """Shape one event of a stream."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return self._head | {"object": "chat.completion.chunk", "choices": [choice]} | extra
-
-    def usage_chunk(self, num_prompt_tokens: int, num_tokens: int) -> dict[str, Any]:
-        """Shape the event that ends a stream with its usage."""
-        usage = shape_usage(num_prompt_tokens, num_tokens)
-        return self._head | {"object": "chat.completion.chunk", "choices": [], "usage": usage}
-
-
-def shape_usage(num_prompt_tokens: int, num_tokens: int) -> dict[str, int]:
-    """Shape the count of tokens."""
-    return {
-        "prompt_tokens": num_prompt_tokens,
-        "completion_tokens": num_tokens,
-        "total_tokens": num_prompt_tokens + num_tokens,
-    }
-
-
-def _is_neutral(name: str, value: Any) -> bool:
-    return name in _PASSED_OVER or (name in _NEUTRAL and value in _NEUTRAL[name])
-
-
-def _drop_none(body: Any) -> Any:
-    if not isinstance(body, dict):
-        return body
-    return {name: value for name, value in body.items() if value is not None}
-
-
-# What pydantic and FastAPI put into the place of a problem that is no part of the body.
-_NO_PLACES = frozenset({"body", "str", "list[str]", "list[TextPart]"})
-
-
-def _name_place(parts: list[Any]) -> str | None:
-    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
-    return name.removeprefix(".") or None
-
-
-def _shape_model(model: ServedModel) -> dict[str, Any]:
+def shape_model(model: ServedModel) -> dict[str, Any]:
+    """Shape one model."""
     return {
         "id": model.name,
         "object": "model",
@@ -209,3 +197,53 @@ def _shape_model(model: ServedModel) -> dict[str, Any]:
         "parent": model.base,
         "max_model_len": model.max_context,
     }
+
+
+def drop_none(body: Any) -> Any:
+    """Return an object without its nulls; anything else as it is."""
+    if not isinstance(body, dict):
+        return body
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def name_place(loc: Sequence[Any]) -> str | None:
+    """Return where in the body a problem is, such as `messages[0].content`."""
+    parts = [part for part in loc if part not in _NO_PLACES]
+    # Behind a message's number pydantic puts which kind of message it took it for.
+    if len(parts) > 2 and parts[0] in _TAGGED and isinstance(parts[1], int):
+        del parts[2]
+    elif len(parts) > 1 and parts[0] == "response_format":
+        del parts[1]
+    name = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return name.removeprefix(".") or None
+
+
+def _choose_problem(problems: Sequence[Any]) -> Any:
+    """Return the first, or, of a value that may be of several types, what is deepest in it."""
+    first = problems[0]
+    if first["loc"][-1:] and first["loc"][-1] in _NO_PLACES:
+        same = [one for one in problems if one["loc"][: len(first["loc"]) - 1] == first["loc"][:-1]]
+        return max(same, key=lambda one: len(one["loc"]))
+    return first
+
+
+def _is_neutral(name: str, value: Any) -> bool:
+    return name in _PASSED_OVER or (name in _NEUTRAL and value in _NEUTRAL[name])
+
+
+_TAGGED = ("messages",)
+# What pydantic and FastAPI put into the place of a problem that is no part of the body.
+_NO_PLACES = frozenset(
+    {
+        "body",
+        "str",
+        "list[str]",
+        "list[TextPart]",
+        "constrained-str",
+        "list[constrained-int]",
+        "list[list[constrained-int]]",
+        "literal['none','auto','required']",
+        "NamedChoice",
+        "[key]",
+    }
+)

@@ -1,7 +1,11 @@
-"""A serve run: opens the backend, binds the port, says where it is, and answers until stopped."""
+"""A serve run: opens the backend, binds the ports, says where it is, and answers until stopped."""
 
+import asyncio
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from types import FrameType
 
 import uvicorn
 
@@ -10,44 +14,60 @@ from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.quantize.gate import check_quality
 from engine.serve.app import build_app
-from engine.serve.native import open_native
+from engine.serve.backend import Backend
+from engine.serve.backends import open_backend
+from engine.serve.door import Door
+from engine.serve.grpc.server import GrpcServer
 from engine.specs import Placement, ServeSpec
 from engine.status import Reason
 from engine.stopping import StopGate
 
-_GRACE_S = 1  # a stop must be final within 5 s; a reader in mid-answer gets one of them
+# Requests that are being rendered, or taken by another server, at the same time.
+_MOST_SUBMITS = 128
+_CUT_OFF_S = 1  # for connections of those whom the grace was too short
 
 
 def serve(spec: ServeSpec, placement: Placement, emitter: Emitter, gate: StopGate) -> None:
-    """Serve until the gate's signal comes.
+    """Serve until the gate's signal comes, and then until requests under way have ended.
 
     uvicorn takes the signals over while it runs and raises them again once it is down, which is
     when the gate hears them.
 
     Raises:
-        EngineError: a model cannot be used, or the address is taken.
+        EngineError: a model cannot be used, or an address is taken.
         StopRequested: the server was asked to stop, and is down.
     """
     _check_quality(spec, placement, emitter)
-    listener = _bind(placement.host, placement.port)
-    backend = open_native(spec, placement, emitter)
-    try:
+    with ExitStack() as stack:
+        listener = _bind(placement.host, placement.port)
+        stack.callback(listener.close)
+        backend = open_backend(spec, placement, emitter)
+        stack.callback(backend.close)
+        door = Door()
+        grpc_server = _start_grpc(backend, placement, door)
+        if grpc_server:
+            stack.callback(grpc_server.stop, 0)
         host, port = listener.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         config = uvicorn.Config(
-            build_app(backend, token=placement.server_token),
+            build_app(backend, token=placement.server_token, door=door),
             log_level="info",
             access_log=False,
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=_CUT_OFF_S,
             lifespan="off",
         )
         names = [model.name for model in backend.list_models()]
-        server = _AnnouncingServer(config, lambda: emitter.endpoint(url, names))
+        server = DrainingServer(
+            config,
+            door,
+            grace_s=placement.grace_s,
+            on_ready=lambda: emitter.endpoint(url, names),
+            on_stop=grpc_server.say_closing if grpc_server else lambda: None,
+        )
         print(f"Serving {', '.join(names)} at {url}/v1", flush=True)
+        if grpc_server:
+            print(f"gRPC at port {grpc_server.port}", flush=True)
         server.run(sockets=[listener])
-    finally:
-        backend.close()
-        listener.close()
 
 
 def _check_quality(spec: ServeSpec, placement: Placement, emitter: Emitter) -> None:
@@ -59,16 +79,56 @@ def _check_quality(spec: ServeSpec, placement: Placement, emitter: Emitter) -> N
         print(warning, flush=True)
 
 
-class _AnnouncingServer(uvicorn.Server):
-    """Tells when it takes requests."""
+class DrainingServer(uvicorn.Server):
+    """Tells when it takes requests. Asked to stop, it sends newcomers away until all have left."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        door: Door,
+        *,
+        grace_s: float,
+        on_ready: Callable[[], None],
+        on_stop: Callable[[], None],
+    ) -> None:
+        """`grace_s`: how long who is inside may stay after the first signal; a second ends it."""
         super().__init__(config)
+        self._door = door
+        self._grace_s = grace_s
         self._on_ready = on_ready
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take requests."""
+        asyncio.get_running_loop().set_default_executor(
+            ThreadPoolExecutor(_MOST_SUBMITS, thread_name_prefix="submit")
+        )
         await super().startup(sockets)
         self._on_ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: the first closes the door, the second ends at once."""
+        super().handle_exit(sig, frame)
+        if not self._door.is_closing:
+            self.should_exit = False
+            self._door.close()
+            self._on_stop()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Say whether it is time to go."""
+        return await super().on_tick(counter) or self._door.is_drained(self._grace_s)
+
+
+def _start_grpc(backend: Backend, placement: Placement, door: Door) -> GrpcServer | None:
+    if placement.grpc_port is None:
+        return None
+    return GrpcServer(
+        backend,
+        host=placement.host,
+        port=placement.grpc_port,
+        token=placement.server_token,
+        door=door,
+    )
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""Carries an answer from the backend's thread to one HTTP response, and a closed connection back.
+"""Carries answers from the backend's thread to one HTTP response, and a closed connection back.
 
 The response reads the connection while it answers, so that a reader who leaves frees the place at
 once, whether the answer is streamed or not.
@@ -6,6 +6,7 @@ once, whether the answer is streamed or not.
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any, Self
@@ -14,68 +15,86 @@ import anyio
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from engine.serve.backend import Backend, ChatRequest, Generation, Piece
-from engine.serve.openai_shapes import AnswerShape, shape_error
-
-
-class AnswerFailed(Exception):
-    """The backend could not finish an answer; its log says why."""
-
-    message = "The model failed on this request; the server's log says why."
+from engine.serve.answer_shape import AnswerShape
+from engine.serve.asking import AnswerFailed, Asked, Gathering, check_piece
+from engine.serve.backend import Backend, Piece
+from engine.serve.metrics import Meters
+from engine.serve.openai_shapes import shape_error
 
 
 class LiveAnswer:
-    """An answer under way, as pieces that the event loop can wait for."""
+    """Answers under way, as pieces that the event loop can wait for."""
 
-    def __init__(self, generation: Generation, pieces: asyncio.Queue[Piece]) -> None:
-        self._generation = generation
-        self._pieces = pieces
-        self.num_prompt_tokens = generation.num_prompt_tokens
+    def __init__(self, backend: Backend, asked: Asked, meters: Meters) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[tuple[int, Piece]] = asyncio.Queue()
+        self._early: deque[tuple[int, Piece]] = deque()
+        self._gathering = Gathering(backend, asked, self._pass_on)
+        self._meters = meters
+        self.shape = asked.shape
 
     @classmethod
-    async def start(cls, backend: Backend, request: ChatRequest) -> Self:
-        """Submit a request; a long conversation takes a while to tokenize, so not on this thread.
+    async def start(cls, backend: Backend, asked: Asked, meters: Meters) -> Self:
+        """Submit what is asked; a long prompt takes a while to tokenize, so not on this thread.
+
+        Where a prompt is answered several times, this waits for its first answer's first piece.
 
         Raises:
             RequestRefused: the request cannot be answered.
         """
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[Piece] = asyncio.Queue()
-
-        def pass_on(piece: Piece) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to read
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        return cls(await asyncio.to_thread(backend.submit, request, pass_on), pieces)
+        answer = cls(backend, asked, meters)
+        gathering = answer._gathering
+        await asyncio.to_thread(gathering.begin_first)
+        asked.shape.num_prompt_tokens = gathering.num_prompt_tokens
+        if gathering.has_more:
+            try:
+                await answer._wait_for_first()
+                await asyncio.to_thread(gathering.begin_more)
+            except BaseException:
+                gathering.abort()
+                raise
+        return answer
 
     def abort(self) -> None:
-        """Stop making it."""
-        self._generation.abort()
+        """Stop making them."""
+        self._gathering.abort()
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield every piece up to the last.
+    async def pieces(self) -> AsyncIterator[tuple[int, Piece]]:
+        """Yield every piece up to the last, with the number of its answer.
 
         Raises:
             AnswerFailed: the backend gave up.
         """
-        while True:
-            piece = await self._pieces.get()
-            if piece.finish in ("error", "abort"):
-                raise AnswerFailed
-            yield piece
-            if piece.finish:
-                return
+        num_open = self._gathering.num_answers
+        num_given = 0
+        while num_open:
+            index, piece = self._early.popleft() if self._early else await self._pieces.get()
+            check_piece(piece)
+            self._meters.see_piece(is_first=num_given == 0)
+            num_given += 1
+            num_open -= bool(piece.finish)
+            yield index, piece
+
+    async def _wait_for_first(self) -> None:
+        begun: set[int] = set()
+        while len(begun) < self._gathering.num_first:
+            index, piece = await self._pieces.get()
+            check_piece(piece)
+            begun.add(index)
+            self._early.append((index, piece))
+
+    def _pass_on(self, index: int, piece: Piece) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to read
+            self._loop.call_soon_threadsafe(self._pieces.put_nowait, (index, piece))
 
 
 class AnswerResponse(Response):
-    """Sends an answer as one JSON body or as server-sent events."""
+    """Sends answers as one JSON body or as server-sent events."""
 
-    def __init__(
-        self, answer: LiveAnswer, shape: AnswerShape, *, stream: bool, usage: bool
-    ) -> None:
+    def __init__(self, answer: LiveAnswer, *, stream: bool, usage: bool) -> None:
         self.background = None
         self._answer = answer
-        self._shape = shape
+        self._shape: AnswerShape = answer.shape
         self._is_stream = stream
         self._wants_usage = usage
 
@@ -93,17 +112,12 @@ class AnswerResponse(Response):
             self._answer.abort()
 
     async def _make_whole(self) -> Response:
-        text: list[str] = []
         try:
-            async for piece in self._answer.pieces():
-                text.append(piece.text)
+            async for index, piece in self._answer.pieces():
+                self._shape.push(index, piece)
         except AnswerFailed as error:
-            return JSONResponse(shape_error(error.message, "server_error", "failed", None), 500)
-        assert piece.finish
-        body = self._shape.whole(
-            "".join(text), piece.finish, self._answer.num_prompt_tokens, piece.num_tokens
-        )
-        return JSONResponse(body)
+            return JSONResponse(_shape_failure(error), error.status)
+        return JSONResponse(self._shape.whole())
 
     async def _send_stream(self, send: Send) -> None:
         headers = [
@@ -113,22 +127,23 @@ class AnswerResponse(Response):
         ]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for data in self._events():
-            body = f"data: {data}\n\n".encode()
+            body = f"data: {data}\n\n".encode("utf-8", "replace")
             await send({"type": "http.response.body", "body": body, "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self) -> AsyncIterator[str]:
-        yield _dump(self._shape.chunk({"role": "assistant", "content": ""}, None))
+        for index in range(self._shape.num_choices):
+            for event in self._shape.open(index):
+                yield _dump(event)
         try:
-            async for piece in self._answer.pieces():
-                if piece.text:
-                    yield _dump(self._shape.chunk({"content": piece.text}, None))
+            async for index, piece in self._answer.pieces():
+                for event in self._shape.push(index, piece):
+                    yield _dump(event)
         except AnswerFailed as error:
-            yield _dump(shape_error(error.message, "server_error", "failed", None))
+            yield _dump(_shape_failure(error))
             return
-        yield _dump(self._shape.chunk({}, piece.finish))
         if self._wants_usage:
-            yield _dump(self._shape.usage_chunk(self._answer.num_prompt_tokens, piece.num_tokens))
+            yield _dump(self._shape.usage_event())
         yield "[DONE]"
 
 
@@ -136,6 +151,10 @@ async def _cancel_when_left(scope: anyio.CancelScope, receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()
+
+
+def _shape_failure(error: AnswerFailed) -> dict[str, Any]:
+    return shape_error(error.message, "server_error", error.code, None)
 
 
 def _dump(body: dict[str, Any]) -> str:

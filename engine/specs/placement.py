@@ -44,8 +44,18 @@ class Placement(BaseModel):
     """Address a server binds to."""
     port: int = Field(default=0, ge=0, le=65535)
     """Port a server binds to; 0 takes a free one."""
+    grpc_port: int | None = Field(default=None, ge=0, le=65535)
+    """Port on which a server answers gRPC, too; 0 takes a free one, None answers none."""
+    grace_s: float = Field(default=2.0, ge=0, le=3600)
+    """How long a server that is asked to stop lets requests under way end."""
     server_token: str | None = None
     """Bearer token that a server asks of its callers."""
+    remote_token: str | None = None
+    """Bearer token for the address that a remote backend asks."""
+    remote_urls: tuple[str, ...] | None = None
+    """Addresses that a remote backend may ask; None is any, for whoever sits at the machine."""
+    lmdeploy_dir: Path | None = None
+    """Environment that `python -m engine lmdeploy install` made on this node."""
     carrier: tuple[str, ...] = ()
     """Command of the node that runs the work in a container; without it no script runs."""
     fetched: dict[str, FetchedRepo] = {}

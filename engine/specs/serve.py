@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.specs.base import RepoRef, Spec
 
@@ -19,6 +19,19 @@ class ServeSpec(Spec):
         default=(), title="Adapters", json_schema_extra={"part": "what", "widget": "adapters"}
     )
     """Loaded at the start; more can be added while it runs."""
+    backend: Literal["native", "lmdeploy", "remote"] = Field(
+        default="native", title="Backend", json_schema_extra={"part": "how", "advanced": True}
+    )
+    """What makes the answers: the engine here, LMDeploy in its own environment, or a server that
+    speaks OpenAI's HTTP already."""
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$",
+        max_length=2000,
+        title="Address of the remote server",
+        json_schema_extra={"part": "how", "advanced": True, "only": {"backend": ["remote"]}},
+    )
+    """Up to and with /v1, such as http://10.0.0.5:8000/v1."""
     precision: Literal["bf16", "fp32"] = Field(
         default="bf16", title="Precision", json_schema_extra={"part": "how", "advanced": True}
     )
@@ -59,3 +72,9 @@ class ServeSpec(Spec):
         default="warn", title="Below it", json_schema_extra={"part": "how", "advanced": True}
     )
     """Whether a model that agrees less is served with a warning in the log, or not at all."""
+
+    @model_validator(mode="after")
+    def _check_url(self) -> "ServeSpec":
+        if (self.backend == "remote") != (self.url is not None):
+            raise ValueError("url goes with backend: remote, and that needs it; set both or none")
+        return self

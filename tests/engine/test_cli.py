@@ -232,3 +232,46 @@ def test_inspect_shows_bad_rows_with_their_mend(call, tmp_path, tiny):
     status, shown, _ = call("data", "inspect", path, "--model", tiny)
     assert status == 1
     assert "1 of 1 rows are bad" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "cannot be read"), (b" \n", "is empty; write the token"), (b"\xff", "cannot be read")],
+)
+def test_a_token_file_that_is_none_is_told(call, tmp_path, content, words):
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+    status, _, said = call("serve", tmp_path / "serve.yaml", "--token-file", path)
+    assert status == 2
+    assert f"--token-file: {path} {words}" in said
+
+
+def test_the_page_says_what_it_needs(call, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "engine.gradio_page", raising=False)
+    status, _, said = call("gradio", "http://127.0.0.1:9/v1")
+    assert (status, said.count("\n")) == (2, 1)
+    assert "pip install 'gradio" in said
+
+
+def test_an_address_that_does_not_answer_is_told(call):
+    status, _, said = call("chat", "any", "--url", "http://127.0.0.1:9/v1", "--prompt", "x")
+    assert status == 2
+    assert said.startswith("url: http://127.0.0.1:9/v1: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("model: a/b\nbackend: remote", "url goes with backend: remote"),
+        ("model: a/b\nurl: http://x/v1", "url goes with backend: remote"),
+        ("model: a/b\nbackend: remote\nurl: file:///etc/passwd", "url"),
+        ("model: a/b\nbackend: vllm", "backend"),
+    ],
+)
+def test_a_backend_and_its_address_go_together(call, tmp_path, text, words):
+    (tmp_path / "serve.yaml").write_text(text)
+    status, _, said = call("serve", tmp_path / "serve.yaml", "--run-dir", tmp_path / "run")
+    assert status == 2
+    assert words in said

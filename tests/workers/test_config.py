@@ -22,6 +22,16 @@ def test_good_settings_are_read() -> None:
     assert config.node_dir == Path("/srv/athanor")
 
 
+def test_other_engines_are_named_by_the_node() -> None:
+    assert read_config(GOOD).model_servers == ()
+    servers = "http://one:8000/v1, https://two/v1"
+    config = read_config(
+        GOOD | {"ATHANOR_LMDEPLOY_DIR": "/opt/lmdeploy", "ATHANOR_MODEL_SERVERS": servers}
+    )
+    assert config.lmdeploy_dir == Path("/opt/lmdeploy")
+    assert config.model_servers == ("http://one:8000/v1", "https://two/v1")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -38,6 +48,8 @@ def test_good_settings_are_read() -> None:
         ("ATHANOR_NODE_HOST", "node:8600"),
         ("ATHANOR_NODE_CACHE_GIB", "many"),
         ("ATHANOR_NODE_CACHE_GIB", "-1"),
+        ("ATHANOR_LMDEPLOY_DIR", "lmdeploy"),
+        ("ATHANOR_MODEL_SERVERS", "10.0.0.5:8000/v1"),
     ],
 )
 def test_a_bad_setting_is_refused_by_name_with_its_mend(name: str, value: str) -> None:

@@ -1,17 +1,19 @@
 """A serve run as a node starts it: recorded, reachable with its token, and stopped in time."""
 
+import re
 import signal
 import socket
 import subprocess
 import sys
 from contextlib import suppress
 
+import grpc
 import httpx
 import pytest
 
 from engine.emitter import Emitter
 from engine.errors import EngineError
-from engine.events import Endpoint
+from engine.events import Endpoint, Log
 from engine.serve.run import serve
 from engine.specs import Placement, ServeSpec
 from engine.status import Reason, Status
@@ -24,7 +26,7 @@ def run_dir(tmp_path, base, red):
     folder = tmp_path / "run"
     folder.mkdir()
     spec = ServeSpec(model=str(base), adapters=(str(red),))
-    placement = Placement(run_dir=folder, server_token="secret", num_threads=1)
+    placement = Placement(run_dir=folder, server_token="secret", num_threads=1, grpc_port=0)
     (folder / "spec.json").write_text(spec.model_dump_json())
     (folder / "placement.json").write_text(placement.model_dump_json())
     return folder
@@ -51,6 +53,10 @@ def test_a_serve_run_says_where_it_is_answers_and_stops(run_dir, base, red):
             headers={"Authorization": "Bearer secret"},
         )
         assert answer.json()["usage"]["completion_tokens"] == 3
+        log = b"".join(one.to_bytes() for one in read_events(run_dir) if isinstance(one, Log))
+        port = int(re.search(rb"gRPC at port (\d+)", log)[1])
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            grpc.channel_ready_future(channel).result(30)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0

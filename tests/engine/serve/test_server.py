@@ -3,12 +3,18 @@
 import asyncio
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
-from engine.serve.backend import ChatRequest, Piece, QueueFull, Sampling, ServedModel
+from engine.serve.backend import Piece, Sampling
+from engine.serve.door import Door
+from engine.serve.metrics import Watchdog
+from tests.engine.serve.scripted import FULL_SEED, Scripted
 from tests.engine.serve.tiny_models import (
     DEADLINE_S,
     HELLO,
@@ -19,6 +25,12 @@ from tests.engine.serve.tiny_models import (
 
 LONG = {"max_tokens": 60, "temperature": 0.0}
 MESSAGES = list(HELLO)
+TOOL = {"type": "function", "function": {"name": "now"}}
+STRICT_TOOL = {"type": "function", "function": {"name": "now", "strict": True}}
+NAMED = {"type": "function", "function": {"name": "then"}}
+BAD_CALL = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "[1]"}}
+BAD_PLACE = "messages[0].tool_calls[0].function.arguments"
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,x"}}
 
 
 @pytest.fixture(scope="module")
@@ -128,22 +140,42 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
 @pytest.mark.parametrize(
     ("changes", "param"),
     [
-        ({"frequency_penalty": 0.5}, "frequency_penalty"),
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
-        ({"tools": [{"type": "function"}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"top_k": 5}, "top_k"),
+        ({"n": 0}, "n"),
+        ({"top_logprobs": 2}, "top_logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools[0].function"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [TOOL, TOOL]}, "tools[1].function.name"),
+        ({"tools": [STRICT_TOOL]}, "tools[0].function.strict"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "perhaps"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": NAMED}, "tool_choice.function.name"),
+        ({"tools": [TOOL], "response_format": {"type": "json_object"}}, "response_format"),
+        ({"regex": "a", "response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ({"logit_bias": {"hello": 1}}, "logit_bias.hello"),
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"audio": {"voice": "x"}}, "audio"),
+        ({"frequency_penalty": 3}, "frequency_penalty"),
+        ({"top_k": -2}, "top_k"),
+        ({"min_p": 2}, "min_p"),
         ({"temperature": 3}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"messages": []}, "messages"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "assistant"}]}, "messages[0]"),
+        ({"messages": [{"role": "assistant", "tool_calls": [BAD_CALL]}]}, BAD_PLACE),
+        ({"messages": [{"role": "user", "content": [IMAGE]}]}, "messages[0].content[0].type"),
         ({"messages": [*HELLO, {"role": "user", "content": 3}]}, "messages[1].content"),
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "x", "name": "a"}]}, "messages[0].name"),
         ({"stream_options": {"x": 1}}, "stream_options.x"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stop": ["x"] * 17}, "stop"),
         ({"max_tokens": 10**6}, "messages"),
     ],
@@ -209,40 +241,13 @@ def test_an_adapter_that_does_not_exist_is_refused_in_words(http):
     assert "does not exist" in answer.json()["error"]["message"]
 
 
-class Endless:
-    """A backend whose answers never end by themselves; knows who was aborted."""
-
-    num_prompt_tokens = 1
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.aborted = threading.Event()
-        self._fails = fails
-        self._is_full = False
-
-    def list_models(self):
-        return [ServedModel("m", None, 10)]
-
-    def submit(self, request: ChatRequest, on_piece):
-        if request.sampling.seed == 429:
-            raise QueueFull(4, retry_after_s=7)
-        on_piece(Piece("a", 1))
-        if self._fails:
-            on_piece(Piece("", 1, "error"))
-        return self
-
-    def abort(self) -> None:
-        self.aborted.set()
-
-    def is_healthy(self) -> bool:
-        return not self._fails
-
-
-ENDLESS_BODY = {"model": "m", "messages": MESSAGES}
+ENDLESS_BODY = {"model": "base", "messages": MESSAGES}
+ENDLESS = [Piece("a", 1)]
 
 
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_a_reader_who_leaves_frees_the_place(is_stream):
-    backend = Endless()
+    backend = Scripted(lambda request: ENDLESS)
     with serve_backend(backend) as url:
         async with httpx.AsyncClient(base_url=url) as http:
             asked = http.post("/v1/chat/completions", json={**ENDLESS_BODY, "stream": is_stream})
@@ -252,18 +257,107 @@ async def test_a_reader_who_leaves_frees_the_place(is_stream):
 
 
 def test_a_full_queue_is_429_with_a_time_to_come_back():
-    with serve_backend(Endless()) as url:
-        answer = httpx.post(f"{url}/v1/chat/completions", json={**ENDLESS_BODY, "seed": 429})
+    with serve_backend(Scripted()) as url:
+        body = {**ENDLESS_BODY, "seed": FULL_SEED}
+        answer = httpx.post(f"{url}/v1/chat/completions", json=body)
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
     assert answer.json()["error"]["code"] == "queue_full"
 
 
 def test_an_answer_that_fails_says_so():
-    with serve_backend(Endless(fails=True)) as url:
+    backend = Scripted(lambda request: [Piece("a", 1), Piece("", 1, "error", message="Bad luck.")])
+    backend.is_broken = True
+    with serve_backend(backend) as url:
         whole = httpx.post(f"{url}/v1/chat/completions", json=ENDLESS_BODY)
         stream = httpx.post(f"{url}/v1/chat/completions", json={**ENDLESS_BODY, "stream": True})
         health = httpx.get(f"{url}/health")
     assert (whole.status_code, whole.json()["error"]["code"]) == (500, "failed")
+    assert whole.json()["error"]["message"] == "Bad luck."
     assert "[DONE]" not in stream.text
     assert '"code":"failed"' in stream.text
     assert health.status_code == 503
+
+
+def test_health_is_503_while_a_step_hangs():
+    backend = Scripted()
+    with serve_backend(backend, watchdog=Watchdog(backend, max_step_s=5.0)) as url:
+        assert httpx.get(f"{url}/health").json()["status"] == "ok"
+        backend.step_age_s = 6.0
+        answer = httpx.get(f"{url}/health")
+    assert (answer.status_code, answer.json()["status"]) == (503, "hung")
+
+
+def test_health_tells_numbers_to_who_holds_the_token():
+    with serve_backend(Scripted(adapters=["alice/secret"]), token="secret") as url:
+        plain = httpx.get(f"{url}/health")
+        wrong = httpx.get(f"{url}/health", headers={"Authorization": "Bearer x"})
+        told = httpx.get(f"{url}/health", headers={"Authorization": "Bearer secret"})
+    assert plain.json() == wrong.json() == {"status": "ok"}
+    assert told.json()["num_tokens"] == 17
+    assert told.json()["engine"] == "scripted/1"
+    assert "alice" not in told.text
+
+
+def test_metrics_count_and_name_nobody():
+    backend = Scripted(adapters=["alice/secret@main"])
+    with serve_backend(backend, token="secret") as url:
+        headers = {"Authorization": "Bearer secret", "X-Athanor-Tenant": "alice"}
+        body = {"model": "alice/secret@main", "messages": MESSAGES}
+        httpx.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+        httpx.post(f"{url}/v1/chat/completions", json={**body, "seed": FULL_SEED}, headers=headers)
+        assert httpx.get(f"{url}/metrics").status_code == 401
+        answer = httpx.get(f"{url}/metrics", headers=headers)
+    values = {
+        sample.name + "".join(sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert values["athanor_tokens_total"] == 17
+    assert values["athanor_busy_seconds_total"] == 1.5
+    assert values["athanor_healthy"] == 1
+    assert values["athanor_requests_total/v1/chat/completions200"] == 1
+    assert values["athanor_requests_total/v1/chat/completions429"] == 1
+    assert values["athanor_first_token_seconds_count"] == 1
+    assert "alice" not in answer.text
+
+
+def test_who_asks_is_told_only_with_the_servers_token():
+    backend = Scripted()
+    told = {"X-Athanor-Tenant": "alice", "X-Athanor-Deadline": "12.5"}
+    with serve_backend(backend, token="secret") as url:
+        headers = told | {"Authorization": "Bearer secret"}
+        door = f"{url}/v1/chat/completions"
+        answer = httpx.post(door, json=ENDLESS_BODY, headers=headers)
+        bad = [
+            httpx.post(door, json=ENDLESS_BODY, headers=headers | {"X-Athanor-Deadline": word})
+            for word in ("soon", "-1", "nan", "inf")
+        ]
+    assert (backend.asked[0].tenant, backend.asked[0].deadline_s) == ("alice", 12.5)
+    assert answer.json()["usage"]["timing"] == {"queue_s": 0.25, "prefill_s": 0.5, "decode_s": 1.0}
+    assert {answer.status_code for answer in bad} == {400}
+    with serve_backend(backend) as url:
+        answer = httpx.post(f"{url}/v1/chat/completions", json=ENDLESS_BODY, headers=told)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "X-Athanor-Tenant")
+
+
+def test_a_closed_door_sends_newcomers_away_and_lets_others_end():
+    door, release = Door(), threading.Event()
+
+    def script(request):
+        assert release.wait(DEADLINE_S)
+        return "late"
+
+    with serve_backend(Scripted(script), door=door) as url:
+        with ThreadPoolExecutor() as pool:
+            answer = pool.submit(httpx.post, f"{url}/v1/chat/completions", json=ENDLESS_BODY)
+            while not door.num_inside:
+                time.sleep(0.01)
+            door.close()
+            newcomer = httpx.post(f"{url}/v1/chat/completions", json=ENDLESS_BODY)
+            health = httpx.get(f"{url}/health")
+            assert not door.is_drained(60)
+            release.set()
+            assert answer.result().json()["choices"][0]["message"]["content"] == "late"
+        assert (newcomer.status_code, newcomer.json()["error"]["code"]) == (503, "server_closing")
+        assert (health.status_code, health.json()["status"]) == (503, "closing")
+        assert door.is_drained(60)

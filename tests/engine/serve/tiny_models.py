@@ -45,10 +45,11 @@ def open_backend(model: Path, **options) -> Iterator[NativeBackend]:
 
 
 @contextmanager
-def serve_backend(backend: Backend, token: str | None = None) -> Iterator[str]:
-    """Serve a backend over real HTTP; gives the address."""
+def serve_backend(backend: Backend, token: str | None = None, **options) -> Iterator[str]:
+    """Serve a backend over real HTTP; gives the address. `options` are `build_app`'s."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(build_app(backend, token=token), log_level="warning", lifespan="off")
+    app = build_app(backend, token=token, **options)
+    config = uvicorn.Config(app, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -151,6 +151,11 @@ export const fields: Record<string, FieldWords> = {
   seed: { title: "随机种子", help: "同样的配置、种子和设备得到同样的损失。" },
   sample_prompts: { title: "样例提示", help: "每次评估时让模型作答，看着它学习。" },
   adapters: { title: "适配器", help: "启动时加载；运行中还可以再加。" },
+  backend: {
+    title: "推理后端",
+    help: "由谁生成回答：内置引擎、独立环境中的 LMDeploy，或已经支持 OpenAI 接口的服务器。",
+  },
+  url: { title: "远程服务器地址", help: "写到 /v1 为止，例如 http://10.0.0.5:8000/v1。" },
   max_context: { title: "最长上下文", help: "提示和回答合计的长度；更长的请求会被拒绝。" },
   adapter_memory_bytes: {
     title: "适配器内存",
