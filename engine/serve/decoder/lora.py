@@ -1,0 +1,143 @@
+"""From an adapter's files to the low-rank pairs of a decoder. Checked whole before any is returned.
+
+R rank, I inputs, O outputs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from peft.utils.other import get_pattern_key
+from torch import Tensor
+
+from engine.errors import EngineError
+from engine.serve.adapters import AdapterFiles
+from engine.serve.decoder.families import split_fused_rows
+from engine.serve.decoder.shape import DecoderShape
+from engine.serve.decoder.step import LoraPair
+from engine.status import Reason
+
+_LLAMA_ATTENTION = {
+    "self_attn.q_proj": ("query",),
+    "self_attn.k_proj": ("key",),
+    "self_attn.v_proj": ("value",),
+    "self_attn.o_proj": ("output",),
+}
+_LLAMA_FFN = {"mlp.gate_proj": ("gate",), "mlp.up_proj": ("up",), "mlp.down_proj": ("down",)}
+_INTERNLM2 = {
+    "attention.wqkv": ("query", "key", "value"),
+    "attention.wo": ("output",),
+    "feed_forward.w1": ("gate",),
+    "feed_forward.w3": ("up",),
+    "feed_forward.w2": ("down",),
+}
+
+
+@dataclass(frozen=True)
+class _Module:
+    """A linear layer of the model that an adapter was trained on."""
+
+    name: str
+    layer: int
+    targets: tuple[str, ...]
+    """What the decoder calls it; several of a fused one."""
+    outputs: int
+    inputs: int
+
+    @property
+    def own_name(self) -> str:
+        return self.name.rpartition(".")[2]
+
+
+def read_lora(files: AdapterFiles, shape: DecoderShape) -> dict[tuple[int, str], LoraPair]:
+    """Return the update of each layer that an adapter changes, in float32.
+
+    The scale, alpha / r or with rslora alpha / sqrt(r) (arXiv 2312.03732), of each layer by its
+    own rank and alpha, is multiplied into B.
+
+    Raises:
+        EngineError: bad_model, when it names a layer that the base has not, or does not fit it.
+    """
+    modules = _choose_modules(files, list(_list_modules(shape)))
+    wanted = {
+        f"base_model.model.{module.name}.lora_{letter}.weight": size
+        for module in modules
+        for letter, size in zip("AB", _get_sizes(files, module), strict=True)
+    }
+    _check(files.weights, wanted)
+    pairs: dict[tuple[int, str], LoraPair] = {}
+    for module in modules:
+        down, up = (
+            files.weights[f"base_model.model.{module.name}.lora_{letter}.weight"].float()
+            for letter in "AB"
+        )
+        up = up * _get_scale(files, module)
+        ups = [up[rows] for rows in split_fused_rows(shape)] if module.targets[1:] else [up]
+        for target, part in zip(module.targets, ups, strict=True):
+            pairs[module.layer, target] = LoraPair(down, part.contiguous())
+    return pairs
+
+
+def _list_modules(shape: DecoderShape) -> Iterator[_Module]:
+    wide, narrow = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
+    hidden, inner = shape.hidden_size, shape.intermediate_size
+    sizes = {
+        "query": (wide, hidden),
+        "key": (narrow, hidden),
+        "value": (narrow, hidden),
+        "output": (hidden, wide),
+        "gate": (inner, hidden),
+        "up": (inner, hidden),
+        "down": (hidden, inner),
+    }
+    names = _INTERNLM2 if shape.family == "internlm2" else _LLAMA_ATTENTION
+    if shape.family != "internlm2" and not shape.num_experts:
+        names = {**names, **_LLAMA_FFN}
+    for layer in range(shape.num_layers):
+        for name, targets in names.items():
+            outputs = sum(sizes[target][0] for target in targets)
+            yield _Module(
+                f"model.layers.{layer}.{name}", layer, targets, outputs, sizes[targets[0]][1]
+            )
+
+
+def _choose_modules(files: AdapterFiles, modules: list[_Module]) -> list[_Module]:
+    targets = set(files.config.target_modules)
+    if missing := sorted(targets - {module.own_name for module in modules}):
+        raise _bad(f"this base has no linear layer named {', '.join(missing)} to adapt")
+    return [module for module in modules if module.own_name in targets]
+
+
+def _get_rank(files: AdapterFiles, module: _Module) -> int:
+    pattern = files.config.rank_pattern
+    rank: int = pattern.get(get_pattern_key(pattern.keys(), module.name), files.config.r)
+    return rank
+
+
+def _get_scale(files: AdapterFiles, module: _Module) -> float:
+    pattern = files.config.alpha_pattern
+    key = get_pattern_key(pattern.keys(), module.name)
+    alpha, rank = float(pattern.get(key, files.config.lora_alpha)), _get_rank(files, module)
+    return alpha / (rank**0.5 if files.config.use_rslora else rank)
+
+
+def _get_sizes(files: AdapterFiles, module: _Module) -> tuple[tuple[int, int], tuple[int, int]]:
+    rank = _get_rank(files, module)
+    return (rank, module.inputs), (module.outputs, rank)
+
+
+def _check(weights: dict[str, Tensor], wanted: dict[str, tuple[int, int]]) -> None:
+    """Prove that a file fills the adapter's own weights, all of them, and touches no others."""
+    if odd := sorted(weights.keys() ^ wanted.keys()):
+        what = "an unknown" if odd[0] in weights else "no"
+        raise _bad(f"adapter_model.safetensors has {what} weight {odd[0]}")
+    for key, tensor in weights.items():
+        if tuple(tensor.shape) != wanted[key]:
+            shapes = f"{tuple(tensor.shape)}, this base wants {wanted[key]}"
+            raise _bad(f"{key} has the shape {shapes}: it was trained on another base")
+        if not torch.is_floating_point(tensor):
+            raise _bad(f"{key} is {tensor.dtype}, which is no number of an adapter")
+
+
+def _bad(what: str) -> EngineError:
+    return EngineError(Reason.BAD_MODEL, f"The adapter cannot be used: {what}.")
