@@ -263,8 +263,8 @@ class Backend(Protocol):
         """Say whether it still makes tokens."""
         ...
 
-    def close(self) -> None:
-        """Abort everything and free the model."""
+    def close(self, drain_s: float = 0.0) -> None:
+        """Take no more, let what is under way go on for up to `drain_s`, then abort it."""
         ...
 
 
@@ -300,6 +300,19 @@ class QueueFull(RequestRefused):
         super().__init__(
             "queue_full",
             f"{max_waiting} requests are waiting already; try again in {retry_after_s} s.",
+        )
+        self.retry_after_s = retry_after_s
+
+
+class WaitTooLong(QueueFull):
+    """Its turn would come after its deadline."""
+
+    def __init__(self, wait_s: float, deadline_s: float, retry_after_s: int) -> None:
+        RequestRefused.__init__(
+            self,
+            "deadline_too_near",
+            f"Its turn would come in about {wait_s:.1f} s, after its deadline of "
+            f"{deadline_s:.1f} s; try again in {retry_after_s} s.",
         )
         self.retry_after_s = retry_after_s
 

@@ -9,10 +9,9 @@ from transformers import GenerationConfig
 
 from engine.errors import EngineError
 from engine.models.load import load_base, load_tokenizer
-from engine.serve import decoding
 from engine.serve.adapters import read_adapter
 from engine.serve.backend import ChatRequest, ModelUnknown, RequestRefused, Sampling
-from engine.serve.native import find_end_ids
+from engine.serve.opening import find_end_ids
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
 
 LONG = Sampling(max_tokens=60, temperature=0)
@@ -28,7 +27,7 @@ def generate(folder, messages, max_tokens: int, adapter=None) -> str:
     """What transformers itself answers, greedily."""
     model = load_base(folder, precision="fp32", device=torch.device("cpu"))
     tokenizer = load_tokenizer(folder)
-    end_ids = sorted(find_end_ids(model, tokenizer))
+    end_ids = sorted(find_end_ids(model.generation_config.eos_token_id, tokenizer))
     if adapter:
         model = PeftModel.from_pretrained(model, adapter)
     prompt = tokenizer.apply_chat_template(
@@ -58,10 +57,10 @@ def test_the_real_model_answers_greedily_as_transformers_does(smollm2):
             assert answer
 
 
-def test_a_prompt_read_in_chunks_gives_the_same_answer(base, backend, monkeypatch):
+def test_a_prompt_read_in_chunks_gives_the_same_answer(base, backend):
     whole = ask(backend, str(base), LONG)
-    monkeypatch.setattr(decoding, "PREFILL_TOKENS", 5)
-    assert ask(backend, str(base), LONG) == whole
+    with open_backend(base, max_batch_tokens=5, max_running=2) as other:
+        assert ask(other, str(base), LONG) == whole
 
 
 def test_requests_of_many_models_at_once_do_not_mix(base, red, blue, backend):
@@ -217,8 +216,9 @@ def test_what_the_chat_template_refuses_is_told(base, backend):
 
 
 def test_every_end_of_turn_ends_an_answer(base):
-    model = load_base(base, precision="fp32", device=torch.device("cpu"))
     tokenizer = load_tokenizer(base)
-    model.generation_config.eos_token_id = [77, 78]
     names = ["<|im_end|>", "<|endoftext|>"]
-    assert find_end_ids(model, tokenizer) == {77, 78, *tokenizer.convert_tokens_to_ids(names)}
+    known = set(tokenizer.convert_tokens_to_ids(names))
+    assert find_end_ids([77, 78], tokenizer) == {77, 78} | known
+    assert find_end_ids(77, tokenizer) == {77} | known
+    assert find_end_ids(None, tokenizer) == known

@@ -1,0 +1,210 @@
+"""Opens a backend from a spec: reads the base, chooses its decoder and the size of its pool."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from engine.emitter import Emitter
+from engine.errors import EngineError
+from engine.hub import fetch_repo
+from engine.models.load import DTYPES, has_fast_bf16, load_tokenizer, pick_device
+from engine.serve.adapters import read_adapter
+from engine.serve.decoder.families import read_model
+from engine.serve.decoder.lora import read_lora
+from engine.serve.decoder.shape import DecoderShape
+from engine.serve.decoder.step import Decoder
+from engine.serve.decoder.torch_decoder import TorchDecoder
+from engine.serve.decoder.weights import DecoderWeights
+from engine.serve.native import NUM_ADAPTER_SLOTS, NativeBackend, OpenedModel
+from engine.serve.shelf import Adapter
+from engine.specs import Placement, ServeSpec
+from engine.status import Reason
+from engine.version import read_version
+
+_BLOCK_SIZE = 16
+_CPU_SHARE = 0.3  # of free memory: the studio and other runs live on the same machine
+_GPU_SHARE = 0.85  # of free memory: the rest is for what a step makes
+_MIN_CONTEXT = 256  # tokens: a pool of fewer serves nobody
+
+# Tokens that end a turn in the chat templates people use; a model may name fewer than it writes.
+_TURN_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>", "</s>", "<|endoftext|>")
+
+
+def open_native(spec: ServeSpec, placement: Placement, emitter: Emitter) -> NativeBackend:
+    """Load the base and the adapters of a spec.
+
+    Raises:
+        EngineError: bad_model, when one of them cannot be used. out_of_memory, when no context of
+            use fits beside the base.
+    """
+    folder = fetch_repo(spec.model, "model", placement, emitter).path
+    num_parts = 1 + len(spec.adapters)
+    emitter.progress("load", 0, num_parts, unit="model")
+    tokenizer = load_tokenizer(folder)
+    device = pick_device(placement.devices)
+    shape, weights = read_model(folder, dtype=DTYPES[spec.precision])
+    decoder = _open_decoder(shape, weights, spec, placement)
+
+    def fetch_adapter(ref: str) -> Adapter:
+        files = read_adapter(fetch_repo(ref, "model", placement, emitter).path)
+        return Adapter(read_lora(files, shape), files.digest, files.size_bytes)
+
+    model = OpenedModel(
+        decoder=decoder,
+        tokenizer=tokenizer,
+        end_ids=find_end_ids(read_end_id(folder), tokenizer),
+        max_positions=shape.max_positions,
+        engine=f"native/{read_version()}",
+        device=str(device),
+        quantization=name_quantization(weights),
+        digest=digest_model(folder),
+    )
+    backend = NativeBackend(spec, model, fetch_adapter)
+    emitter.progress("load", 1, num_parts, unit="model")
+    for index, ref in enumerate(spec.adapters):
+        try:
+            backend.load_adapter(ref, ref)
+        except BaseException:
+            backend.close()
+            raise
+        emitter.progress("load", 2 + index, num_parts, unit="model")
+    return backend
+
+
+def find_end_ids(configured: int | list[int] | None, tokenizer: Any) -> frozenset[int]:
+    """Return every token that ends an answer: the model's, the tokenizer's, and known turn ends."""
+    ids = set(configured if isinstance(configured, list) else [configured])
+    known = [tokenizer.convert_tokens_to_ids(token) for token in _TURN_ENDS]
+    ids |= {token_id for token_id in known if token_id != tokenizer.unk_token_id}
+    return frozenset((ids | {tokenizer.eos_token_id}) - {None})
+
+
+def read_end_id(folder: Path) -> int | list[int] | None:
+    """Return what a model's own files name as the end of an answer."""
+    for name in ("generation_config.json", "config.json"):
+        path = folder / name
+        config = json.loads(path.read_bytes()) if path.is_file() else {}
+        if config.get("eos_token_id") is not None:
+            found: int | list[int] = config["eos_token_id"]
+            return found
+    return None
+
+
+def name_quantization(weights: DecoderWeights) -> str:
+    """Return what the linear layers are held in: none, int8, int4, or w8a8."""
+    linear = weights.layers[0].query
+    if linear.kind == "dense":
+        return "none"
+    return "w8a8" if linear.has_int8_inputs else linear.kind
+
+
+def digest_model(folder: Path) -> str:
+    """Return a digest of a model's content, in a second whatever its size.
+
+    It takes in the small files whole, and of each weight file its length, its header and 64 pieces
+    spread evenly: any training changes all of them.
+    """
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        size = path.stat().st_size
+        digest.update(f"{path.name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            if size <= _SMALL_BYTES:
+                digest.update(file.read())
+                continue
+            for index in range(_NUM_PIECES):
+                file.seek(index * (size - _PIECE_BYTES) // (_NUM_PIECES - 1))
+                digest.update(file.read(_PIECE_BYTES))
+    return digest.hexdigest()
+
+
+_SMALL_BYTES = 16 * 2**20
+_NUM_PIECES = 64
+_PIECE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What bounds the pool's size."""
+
+    element_bytes: int
+    weights_bytes: int
+    device: torch.device
+
+
+def _open_decoder(
+    shape: DecoderShape, weights: DecoderWeights, spec: ServeSpec, placement: Placement
+) -> Decoder:
+    device = pick_device(placement.devices)
+    dtype = DTYPES[spec.precision]
+    if dtype == torch.bfloat16 and not has_fast_bf16(device):
+        dtype = torch.float32  # its weights stay rounded to bfloat16
+    room = _Room(dtype.itemsize, count_bytes(weights), device)
+    num_blocks = choose_num_blocks(spec, placement, shape, room)
+    return TorchDecoder(
+        shape,
+        weights,
+        num_blocks=num_blocks,
+        block_size=_BLOCK_SIZE,
+        device=device,
+        dtype=dtype,
+        max_adapters=NUM_ADAPTER_SLOTS,
+    )
+
+
+def choose_num_blocks(
+    spec: ServeSpec, placement: Placement, shape: DecoderShape, room: _Room
+) -> int:
+    """Return how many blocks the pool has.
+
+    Raises:
+        EngineError: out_of_memory, when they would hold less than a short conversation.
+    """
+    block_bytes = _BLOCK_SIZE * shape.kv_bytes_per_token * room.element_bytes // 2
+    max_context = min(spec.max_context, shape.max_positions)
+    num_useful = spec.max_running * -(-max_context // _BLOCK_SIZE)
+    memory_bytes = spec.kv_memory_bytes or _find_spare_bytes(spec, placement, room)
+    num_blocks = min(num_useful, memory_bytes // block_bytes)
+    num_least = -(-min(max_context, _MIN_CONTEXT) // _BLOCK_SIZE)
+    if num_blocks < num_least:
+        raise EngineError(
+            Reason.OUT_OF_MEMORY,
+            f"kv_memory_bytes: {memory_bytes} bytes are left for contexts, and the shortest of use "
+            f"take {num_least * block_bytes}: give more memory, or take a smaller model.",
+        )
+    return num_blocks
+
+
+def _find_spare_bytes(spec: ServeSpec, placement: Placement, room: _Room) -> int:
+    if room.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(room.device)
+        spare = (free - room.weights_bytes - spec.adapter_memory_bytes) * _GPU_SHARE
+        return max(0, int(spare))
+    free = psutil.virtual_memory().available
+    if placement.memory_bytes is not None:
+        taken = psutil.Process().memory_info().rss
+        free = min(free, placement.memory_bytes - taken - spec.adapter_memory_bytes)
+    return max(0, int(free * _CPU_SHARE))
+
+
+def count_bytes(weights: Any) -> int:
+    """Return the bytes of all tensors of a tree of weights, each counted once."""
+    sizes: dict[int, int] = {}
+
+    def walk(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            sizes[value.data_ptr()] = value.numel() * value.element_size()
+        elif isinstance(value, tuple):
+            for each in value:
+                walk(each)
+        elif hasattr(value, "__dataclass_fields__"):
+            for name in value.__dataclass_fields__:
+                walk(getattr(value, name))
+
+    walk(weights)
+    return sum(sizes.values())
