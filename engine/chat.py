@@ -34,7 +34,7 @@ def run_chat(model: str, adapter: str | None = None, prompt: str | None = None) 
         EngineError: the model or the adapter cannot be used, or the prompt is too long.
     """
     prepare_process(0)
-    from engine.serve.opening import open_native
+    from engine.serve.native import open_native
 
     try:
         spec = ServeSpec(model=model, adapters=(adapter,) if adapter else ())

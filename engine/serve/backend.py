@@ -16,7 +16,8 @@ class Constraint:
 
     kind: Literal["json_object", "json_schema", "regex", "grammar"]
     text: str = ""
-    """The schema as JSON, the pattern, or the grammar in EBNF; empty for any JSON object."""
+    """The schema as JSON, the pattern, or the grammar in llguidance's Lark, where `%json {...}` is
+    a value of that schema and `<[17]>` is one token; empty for any JSON object."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,8 @@ class Sampling:
     num_logprobs: int | None = None
     """Give each token's log-probability and those of so many likeliest; None gives none."""
     constraint: Constraint | None = None
+    shows_special: tuple[str, ...] = ()
+    """Special tokens that are part of the text all the same, such as the marks of tool calls."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,9 +20,16 @@ from transformers import PreTrainedTokenizerBase
 
 from engine.serve.backend import Constraint, RequestRefused
 
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
 _NUM_KEPT = 64
 # Separators as `json.dumps` writes them. Left free, small models write blanks without end.
-_JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+_JSON_OPTIONS: "JsonCompileOptions" = {
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
+}
 _NAMES = {
     "json_object": "JSON object",
     "json_schema": "JSON schema",

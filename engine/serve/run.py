@@ -8,7 +8,7 @@ import uvicorn
 from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.serve.app import build_app
-from engine.serve.opening import open_native
+from engine.serve.native import open_native
 from engine.specs import Placement, ServeSpec
 from engine.status import Reason
 from engine.stopping import StopGate

@@ -109,7 +109,8 @@ class _Text:
 
     def add(self, said: Said) -> Piece:
         """Return the piece that some news makes, the last one where the answer ends with it."""
-        text, logprobs = "", ()
+        text = ""
+        logprobs: tuple[TokenLogprob, ...] = ()
         if said.drawn is not None:
             self._num_tokens += 1
             if said.drawn.token_id not in self._ticket.end_ids:

@@ -11,7 +11,7 @@ from engine.errors import EngineError
 from engine.models.load import load_base, load_tokenizer
 from engine.serve.adapters import read_adapter
 from engine.serve.backend import ChatRequest, ModelUnknown, RequestRefused, Sampling
-from engine.serve.opening import find_end_ids
+from engine.serve.native import find_end_ids
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
 
 LONG = Sampling(max_tokens=60, temperature=0)

@@ -15,8 +15,7 @@ from engine.models.lora import add_adapter
 from engine.models.tiny import make_model
 from engine.serve.app import build_app
 from engine.serve.backend import Backend, ChatRequest, Piece, Sampling
-from engine.serve.native import NativeBackend
-from engine.serve.opening import open_native
+from engine.serve.native import NativeBackend, open_native
 from engine.specs import LoraOptions, Placement, ServeSpec
 
 HELLO = ({"role": "user", "content": "Hello"},)
