@@ -47,6 +47,16 @@ app.conf.update(
             "schedule": 5.0,
             "options": {"expires": 5.0},
         },
+        "tend-rollouts": {
+            "task": "studio.serving.tasks.tend_rollouts",
+            "schedule": 5.0,
+            "options": {"expires": 5.0},
+        },
+        "settle-uses": {
+            "task": "studio.serving.tasks.settle_uses",
+            "schedule": 60.0,
+            "options": {"expires": 60.0},
+        },
         "tend-draftings": {
             "task": "studio.labelling.tasks.tend_draftings",
             "schedule": 5.0,

@@ -141,7 +141,7 @@ const pages: RouteObject[] = [
   {
     path: "deployments",
     lazy: async () => ({
-      Component: (await import("./pages/admin/DeploymentsPage")).DeploymentsPage,
+      Component: (await import("./pages/serving/DeploymentsPage")).DeploymentsPage,
     }),
   },
   { path: "*", Component: NotFoundPage },

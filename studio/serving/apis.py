@@ -12,9 +12,14 @@ from studio.core.pagination import Pages
 from studio.core.permissions import IsOperator
 from studio.core.sentences import find_told
 from studio.hub.callers import get_caller
+from studio.serving.health import ask_health
 from studio.serving.models import Deployment
 from studio.serving.selectors import get_deployment, list_deployments
-from studio.serving.serializers import DeploymentOutput, DeploymentPageOutput
+from studio.serving.serializers import (
+    DeploymentHealthOutput,
+    DeploymentOutput,
+    DeploymentPageOutput,
+)
 from studio.serving.services import stop_deployment
 
 
@@ -42,6 +47,14 @@ class DeploymentStopApi(APIView):
         return Response(DeploymentOutput(shown).data)
 
 
+class DeploymentHealthApi(APIView):
+    @extend_schema(operation_id="deployments_health", responses=DeploymentHealthOutput)
+    def get(self, request: Request, deployment_id: UUID) -> Response:
+        """Ask the deployment's server how it is."""
+        deployment = get_deployment(get_caller(request), deployment_id)
+        return Response(DeploymentHealthOutput(ask_health(deployment)).data)
+
+
 def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
     run = deployment.job.current_run if deployment.job else None
     is_operator = get_caller(request).has_role("operator")
@@ -58,4 +71,5 @@ def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
         "started_at": deployment.started_at,
         "last_used_at": deployment.last_used_at,
         "job_id": deployment.job_id,
+        "is_retiring": deployment.is_retiring,
     }

@@ -1,5 +1,6 @@
 """Signs in the callers of async views, by the same classes as the rest of the API."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -16,6 +17,8 @@ from studio.accounts.models import User
 from studio.core.errors import Forbidden, StudioError
 from studio.core.permissions import SignedInWithScope
 from studio.machines.machine_tokens import MachineTokenAuthentication
+from studio.serving.keys import PREFIX, find_key
+from studio.serving.models import ApiKey
 
 
 class NotSignedIn(StudioError):
@@ -23,6 +26,29 @@ class NotSignedIn(StudioError):
 
     code = "not_signed_in"
     status = 401
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who is calling, and with which API key if with one."""
+
+    user: User
+    api_key: ApiKey | None = None
+
+
+async def call_in(request: HttpRequest, *, scope: str) -> Caller:
+    """Return who is calling, as `sign_in` does, but by an API key too.
+
+    Raises:
+        NotSignedIn, Forbidden: as `sign_in`.
+    """
+    scheme, _, raw = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not raw.strip().startswith(PREFIX):
+        return Caller(await sign_in(request, scope=scope))
+    key = await database_sync_to_async(find_key)(raw.strip())
+    if key is None:
+        raise NotSignedIn("This API key is unknown, revoked or expired: make a new one.")
+    return Caller(key.user, key)
 
 
 async def sign_in(request: HttpRequest, *, scope: str) -> User:

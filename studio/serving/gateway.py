@@ -7,8 +7,8 @@ views and the playground are its two callers.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,13 +18,16 @@ from channels.db import database_sync_to_async
 from studio.accounts.models import User
 from studio.core.errors import StudioError, Unavailable
 from studio.serving import services, upstream
-from studio.serving.models import Deployment, DeploymentStatus
+from studio.serving.answers import Answer, Target, gone, mark_used
+from studio.serving.keys import check_key
+from studio.serving.metering import Asked, check_can_pay
+from studio.serving.models import ApiKey, Deployment, DeploymentStatus
+from studio.serving.rollouts import choose_commit
 from studio.serving.selectors import Wanted, find_model
 
 READY_WITHIN_S = 90.0
 _POLL_S = 0.25
 _SLOWEST_POLL_S = 1.0
-_NOTE_USE_EVERY_S = 60.0
 OnStart = Callable[[], None]
 _locks: "WeakValueDictionary[tuple[object, ...], asyncio.Lock]" = WeakValueDictionary()
 
@@ -45,107 +48,80 @@ class UpstreamRefusal(StudioError):
 
 
 @dataclass(frozen=True)
-class Target:
-    """A server that is up, and what it calls the wanted model."""
+class Terms:
+    """How a request came in, and what for."""
 
-    deployment: Deployment
-    name: str
-    is_adapter: bool
+    door: str = "chat/completions"
+    """The address below /v1/."""
+    api_key: ApiKey | None = None
+    deadline_s: float | None = None
+    """Seconds after which its caller waits no longer."""
 
 
-class Answer:
-    """A server's answer under way. Whoever holds it closes it; closing early stops the server."""
-
-    def __init__(self, target: Target, response: httpx.Response, model: str) -> None:
-        self._target = target
-        self._response = response
-        self._model = model
-
-    @property
-    def is_stream(self) -> bool:
-        """Say whether it comes as server-sent events."""
-        return self._response.headers.get("content-type", "").startswith("text/event-stream")
-
-    async def whole(self) -> dict[str, Any]:
-        """Return the body of an answer that is not streamed.
-
-        Raises:
-            Unavailable: the server went away.
-        """
-        try:
-            body = json.loads(await self._response.aread())
-        except (httpx.TransportError, ValueError) as error:
-            raise _gone(self._model) from error
-        return self._rename(body)
-
-    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
-        """Yield each event of a stream as it comes, up to but without `[DONE]`.
-
-        Raises:
-            Unavailable: the server went away in mid-answer.
-        """
-        loop = asyncio.get_running_loop()
-        noted_at, is_done = loop.time(), False
-        try:
-            async for line in self._response.aiter_lines():
-                data = line.removeprefix("data:").strip() if line.startswith("data:") else ""
-                if data == "[DONE]":
-                    is_done = True
-                elif data:
-                    yield self._rename(json.loads(data))
-                if loop.time() > noted_at + _NOTE_USE_EVERY_S:
-                    noted_at = loop.time()
-                    await _mark_used(self._target.deployment)
-        except (httpx.TransportError, ValueError) as error:
-            raise _gone(self._model) from error
-        if not is_done:
-            raise _gone(self._model)
-
-    async def close(self) -> None:
-        """Let go of the server."""
-        await self._response.aclose()
-
-    def _rename(self, body: Any) -> dict[str, Any]:
-        if not isinstance(body, dict):
-            raise ValueError("no object")
-        return {**body, "model": self._model} if "model" in body else body
+_CHAT = Terms()
 
 
 async def open_answer(
-    user: User, body: dict[str, Any], *, on_start: OnStart | None = None
+    user: User,
+    body: dict[str, Any],
+    *,
+    terms: Terms = _CHAT,
+    on_start: OnStart | None = None,
 ) -> Answer:
-    """Have the model of a chat request served, and return the answer that begins.
+    """Have the model of a request served, and return the answer that begins.
 
     `on_start` is called when its server has to be waited for.
 
     Raises:
         ModelNotServed: there is no such model for this person.
+        Forbidden: it is none of the key's models.
+        BudgetExhausted: the key, or the person, has nothing left to spend.
         Unavailable: its server is not up in time, or gone; try again.
         UpstreamRefusal: the server refuses the request.
     """
     model = str(body["model"])
-    wanted = await database_sync_to_async(find_model)(user, model)
+    if terms.api_key is not None:
+        check_key(terms.api_key, model)
+    wanted = await database_sync_to_async(_choose)(user, model)
     target = await _prepare(user, wanted, model, on_start)
-    response = await _send(target, body, model)
+    await database_sync_to_async(check_can_pay)(user, target.deployment.pk)
+    response = await _send(target, body, model, _Sender(user, terms))
     if response.status_code == 404 and target.is_adapter:  # it was restarted, or has unloaded it
         await response.aclose()
         await database_sync_to_async(services.drop_adapter)(
             deployment=target.deployment, name=target.name
         )
         target = await _prepare(user, wanted, model, on_start)
-        response = await _send(target, body, model)
+        response = await _send(target, body, model, _Sender(user, terms))
     if response.status_code != 200:
         raise await _read_refusal(response, model)
-    return Answer(target, response, model)
+    asked = Asked(user, model, target.deployment.pk, terms.api_key)
+    return Answer(target, response, asked, tells_usage=_wants_usage(body))
+
+
+@dataclass(frozen=True)
+class _Sender:
+    user: User
+    terms: Terms
+
+
+def _choose(user: User, model: str) -> Wanted:
+    wanted = find_model(user, model)
+    return replace(wanted, base=choose_commit(user, wanted))
+
+
+def _wants_usage(body: dict[str, Any]) -> bool:
+    options = body.get("stream_options")
+    return isinstance(options, dict) and options.get("include_usage") is True
 
 
 async def _prepare(user: User, wanted: Wanted, model: str, on_start: OnStart | None) -> Target:
     deployment = await _await_ready(user, wanted, model, on_start)
     if wanted.adapter_ref is None:
-        await _mark_used(deployment)
+        await mark_used(deployment)
         return Target(deployment, deployment.served_name, is_adapter=False)
     await _load_adapter(deployment, wanted.adapter_ref, model)
-    await _mark_used(deployment)
+    await mark_used(deployment)
     return Target(deployment, wanted.adapter_ref, is_adapter=True)
 
 
@@ -185,20 +161,28 @@ async def _load_adapter(deployment: Deployment, ref: str, model: str) -> None:
         try:
             response = await upstream.load_adapter(deployment.url, token, ref)
         except httpx.TransportError as error:
-            raise _gone(model) from error
+            raise gone(model) from error
         if response.status_code != 200:
             raise await _read_refusal(response, model)
         await database_sync_to_async(services.add_adapter)(deployment=deployment, name=ref)
 
 
-async def _send(target: Target, body: dict[str, Any], model: str) -> httpx.Response:
+async def _send(
+    target: Target, body: dict[str, Any], model: str, sender: _Sender
+) -> httpx.Response:
     token = services.get_server_token(target.deployment.pk)
+    sent = {**body, "model": target.name}
+    if body.get("stream") is True and not isinstance(body.get("stream_options"), str | list):
+        # What it took is written down, whether its reader wants to know or not.
+        sent["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    headers = {"X-Athanor-Tenant": f"user-{sender.user.pk}"}
+    if sender.terms.deadline_s is not None:
+        headers["X-Athanor-Deadline"] = f"{sender.terms.deadline_s:g}"
+    address = upstream.Address(target.deployment.url, f"/v1/{sender.terms.door}", token)
     try:
-        return await upstream.send_chat(
-            target.deployment.url, token, {**body, "model": target.name}
-        )
+        return await upstream.send(address, sent, headers)
     except httpx.TransportError as error:
-        raise _gone(model) from error
+        raise gone(model) from error
 
 
 async def _read_refusal(response: httpx.Response, model: str) -> StudioError:
@@ -210,15 +194,6 @@ async def _read_refusal(response: httpx.Response, model: str) -> StudioError:
     finally:
         await response.aclose()
     if response.status_code in {401, 403} or not isinstance(body, dict):
-        return _gone(model)
+        return gone(model)
     headers = {k: v for k, v in response.headers.items() if k == "retry-after"}
     return UpstreamRefusal(response.status_code, body, headers)
-
-
-async def _mark_used(deployment: Deployment) -> None:
-    await database_sync_to_async(services.mark_used)(deployment=deployment)
-
-
-def _gone(model: str) -> Unavailable:
-    message = f"The server of {model} does not answer: try again in a moment."
-    return Unavailable(message, code="model_unreachable", model=model)

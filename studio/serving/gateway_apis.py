@@ -1,4 +1,4 @@
-"""The OpenAI-compatible gateway: models and chat completions, errors in OpenAI's shape."""
+"""The OpenAI-compatible gateway: models, chats, texts, vectors; errors in OpenAI's shape."""
 
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -16,12 +16,15 @@ from studio.core.errors import BadInput, NotFound, StudioError
 from studio.core.inputs import JsonParser
 from studio.hub.models import Repo, Role
 from studio.hub.selectors import get_repo
-from studio.serving.doors import sign_in
-from studio.serving.gateway import Answer, UpstreamRefusal, open_answer
+from studio.serving.answers import Answer
+from studio.serving.doors import call_in
+from studio.serving.gateway import Terms, UpstreamRefusal, open_answer
 from studio.serving.selectors import ModelNotServed, list_models
 
 log = structlog.get_logger(__name__)
 SCOPE = "chat"
+_DEADLINE = "X-Athanor-Deadline"
+_MOST_DEADLINE_S = 3600.0
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
@@ -57,19 +60,21 @@ def gateway_view(method: str) -> Callable[[View], View]:
 
 @gateway_view("GET")
 async def list_all(request: HttpRequest) -> HttpResponseBase:
-    """Answer the models that the caller may chat with."""
-    user = await sign_in(request, scope=SCOPE)
-    models = await database_sync_to_async(list_models)(user)
-    return JsonResponse({"object": "list", "data": [_show_model(repo) for repo in models]})
+    """Answer the models that the caller may ask."""
+    caller = await call_in(request, scope=SCOPE)
+    models = await database_sync_to_async(list_models)(caller.user)
+    allowed = set(caller.api_key.allowed_models) if caller.api_key else set()
+    shown = [_show_model(repo) for repo in models if not allowed or repo.repo_id in allowed]
+    return JsonResponse({"object": "list", "data": shown})
 
 
 @gateway_view("GET")
 async def get_one(request: HttpRequest, model: str) -> HttpResponseBase:
     """Answer one model."""
-    user = await sign_in(request, scope=SCOPE)
+    caller = await call_in(request, scope=SCOPE)
     namespace, _, name = model.partition("@")[0].partition("/")
     try:
-        repo = await database_sync_to_async(get_repo)(user, "model", namespace, name)
+        repo = await database_sync_to_async(get_repo)(caller.user, "model", namespace, name)
     except NotFound as error:
         message = f"There is no model {model[:200]!r} that you may use."
         raise ModelNotServed(message, field="model") from error
@@ -78,10 +83,27 @@ async def get_one(request: HttpRequest, model: str) -> HttpResponseBase:
 
 @gateway_view("POST")
 async def chat_completions(request: HttpRequest) -> HttpResponseBase:
-    """Answer a chat request, streamed where it asks for that."""
-    user = await sign_in(request, scope=SCOPE)
+    """Answer a conversation, streamed where it asks for that."""
+    return await _answer(request, "chat/completions")
+
+
+@gateway_view("POST")
+async def completions(request: HttpRequest) -> HttpResponseBase:
+    """Go on with a text, streamed where it asks for that."""
+    return await _answer(request, "completions")
+
+
+@gateway_view("POST")
+async def embeddings(request: HttpRequest) -> HttpResponseBase:
+    """Turn texts into vectors."""
+    return await _answer(request, "embeddings")
+
+
+async def _answer(request: HttpRequest, door: str) -> HttpResponseBase:
+    caller = await call_in(request, scope=SCOPE)
     body = _read_body(request)
-    answer = await open_answer(user, body)
+    terms = Terms(door=door, api_key=caller.api_key, deadline_s=_read_deadline(request))
+    answer = await open_answer(caller.user, body, terms=terms)
     if answer.is_stream:
         return StreamingHttpResponse(
             _relay(answer), content_type="text/event-stream", headers=_STREAM_HEADERS
@@ -90,6 +112,23 @@ async def chat_completions(request: HttpRequest) -> HttpResponseBase:
         return JsonResponse(await answer.whole())
     finally:
         await answer.close()
+
+
+def _read_deadline(request: HttpRequest) -> float | None:
+    given = request.headers.get(_DEADLINE)
+    if given is None:
+        return None
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= _MOST_DEADLINE_S:
+        raise BadInput(
+            f"{_DEADLINE}: write the seconds that you wait, more than 0 and at most "
+            f"{_MOST_DEADLINE_S:g}.",
+            field=_DEADLINE,
+        )
+    return seconds
 
 
 async def _relay(answer: Answer) -> AsyncIterator[bytes]:
@@ -127,7 +166,12 @@ def _show_model(repo: Repo) -> dict[str, Any]:
 
 
 def _shape_error(error: StudioError) -> dict[str, Any]:
-    kinds = {401: "authentication_error", 403: "permission_error", 503: "server_error"}
+    kinds = {
+        401: "authentication_error",
+        402: "insufficient_quota",
+        403: "permission_error",
+        503: "server_error",
+    }
     kind = kinds.get(error.status, "invalid_request_error")
     body = {"message": error.message, "type": kind, "param": error.field, "code": error.code}
     return {"error": body}

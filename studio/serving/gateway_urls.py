@@ -8,4 +8,6 @@ urlpatterns = [
     path("models", gateway_apis.list_all),
     path("models/<path:model>", gateway_apis.get_one),
     path("chat/completions", gateway_apis.chat_completions),
+    path("completions", gateway_apis.completions),
+    path("embeddings", gateway_apis.embeddings),
 ]

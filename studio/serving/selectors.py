@@ -1,6 +1,7 @@
 """What may be seen of deployments, and which model a request means."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -33,6 +34,8 @@ class Wanted:
 
     base: Commit
     adapter: Commit | None = None
+    follows_head: bool = False
+    """The request names no revision of the base."""
 
     @property
     def adapter_ref(self) -> str | None:
@@ -52,18 +55,22 @@ def find_model(viewer: User, model: str) -> Wanted:
     Raises:
         ModelNotServed: there is no such model that they may see, or its base is not in this hub.
     """
+    base_name, plus, adapter_name = model.partition("+")
+    if plus:
+        return _find_pair(viewer, base_name, adapter_name)
     commit = _resolve(viewer, model, f"There is no model {model[:200]!r} that you may use.")
     if is_reward_model(commit.repo):
         raise ModelNotServed(f"{model[:200]} is a reward model: it scores answers and gives none.")
     files = {file.path: file.blob for file in list_files(commit)}
     if ADAPTER_CONFIG not in files:
-        return Wanted(_find_same(commit))
+        return Wanted(_find_same(commit), follows_head="@" not in model)
     told = describe(Kind.MODEL, set(files), lambda path: read_text(files[path]))
     if not told.base_model:
         raise ModelNotServed(f"{model[:200]} does not say which base model it is for.")
     ref = f"{told.base_model}@{told.base_revision or 'main'}"
     message = f"{model[:200]} is for {ref}, which is not in this hub or not yours to use."
-    return Wanted(_find_same(_resolve(viewer, ref, message)), adapter=commit)
+    base = _find_same(_resolve(viewer, ref, message))
+    return Wanted(base, adapter=commit, follows_head=not told.base_revision)
 
 
 def list_models(viewer: User) -> list[Repo]:
@@ -106,6 +113,37 @@ def map_statuses() -> dict[str, str]:
     return statuses
 
 
+def is_alike(one: Commit, other: Commit) -> bool:
+    """Say whether two commits answer exactly alike, whatever their cards say."""
+    return one.pk == other.pk or _fingerprint(one) == _fingerprint(other)
+
+
+def _find_pair(viewer: User, base_name: str, adapter_name: str) -> Wanted:
+    """Return an adapter on a base that is named: its own, or one that was made from that."""
+    unknown = "There is no model {!r} that you may use."
+    base = _resolve(viewer, base_name, unknown.format(base_name[:200]))
+    adapter = _resolve(viewer, adapter_name, unknown.format(adapter_name[:200]))
+    told = _describe(adapter)
+    if told is None:
+        raise ModelNotServed(f"{adapter_name[:200]} is no adapter: name it alone.", field="model")
+    own = (told.base_model or "").lower()
+    if own not in {base.repo.repo_id.lower(), (base.repo.base_model or "").lower()}:
+        raise ModelNotServed(
+            f"{adapter_name[:200]} is for {told.base_model or 'an unnamed base'}, not for "
+            f"{base_name[:200]}.",
+            field="model",
+        )
+    return Wanted(_find_same(base), adapter=adapter, follows_head="@" not in base_name)
+
+
+def _describe(commit: Commit) -> Any:
+    """Return what an adapter's files say of it; None of anything else."""
+    files = {file.path: file.blob for file in list_files(commit)}
+    if ADAPTER_CONFIG not in files:
+        return None
+    return describe(Kind.MODEL, set(files), lambda path: read_text(files[path]))
+
+
 def _resolve(viewer: User, ref: str, message: str) -> Commit:
     repo_id, revision = split_ref(ref)
     namespace, _, name = repo_id.partition("/")
@@ -121,7 +159,7 @@ def _find_same(commit: Commit) -> Commit:
     head = commit.repo.head
     if head is None or head.pk == commit.pk:
         return commit
-    return head if _fingerprint(head) == _fingerprint(commit) else commit
+    return head if is_alike(head, commit) else commit
 
 
 def _fingerprint(commit: Commit) -> set[tuple[str, str]]:

@@ -1,9 +1,11 @@
-"""The shape of a deployment at the API."""
+"""The shapes of deployments, rollouts, API keys and uses at the API."""
 
 from rest_framework import serializers
 
 from studio.core.sentences import ToldOutput
-from studio.serving.models import DeploymentStatus
+from studio.serving.keys import MOST_DAYS
+from studio.serving.metering import UPOINTS
+from studio.serving.models import ApiKey, DeploymentStatus
 
 
 class DeploymentOutput(serializers.Serializer):
@@ -18,6 +20,7 @@ class DeploymentOutput(serializers.Serializer):
     started_at = serializers.DateTimeField(allow_null=True)
     last_used_at = serializers.DateTimeField(allow_null=True)
     job_id = serializers.UUIDField(allow_null=True)
+    is_retiring = serializers.BooleanField(help_text="Another revision answers for its model now.")
 
 
 class DeploymentPageOutput(serializers.Serializer):
@@ -25,3 +28,82 @@ class DeploymentPageOutput(serializers.Serializer):
     page = serializers.IntegerField()
     page_size = serializers.IntegerField()
     results = DeploymentOutput(many=True)
+
+
+class DeploymentHealthOutput(serializers.Serializer):
+    status = serializers.CharField(help_text="ok, failed, or unreachable")
+    facts = serializers.DictField(
+        child=serializers.JSONField(), help_text="What the server counts, by name."
+    )
+
+
+class RolloutOutput(serializers.Serializer):
+    id = serializers.IntegerField()
+    model = serializers.CharField()
+    served = serializers.CharField(help_text="Commit that answers.")
+    candidate = serializers.CharField(allow_blank=True, help_text="Commit that is tried.")
+    previous = serializers.CharField(allow_blank=True, help_text="Commit to go back to.")
+    refused = serializers.CharField(allow_blank=True, help_text="Commit that did not pass.")
+    is_held = serializers.BooleanField(help_text="Kept by an operator, whatever is pushed.")
+    message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
+    updated_at = serializers.DateTimeField()
+
+
+class RolloutPageOutput(serializers.Serializer):
+    count = serializers.IntegerField()
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+    results = RolloutOutput(many=True)
+
+
+class ApiKeyCreateInput(serializers.Serializer):
+    name = serializers.CharField(max_length=80)
+    models = serializers.ListField(
+        child=serializers.CharField(max_length=200),
+        default=list,
+        max_length=100,
+        help_text="namespace/name of each model that it may ask; none is any.",
+    )
+    budget_mpoints = serializers.IntegerField(
+        min_value=1, max_value=10**15, allow_null=True, default=None
+    )
+    expires_in_days = serializers.IntegerField(
+        min_value=1, max_value=MOST_DAYS, allow_null=True, default=None
+    )
+
+
+class ApiKeyOutput(serializers.Serializer):
+    id = serializers.IntegerField()
+    name = serializers.CharField()
+    prefix = serializers.CharField(help_text="Its first letters, to know it by.")
+    models = serializers.ListField(child=serializers.CharField(), source="allowed_models")
+    budget_mpoints = serializers.IntegerField(allow_null=True)
+    spent_mpoints = serializers.SerializerMethodField(help_text="Rounded down.")
+    created_at = serializers.DateTimeField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+    last_used_at = serializers.DateTimeField(allow_null=True)
+
+    def get_spent_mpoints(self, key: ApiKey) -> int:
+        return key.spent_upoints // UPOINTS
+
+
+class ApiKeyCreatedOutput(ApiKeyOutput):
+    key = serializers.CharField(help_text="The key itself; it is shown only here.")
+
+
+class ApiKeyPageOutput(serializers.Serializer):
+    count = serializers.IntegerField()
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+    results = ApiKeyOutput(many=True)
+
+
+class DayUseOutput(serializers.Serializer):
+    day = serializers.DateField(help_text="UTC")
+    model = serializers.CharField()
+    num_requests = serializers.IntegerField()
+    num_prompt_tokens = serializers.IntegerField()
+    num_cached_tokens = serializers.IntegerField(help_text="Of the prompts', those that lay ready.")
+    num_tokens = serializers.IntegerField()
+    cost_upoints = serializers.IntegerField(help_text="Thousandths of milli-points.")

@@ -28,6 +28,7 @@ FLAVOR = "serve"
 IDLE_AFTER = timedelta(minutes=30)
 _FAILED_LATELY = timedelta(seconds=15)  # a server that cannot start is not started at each request
 _USE_NOTED_EVERY = timedelta(seconds=15)
+_RETIRES_AFTER = timedelta(minutes=2)  # longer than a stream goes without its use being noted
 
 
 def ensure_deployment(*, commit: Commit, asked_by: User | None = None) -> Deployment:
@@ -195,7 +196,8 @@ def _end(deployments: QuerySet[Deployment], *, has_failed: bool, message: str) -
 
 def _is_idle(deployment: Deployment) -> bool:
     is_open = deployment.status in OPEN
-    return is_open and deployment.last_used_at < timezone.now() - IDLE_AFTER
+    after = _RETIRES_AFTER if deployment.is_retiring else IDLE_AFTER
+    return is_open and deployment.last_used_at < timezone.now() - after
 
 
 def _wake(job_id: UUID) -> None:

@@ -1,6 +1,7 @@
 """Talks to the model servers on the nodes' network: plain HTTP, streamed, never through a proxy."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,8 +14,17 @@ _ANSWER_S = 600.0
 _clients: "WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient]" = WeakKeyDictionary()
 
 
-async def send_chat(url: str, token: str, body: dict[str, Any]) -> httpx.Response:
-    """Send a chat request and return the answer with its headers read and its body not.
+@dataclass(frozen=True)
+class Address:
+    """Where a request goes, and with which token."""
+
+    url: str
+    path: str
+    token: str
+
+
+async def send(address: Address, body: dict[str, Any], headers: dict[str, str]) -> httpx.Response:
+    """Send a request and return the answer with its headers read and its body not.
 
     The caller closes it; closing it early makes the server stop at once.
 
@@ -24,9 +34,9 @@ async def send_chat(url: str, token: str, body: dict[str, Any]) -> httpx.Respons
     client = _get_client()
     request = client.build_request(
         "POST",
-        f"{url}/v1/chat/completions",
+        f"{address.url}{address.path}",
         json=body,
-        headers={"Authorization": f"Bearer {token}"},
+        headers={"Authorization": f"Bearer {address.token}", **headers},
         timeout=httpx.Timeout(_ANSWER_S, connect=_CONNECT_S, pool=None),
     )
     return await client.send(request, stream=True)

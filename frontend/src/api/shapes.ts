@@ -24,6 +24,11 @@ export interface Page<T> {
 export type Me = Schemas["MeOutput"];
 export type Token = Schemas["TokenOutput"];
 export type NewToken = Schemas["TokenCreatedOutput"];
+export type ApiKey = Schemas["ApiKeyOutput"];
+export type NewApiKey = Schemas["ApiKeyCreatedOutput"];
+export type DayUse = Schemas["DayUseOutput"];
+export type Rollout = Schemas["RolloutOutput"];
+export type DeploymentHealth = Schemas["DeploymentHealthOutput"];
 export type User = Schemas["UserOutput"];
 export type SigninLink = Schemas["SigninLinkOutput"];
 

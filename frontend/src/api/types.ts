@@ -4,6 +4,38 @@
  */
 
 export interface paths {
+    "/api/api-keys/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["api_keys_list"];
+        put?: never;
+        post: operations["api_keys_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/api-keys/{key_id}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        delete: operations["api_keys_destroy"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/deployments/": {
         parameters: {
             query?: never;
@@ -12,6 +44,23 @@ export interface paths {
             cookie?: never;
         };
         get: operations["deployments_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/deployments/{deployment_id}/health/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description Ask the deployment's server how it is. */
+        get: operations["deployments_health"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1499,6 +1548,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/model-uses/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description List the caller's own uses of models by day. */
+        get: operations["model_uses_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/node-join-tokens/": {
         parameters: {
             query?: never;
@@ -1820,6 +1886,54 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/rollouts/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["rollouts_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/rollouts/{rollout_id}/follow/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["rollouts_follow"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/rollouts/{rollout_id}/rollback/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["rollouts_roll_back"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/runs/{run_id}/events/": {
         parameters: {
             query?: never;
@@ -2096,6 +2210,54 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ApiKeyCreateInputRequest: {
+            name: string;
+            /** @description namespace/name of each model that it may ask; none is any. */
+            models?: string[];
+            /** Format: int64 */
+            budget_mpoints?: number | null;
+            expires_in_days?: number | null;
+        };
+        ApiKeyCreatedOutput: {
+            id: number;
+            name: string;
+            /** @description Its first letters, to know it by. */
+            prefix: string;
+            models: string[];
+            budget_mpoints: number | null;
+            /** @description Rounded down. */
+            readonly spent_mpoints: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string | null;
+            /** Format: date-time */
+            last_used_at: string | null;
+            /** @description The key itself; it is shown only here. */
+            key: string;
+        };
+        ApiKeyOutput: {
+            id: number;
+            name: string;
+            /** @description Its first letters, to know it by. */
+            prefix: string;
+            models: string[];
+            budget_mpoints: number | null;
+            /** @description Rounded down. */
+            readonly spent_mpoints: number;
+            /** Format: date-time */
+            created_at: string;
+            /** Format: date-time */
+            expires_at: string | null;
+            /** Format: date-time */
+            last_used_at: string | null;
+        };
+        ApiKeyPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["ApiKeyOutput"][];
+        };
         /**
          * @description * `adapter` - adapter
          *     * `checkpoint` - checkpoint
@@ -2311,6 +2473,29 @@ export interface components {
          * @enum {string}
          */
         DatasetVerdictEnum: "suits" | "needs_pairs" | "is_pairs" | "learns_all" | "learns_answers" | "unknown";
+        DayUseOutput: {
+            /**
+             * Format: date
+             * @description UTC
+             */
+            day: string;
+            model: string;
+            num_requests: number;
+            num_prompt_tokens: number;
+            /** @description Of the prompts', those that lay ready. */
+            num_cached_tokens: number;
+            num_tokens: number;
+            /** @description Thousandths of milli-points. */
+            cost_upoints: number;
+        };
+        DeploymentHealthOutput: {
+            /** @description ok, failed, or unreachable */
+            status: string;
+            /** @description What the server counts, by name. */
+            facts: {
+                [key: string]: unknown;
+            };
+        };
         DeploymentOutput: {
             /** Format: uuid */
             id: string;
@@ -2329,6 +2514,8 @@ export interface components {
             last_used_at: string | null;
             /** Format: uuid */
             job_id: string | null;
+            /** @description Another revision answers for its model now. */
+            is_retiring: boolean;
         };
         /**
          * @description * `starting` - starting
@@ -4166,6 +4353,31 @@ export interface components {
          * @enum {string}
          */
         RestEnum: "keep" | "drop";
+        RolloutOutput: {
+            id: number;
+            model: string;
+            /** @description Commit that answers. */
+            served: string;
+            /** @description Commit that is tried. */
+            candidate: string;
+            /** @description Commit to go back to. */
+            previous: string;
+            /** @description Commit that did not pass. */
+            refused: string;
+            /** @description Kept by an operator, whatever is pushed. */
+            is_held: boolean;
+            message: string;
+            /** @description The message, for pages in other languages. */
+            told: components["schemas"]["ToldOutput"] | null;
+            /** Format: date-time */
+            updated_at: string;
+        };
+        RolloutPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["RolloutOutput"][];
+        };
         /**
          * @description * `messages` - messages
          *     * `alpaca` - alpaca
@@ -4697,6 +4909,10 @@ export interface components {
          *     * `engine_version_differs` - engine_version_differs
          *     * `engine_version_unknown` - engine_version_unknown
          *     * `engines_need_root` - engines_need_root
+         *     * `gate_empty` - gate_empty
+         *     * `gate_refused` - gate_refused
+         *     * `gate_silent` - gate_silent
+         *     * `gate_unwell` - gate_unwell
          *     * `image_missing` - image_missing
          *     * `image_not_pinned` - image_not_pinned
          *     * `kernel_out_of_memory` - kernel_out_of_memory
@@ -4718,6 +4934,7 @@ export interface components {
          *     * `machine_out_of_memory` - machine_out_of_memory
          *     * `machines_need_root` - machines_need_root
          *     * `memory_ran_out` - memory_ran_out
+         *     * `model_use` - model_use
          *     * `mount_failed` - mount_failed
          *     * `no_engine` - no_engine
          *     * `no_node` - no_node
@@ -4730,6 +4947,10 @@ export interface components {
          *     * `nothing_to_save_there` - nothing_to_save_there
          *     * `points_used_up` - points_used_up
          *     * `recorder_killed` - recorder_killed
+         *     * `rollout_back` - rollout_back
+         *     * `rollout_begun` - rollout_begun
+         *     * `rollout_not_started` - rollout_not_started
+         *     * `rollout_refused` - rollout_refused
          *     * `run_all_aside` - run_all_aside
          *     * `run_all_busy` - run_all_busy
          *     * `run_drained` - run_drained
@@ -4761,7 +4982,7 @@ export interface components {
          *     * `time_limit` - time_limit
          * @enum {string}
          */
-        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
+        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "model_use" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];
@@ -4954,6 +5175,98 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    api_keys_list: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    api_keys_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyCreateInputRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyCreatedOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    api_keys_destroy: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                key_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     deployments_list: {
         parameters: {
             query?: {
@@ -4972,6 +5285,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    deployments_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deployment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentHealthOutput"];
                 };
             };
             /** @description Refused. */
@@ -8827,6 +9170,39 @@ export interface operations {
             };
         };
     };
+    model_uses_list: {
+        parameters: {
+            query?: {
+                /** @description How far back: 1 to 366. */
+                days?: number;
+                /** @description Only what was asked with this API key. */
+                key?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DayUseOutput"][];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
     node_join_tokens_list: {
         parameters: {
             query?: never;
@@ -9681,6 +10057,97 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StatementOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    rollouts_list: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    rollouts_follow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    rollouts_roll_back: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                rollout_id: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RolloutOutput"];
                 };
             };
             /** @description Refused. */

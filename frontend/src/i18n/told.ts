@@ -45,7 +45,21 @@ const MACHINE = {
 } satisfies Record<string, Words>;
 
 // Not a message but a line of the statement.
-const NOTE = { machine_note: ({ name }) => `开发机 ${name}` } satisfies Record<string, Words>;
+const NOTE = {
+  machine_note: ({ name }) => `开发机 ${name}`,
+  model_use: () => "调用模型",
+} satisfies Record<string, Words>;
+
+const ROLLOUT = {
+  rollout_begun: () => "新版本正在旁边启动。",
+  rollout_back: () => "运营人员回到了这个版本。",
+  rollout_not_started: () => "它的服务没有启动。",
+  rollout_refused: ({ problem }) => `新版本未被采用：${problem}`,
+  gate_unwell: () => "它的服务报告自身状态不正常。",
+  gate_silent: () => "试问时它的服务没有应答。",
+  gate_refused: ({ prompt, said }) => `它的服务拒绝了试问“${prompt}”：${said}`,
+  gate_empty: ({ prompt }) => `它的服务对试问“${prompt}”没有给出内容。`,
+} satisfies Record<string, Words>;
 
 const NODE = {
   no_node: () => "没有在线的节点。",
@@ -129,7 +143,13 @@ const RUN = {
 } satisfies Record<string, Words>;
 
 // Typed by the API's own list: a sentence without words does not compile.
-const CHINESE: Record<Told["code"], Words> = { ...MACHINE, ...NOTE, ...NODE, ...RUN };
+const CHINESE: Record<Told["code"], Words> = {
+  ...MACHINE,
+  ...NOTE,
+  ...NODE,
+  ...RUN,
+  ...ROLLOUT,
+};
 
 /** A message of the API's in the page's language; as it came where its code has no words here. */
 export function sayTold(language: Language, message: string, told: Told | null): string {

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from studio.accounts.models import User
+from studio.accounts.selectors import get_platform_user
 from studio.hub.blobs import store_blob
 from studio.hub.models import Commit, Repo, Visibility
 from studio.hub.services import Changes, RepoName, Words, commit_files, create_repo
+from studio.jobs.models import Run
 from studio.serving.models import Deployment, DeploymentStatus
 from studio.serving.services import get_server_token
+from tests.factories import make_job
 from tests.studio.asgi import run_app
 from tests.studio.hub.weights import ADAPTER_FILES, MODEL_FILES
 from tests.studio.serving.upstream import FakeServer
@@ -57,3 +60,11 @@ def deployed(commit: Commit) -> Iterator[FakeServer]:
         deployment.url = url
         deployment.save()
         yield server
+
+
+def priced(deployment: Deployment, rate_mpoints_per_hour: int) -> None:
+    """Have the deployment's server cost something, by a run of its own."""
+    if deployment.job is None:
+        deployment.job = make_job(owner=get_platform_user(), kind="serve", flavor="serve")
+        deployment.save()
+    Run.objects.filter(job=deployment.job).update(rate_mpoints_per_hour=rate_mpoints_per_hour)

@@ -28,6 +28,11 @@ class FakeServer:
     adapters: set[str] = field(default_factory=set)
     loads: list[str] = field(default_factory=list)
     chats: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Of each request for an answer."""
+    timing: dict[str, float] | None = None
+    """What `usage` says of its time."""
+    health: int = 200
     num_left: int = 0
     """How many readers went away in mid-answer."""
 
@@ -36,6 +41,9 @@ class FakeServer:
         return Starlette(
             routes=[
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                Route("/v1/completions", self._chat, methods=["POST"]),
+                Route("/v1/embeddings", self._embed, methods=["POST"]),
+                Route("/health", self._tell_health),
                 Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
             ]
         )
@@ -49,11 +57,29 @@ class FakeServer:
         self.adapters.add(body["lora_name"])
         return JSONResponse({"status": "loaded"})
 
+    async def _tell_health(self, request: Request) -> Any:
+        return JSONResponse({"status": "ok", "num_running_now": 2}, self.health)
+
+    async def _embed(self, request: Request) -> Any:
+        body = await request.json()
+        self.chats.append(body)
+        data = [{"object": "embedding", "index": 0, "embedding": [1.0, 0.0]}]
+        usage = {"prompt_tokens": 4, "total_tokens": 4}
+        return JSONResponse(
+            {"object": "list", "model": body["model"], "data": data, "usage": usage}
+        )
+
+    def _make_usage(self) -> dict[str, Any]:
+        usage: dict[str, Any] = {"prompt_tokens": 7, "completion_tokens": len(self.words)}
+        usage["prompt_tokens_details"] = {"cached_tokens": 3}
+        return usage | ({"timing": self.timing} if self.timing else {})
+
     async def _chat(self, request: Request) -> Any:
         if request.headers.get("authorization") != f"Bearer {self.token}":
             return JSONResponse(_error("No.", None), 401)
         body = await request.json()
         self.chats.append(body)
+        self.headers.append(dict(request.headers))
         if body["model"] not in {self.base, *self.adapters}:
             return JSONResponse(_error("Unknown model.", "model_not_found"), 404)
         if "logit_bias" in body:
@@ -62,7 +88,8 @@ class FakeServer:
             return StreamingResponse(self._stream(body), media_type="text/event-stream")
         message = {"role": "assistant", "content": "".join(self.words)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        return JSONResponse({"id": "1", "model": body["model"], "choices": [choice]})
+        answer = {"id": "1", "model": body["model"], "choices": [choice]}
+        return JSONResponse(answer | {"usage": self._make_usage()})
 
     async def _stream(self, body: dict[str, Any]) -> Any:
         try:
@@ -72,8 +99,7 @@ class FakeServer:
                 if index == self.dies_after:
                     return
                 yield _event(body, choices=[{"index": 0, "delta": {"content": word}}])
-            usage = {"prompt_tokens": 7, "completion_tokens": len(self.words)}
-            yield _event(body, choices=[], usage=usage)
+            yield _event(body, choices=[], usage=self._make_usage())
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:
             self.num_left += 1

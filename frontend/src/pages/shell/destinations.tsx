@@ -38,6 +38,12 @@ export function destinationsFor(me: Me, text: Catalogue): Destination[] {
     { path: "/labelling", name: nav.labelling, icon: <HighlightOutlined />, isOperators: false },
     { path: "/drive", name: nav.drive, icon: <FolderOpenOutlined />, isOperators: false },
     { path: "/playground", name: nav.playground, icon: <MessageOutlined />, isOperators: false },
+    {
+      path: "/deployments",
+      name: nav.deployments,
+      icon: <DeploymentUnitOutlined />,
+      isOperators: false,
+    },
     { path: "/points", name: nav.points, icon: <WalletOutlined />, isOperators: false },
     {
       path: "/organizations",
@@ -48,12 +54,6 @@ export function destinationsFor(me: Me, text: Catalogue): Destination[] {
     { path: "/users", name: nav.users, icon: <TeamOutlined />, isOperators: true },
     { path: "/nodes", name: nav.nodes, icon: <CloudServerOutlined />, isOperators: true },
     { path: "/images", name: nav.images, icon: <FileZipOutlined />, isOperators: true },
-    {
-      path: "/deployments",
-      name: nav.deployments,
-      icon: <DeploymentUnitOutlined />,
-      isOperators: true,
-    },
   ];
   return all.filter((place) => !place.isOperators || me.role !== "member");
 }

@@ -1,0 +1,127 @@
+// Models that are loaded to answer, each with its adapters and how its server is.
+
+import { App, Button } from "antd";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Link } from "react-router";
+import { post } from "../../api/client";
+import { queries } from "../../api/queries";
+import type { Deployment } from "../../api/shapes";
+import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
+import { EmptyState } from "../../widgets/EmptyState";
+import { LinkButton } from "../../widgets/LinkButton";
+import { Loaded } from "../../widgets/Loaded";
+import { RelativeTime } from "../../widgets/RelativeTime";
+import { StateTag } from "../../widgets/StateTag";
+import { useAction } from "../useAction";
+import { HealthView } from "./HealthView";
+import { useServingWords } from "./words";
+import { DataTable } from "../../widgets/DataTable";
+
+export function ServersTab({ isOperator }: { isOperator: boolean }) {
+  const { text, language } = useWords();
+  const words = text.deployments;
+  const serving = useServingWords();
+  const { col } = words;
+  const { modal } = App.useApp();
+  const { run } = useAction();
+  const cache = useQueryClient();
+  const deployments = useQuery({ ...queries.deployments(), refetchInterval: 5000 });
+
+  const stop = (deployment: Deployment) =>
+    modal.confirm({
+      title: words.stopTitle(deployment.model),
+      content: words.stopText,
+      okText: words.stop,
+      okButtonProps: { danger: true },
+      onOk: () =>
+        run(async () => {
+          await post<Deployment>(`/api/deployments/${deployment.id}/stop/`);
+          await cache.invalidateQueries({ queryKey: ["deployments"] });
+        }),
+    });
+  const when = (iso: string | null) => (iso ? <RelativeTime iso={iso} /> : "");
+  return (
+    <section className="panel flush">
+      <Loaded query={deployments}>
+        {(list) => (
+          <DataTable<Deployment>
+            rowKey="id"
+            dataSource={list}
+            expandable={{
+              rowExpandable: ({ status }) => status === "ready",
+              expandedRowRender: ({ id }) => <HealthView id={id} />,
+            }}
+            pagination={{ pageSize: 20, hideOnSinglePage: true }}
+            locale={{
+              emptyText: (
+                <EmptyState
+                  title={words.empty}
+                  text={words.emptyText}
+                  action={<LinkButton to="/playground">{text.shell.nav.playground}</LinkButton>}
+                />
+              ),
+            }}
+            columns={[
+              {
+                title: col.model,
+                key: "model",
+                render: (_, { model }) => (
+                  <Link to={`/models/${model.split("@")[0]}`} className="mono">
+                    {model}
+                  </Link>
+                ),
+              },
+              {
+                title: col.state,
+                key: "state",
+                render: (_, { status, message, told, is_retiring }) => (
+                  <>
+                    <StateTag state={status} word={words.state[status]} />
+                    {is_retiring && <div className="muted small">{serving.retiring}</div>}
+                    {message && (
+                      <div className="muted small">{sayTold(language, message, told)}</div>
+                    )}
+                  </>
+                ),
+              },
+              {
+                title: col.adapters,
+                key: "adapters",
+                render: (_, { adapters }) =>
+                  adapters.map((id) => (
+                    <div key={id} className="mono small">
+                      {id}
+                    </div>
+                  )),
+              },
+              { title: col.node, dataIndex: "node", className: "mono" },
+              {
+                title: col.started,
+                key: "started",
+                render: (_, { started_at }) => when(started_at),
+              },
+              {
+                title: col.used,
+                key: "used",
+                render: (_, { last_used_at }) => when(last_used_at),
+              },
+              {
+                key: "stop",
+                align: "right",
+                title: <span className="visually-hidden">{words.stop}</span>,
+                render: (_, deployment) =>
+                  isOperator &&
+                  ["starting", "ready"].includes(deployment.status) && (
+                    <Button size="small" danger onClick={() => stop(deployment)}>
+                      {words.stop}
+                    </Button>
+                  ),
+              },
+            ]}
+          />
+        )}
+      </Loaded>
+    </section>
+  );
+}
