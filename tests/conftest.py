@@ -10,6 +10,10 @@ import pytest
 os.environ.setdefault("STUDIO_SECRET_KEY", "only-for-tests")
 os.environ.setdefault("STUDIO_DATA_DIR", tempfile.mkdtemp(prefix="athanor-tests-"))
 Path(os.environ["STUDIO_DATA_DIR"], "static").mkdir(exist_ok=True)  # WhiteNoise looks for it
+if not Path("/dev/nvidia0").exists():
+    # Triton reads it once, when something first imports it: without a GPU its kernels are run by
+    # its interpreter.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 _HOMES = {"deploy": "deploy", "journey": "journeys"}

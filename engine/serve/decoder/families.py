@@ -1,4 +1,4 @@
-"""Reads a model folder into a `DecoderShape` and `DecoderWeights`, whatever its family calls things.
+"""Reads a model folder into a `DecoderShape` and `DecoderWeights`, whatever its family is called.
 
 No module of transformers is built and no code that comes with a model is run. Tensors are read one
 layer after the other, so that besides what is returned no more than a layer is in memory.

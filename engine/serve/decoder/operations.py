@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.serve.decoder.packing import unpack_pairs
-from engine.serve.decoder.shape import RopeShape
 from engine.serve.decoder.weights import LinearWeights
 
 _ROWS_OF_INT_MM = 32  # torch's CUDA kernel wants more than 16 rows
@@ -64,12 +63,12 @@ def _multiply_int8(rows_NI: Tensor, weight_OI: Tensor, scale_O: Tensor) -> Tenso
     return out.float() * scale * scale_O
 
 
-def make_angles(positions_N: Tensor, rope: RopeShape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines, N x 1 x D/2 (the 1 is for heads)."""
-    frequencies = torch.tensor(rope.inverse_frequencies, device=positions_N.device)
+def make_angles(
+    positions_N: Tensor, frequencies: Tensor, factor: float, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines times `factor`, N x 1 x D/2 (the 1 is for heads)."""
     angles = positions_N[:, None, None].float() * frequencies
-    cos, sin = angles.cos() * rope.attention_factor, angles.sin() * rope.attention_factor
-    return cos.to(dtype), sin.to(dtype)
+    return (angles.cos() * factor).to(dtype), (angles.sin() * factor).to(dtype)
 
 
 def rotate(heads_NHD: Tensor, angles: tuple[Tensor, Tensor]) -> Tensor:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from engine.serve.decoder.attention import Chunk, DecodeGroup
+from engine.serve.decoder.attention import Chunk
+from engine.serve.decoder.kernels import Decodes, Kernels, upload
 from engine.serve.decoder.slots import RowsOfSlots
 from engine.serve.decoder.step import StepBatch
 
@@ -23,13 +24,13 @@ class Plan:
     """The rows whose keys and values are new."""
     pool_rows: Tensor
     """Where in the pool those go: block x block size + place in it."""
-    decodes: tuple[DecodeGroup, ...]
+    decodes: tuple[Decodes, ...]
     chunks: tuple[Chunk, ...]
     slots: RowsOfSlots
     wanted_rows: Tensor
 
 
-def make_plan(batch: StepBatch, block_size: int, device: torch.device) -> Plan:
+def make_plan(batch: StepBatch, block_size: int, device: torch.device, kernels: Kernels) -> Plan:
     """Plan one pass for the whole batch."""
     starts = batch.query_starts_S1.tolist()
     lengths = batch.context_lengths_S.tolist()
@@ -38,21 +39,27 @@ def make_plan(batch: StepBatch, block_size: int, device: torch.device) -> Plan:
     positions = batch.positions_N.long()
     owner_N = torch.repeat_interleave(counts_S)
     blocks_N = tables[owner_N, positions // block_size]
-    decodes, chunks = [], []
-    for index, count in enumerate(counts_S.tolist()):
-        if count == 1:
-            decodes.append(index)
-        elif count > 1:
-            chunks.append(_make_chunk(batch, index, starts, lengths[index], block_size, device))
+    chunks = [
+        _make_chunk(batch, index, starts, lengths[index], block_size, device)
+        for index, count in enumerate(counts_S.tolist())
+        if count > 1
+    ]
+    single = (counts_S == 1).nonzero().flatten()
+    decodes = kernels.group_decodes(
+        batch.query_starts_S1[single].long(),
+        tables[single],
+        batch.context_lengths_S[single].long(),
+        block_size,
+    )
     return Plan(
-        token_ids_N=batch.token_ids_N.to(device),
-        positions_N=positions.to(device),
+        token_ids_N=upload(batch.token_ids_N, device),
+        positions_N=upload(positions, device),
         written_rows=slice(None),
-        pool_rows=(blocks_N * block_size + positions % block_size).to(device),
-        decodes=_group_decodes(batch, tables, decodes, block_size, device),
+        pool_rows=upload(blocks_N * block_size + positions % block_size, device),
+        decodes=tuple(decodes),
         chunks=tuple(chunks),
         slots=RowsOfSlots(batch.adapters_S.tolist(), starts, device),
-        wanted_rows=batch.logits_rows_R.long().to(device),
+        wanted_rows=upload(batch.logits_rows_R.long(), device),
     )
 
 
@@ -71,43 +78,17 @@ def _make_chunk(
         end=end,
         first=length - (end - start),
         length=length,
-        blocks_B=batch.block_tables_SB[index, :num_blocks].long().to(device),
+        blocks_B=upload(batch.block_tables_SB[index, :num_blocks].long(), device),
         padded_length=length,
     )
 
 
-def _group_decodes(
-    batch: StepBatch,
-    tables_SB: Tensor,
-    requests: list[int],
-    block_size: int,
-    device: torch.device,
-) -> tuple[DecodeGroup, ...]:
-    """Put requests together that are less than twice as long as each other: half is never padding.
-
-    Entries of a table behind its request's last block are read as its first block, and masked.
-    """
-    by_size: dict[int, list[int]] = {}
-    for index in requests:
-        num_blocks = -(-int(batch.context_lengths_S[index]) // block_size)
-        by_size.setdefault(num_blocks.bit_length(), []).append(index)
-    groups = []
-    for members in by_size.values():
-        chosen = torch.tensor(members)
-        lengths = batch.context_lengths_S[chosen].long()
-        sizes = (lengths + block_size - 1) // block_size
-        tables = tables_SB[chosen, : int(sizes.max())]
-        is_own = torch.arange(tables.shape[1]) < sizes[:, None]
-        tables = torch.where(is_own, tables, tables[:, :1])
-        rows = batch.query_starts_S1[chosen].long()
-        groups.append(
-            DecodeGroup(rows.to(device), tables.to(device), lengths.to(device), block_size)
-        )
-    return tuple(groups)
-
-
-def make_tiles(batch: StepBatch, block_size: int, device: torch.device) -> list[Plan]:
+def make_tiles(
+    batch: StepBatch, block_size: int, device: torch.device
+) -> list[tuple[Plan, list[int]]]:
     """Plan a pass for each tile of each request, so that no number depends on what is beside it.
+
+    Each comes with its rows that are wanted; the pass gives all.
 
     A tile is the positions from a multiple of `TILE` up to the next. However a prompt is cut, a
     position is the same row of a product with the same number of rows, over keys padded to the same
@@ -135,7 +116,7 @@ def _make_tile(
     base: int,
     wanted: set[int],
     where: tuple[int, torch.device],
-) -> Plan:
+) -> tuple[Plan, list[int]]:
     """Plan the tile at `base`; `own` is its first row in the batch, in the tile, and how many."""
     row, offset, count = own
     block_size, device = where
@@ -148,7 +129,7 @@ def _make_tile(
     # Blocks that the request does not have yet are read as its first one; they count as zeros.
     blocks = torch.arange(-(-(base + TILE) // block_size)).clamp(max=(length - 1) // block_size)
     rows = [offset + at for at in range(count) if row + at in wanted]
-    return Plan(
+    plan = Plan(
         token_ids_N=token_ids.to(device),
         positions_N=positions.to(device),
         written_rows=slice(offset, offset + count),
@@ -156,5 +137,6 @@ def _make_tile(
         decodes=(),
         chunks=(Chunk(0, TILE, base, length, table[blocks].to(device), base + TILE),),
         slots=RowsOfSlots([int(batch.adapters_S[index])], [0, TILE], device),
-        wanted_rows=torch.tensor(rows, dtype=torch.long, device=device),
+        wanted_rows=torch.arange(TILE, device=device),
     )
+    return plan, rows

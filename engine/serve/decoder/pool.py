@@ -1,8 +1,8 @@
 """The pool of key-value blocks of one layer, in floats, int8 or int4.
 
-Quantized online, each token and head by itself (as KIVI, arXiv 2402.02750, does for values; for
-keys it goes by channel, which a pool that is written token by token cannot). Block `num_blocks`, one
-more than is promised, is a place that rows of nobody are written to; it is never read as anyone's.
+Quantized online, each token and head by itself (as KIVI, arXiv 2402.02750, does for values; keys
+go by channel there, which a pool that is written token by token cannot). Block `num_blocks`, one
+more than is promised, is a place that rows of nobody are written to; it is never anyone's.
 N tokens, B blocks, K key-value heads, D head width.
 """
 

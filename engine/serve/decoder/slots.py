@@ -25,10 +25,18 @@ class RowsOfSlots:
                 by_slot.setdefault(slot, []).append((start, end))
         self.groups = [(slot, _join(ranges, device)) for slot, ranges in by_slot.items() if ranges]
         self.entries_N: Tensor | None = None
+        """Each row's entry of a stack, where rows are to be gathered."""
         if len(self.groups) > 1 and starts[-1] <= _GATHERED_ROWS:
             counts = torch.tensor(starts).diff()
             entries = torch.tensor(slots).repeat_interleave(counts) + 1
             self.entries_N = entries.to(device)
+
+    @classmethod
+    def from_entries(cls, entries_N: Tensor | None) -> "RowsOfSlots":
+        """Rows whose entries a graph reads anew each time; None is a batch without adapters."""
+        rows = cls([], [0], torch.device("cpu"))
+        rows.entries_N = entries_N
+        return rows
 
 
 def _join(ranges: list[tuple[int, int]], device: torch.device) -> slice | Tensor:
@@ -54,8 +62,7 @@ class LoraSlots:
         Raises:
             ValueError: when there is no such slot.
         """
-        if not 0 <= slot < self._max_adapters:
-            raise ValueError(f"slot {slot} is none of {self._max_adapters}")
+        self.check(slot)
         self.drop(slot)
         for target, pair in pairs.items():
             down_CRI, up_COR = self._make_room(target, slot, pair)
@@ -63,6 +70,15 @@ class LoraSlots:
             down_CRI[slot + 1, :rank] = pair.a_RI.to(self._device, self._dtype)
             up_COR[slot + 1, :, :rank] = pair.b_OR.to(self._device, self._dtype)
         self._filled[slot] = frozenset(pairs)
+
+    def check(self, slot: int) -> None:
+        """Prove that there is a slot of that number.
+
+        Raises:
+            ValueError: when there is none.
+        """
+        if not 0 <= slot < self._max_adapters:
+            raise ValueError(f"slot {slot} is none of {self._max_adapters}")
 
     def drop(self, slot: int) -> None:
         """Empty a slot; an empty one stays so. The last adapter of a target frees its memory."""
@@ -76,7 +92,7 @@ class LoraSlots:
 
     def add(self, out_NO: Tensor, rows_NI: Tensor, target: Target, rows: RowsOfSlots) -> None:
         """Add each row's update to what the base made of it, in place."""
-        if not rows.groups or target not in self._stacks:
+        if target not in self._stacks:
             return
         down_CRI, up_COR = self._stacks[target]
         if rows.entries_N is not None:
