@@ -13,6 +13,7 @@ from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.models.load import DTYPES, has_fast_bf16, load_tokenizer, pick_device
+from engine.serve import cpu
 from engine.serve.adapters import read_adapter
 from engine.serve.decoder.families import read_model
 from engine.serve.decoder.lora import read_lora
@@ -148,6 +149,8 @@ def _open_decoder(
         dtype = torch.float32  # its weights stay rounded to bfloat16
     room = _Room(dtype.itemsize, count_bytes(weights), device)
     num_blocks = choose_num_blocks(spec, placement, shape, room)
+    if device.type == "cpu" and (decoder := _open_cpu(shape, weights, num_blocks, placement)):
+        return decoder
     return TorchDecoder(
         shape,
         weights,
@@ -157,6 +160,27 @@ def _open_decoder(
         dtype=dtype,
         max_adapters=NUM_ADAPTER_SLOTS,
     )
+
+
+def _open_cpu(
+    shape: DecoderShape, weights: DecoderWeights, num_blocks: int, placement: Placement
+) -> Decoder | None:
+    """Open the C++ decoder; None, with a line in the log that says why, where it cannot be had."""
+    why = cpu.is_available().why_not
+    if not why:
+        try:
+            return cpu.open_cpu_decoder(
+                shape,
+                weights,
+                num_blocks=num_blocks,
+                block_size=_BLOCK_SIZE,
+                num_threads=placement.num_threads or torch.get_num_threads(),
+                max_adapters=NUM_ADAPTER_SLOTS,
+            )
+        except (cpu.KernelsUnavailable, ValueError) as error:
+            why = str(error)
+    print(f"The slower torch decoder serves: {why}", flush=True)
+    return None
 
 
 def choose_num_blocks(
@@ -187,7 +211,7 @@ def _find_spare_bytes(spec: ServeSpec, placement: Placement, room: _Room) -> int
         free, _ = torch.cuda.mem_get_info(room.device)
         spare = (free - room.weights_bytes - spec.adapter_memory_bytes) * _GPU_SHARE
         return max(0, int(spare))
-    free = psutil.virtual_memory().available
+    free = psutil.virtual_memory().available - room.weights_bytes  # a decoder may pack them anew
     if placement.memory_bytes is not None:
         taken = psutil.Process().memory_info().rss
         free = min(free, placement.memory_bytes - taken - spec.adapter_memory_bytes)
