@@ -52,9 +52,14 @@ class Metric(EventBase):
     type: Literal["metric"] = "metric"
     step: int = Field(ge=0)
     values: dict[str, float]
-    """By name: `loss` (nats per supervised token), `learning_rate`, `grad_norm`, `eval_loss`,
+    """By name: `loss` (nats per supervised token, or per pair), `learning_rate`, `grad_norm`,
     `tokens_per_s`, `supervised_tokens_per_s`, `memory_bytes`, `epoch`, `eta_s` (seconds still to
-    go), `mfu` and `hfu` (shares of the machine's measured speed, 0..1)."""
+    go), `mfu` and `hfu` (shares of the machine's measured speed, 0..1), `flops_per_s` (operations
+    done, the mean of the run's steps so far) and `roofline_flops_per_s` (that measured speed).
+    Of SFT and pretraining `perplexity` and `accuracy` (share of learnt tokens foretold, 0..1); of
+    pairs `accuracy` (share ranked rightly, 0..1) and `margin`, with `chosen_reward` and
+    `rejected_reward` of DPO, or `chosen_score`, `rejected_score` and `mean_score` of a reward
+    model. Loss and measures of held-out rows have `eval_` before their name."""
 
 
 class Progress(EventBase):

@@ -179,10 +179,16 @@ def _is_network(error: BaseException | None) -> bool:
 
 def _refusal(answer: httpx2.Response, purpose: _Purpose) -> EngineError:
     if answer.status_code in (401, 403, 404):
-        what = "does not exist in the hub, or this run may not use it"
-    else:
-        what = f"is refused by the hub ({answer.status_code}: {answer.text.strip()[:200]})"
-    return EngineError(purpose.refused, f"{purpose.subject} {what}; check the name.")
+        return EngineError(
+            purpose.refused,
+            f"{purpose.subject} does not exist in the hub, or this run may not use it; check the "
+            "name.",
+        )
+    said = answer.text.strip()[:200]
+    return EngineError(
+        purpose.refused,
+        f"{purpose.subject} is refused by the hub ({answer.status_code}: {said}); check the name.",
+    )
 
 
 def _strangeness(error: OSError, purpose: _Purpose) -> EngineError:

@@ -8,7 +8,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-CONTRACT = ("engine.specs", "engine.events", "engine.status", "engine.sentences")
+CONTRACT = ("engine.specs", "engine.events", "engine.status", "engine.sentences", "engine.refusals")
 # What loads for seconds or needs a server; none of it may come along with a contract module.
 HEAVY = ("torch", "transformers", "peft", "numpy", "django", "celery", "rest_framework", "redis")
 

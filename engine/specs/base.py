@@ -36,6 +36,8 @@ def check_ref(value: str) -> str:
 
 
 RepoRef = Annotated[str, AfterValidator(check_ref)]
+RepoRefOrNone = Annotated[str, AfterValidator(lambda value: value and check_ref(value))]
+"""A ref, or nothing: a spec that was written out says the empty one too."""
 
 
 def split_ref(ref: str) -> tuple[str, str]:

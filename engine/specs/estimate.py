@@ -106,10 +106,6 @@ def estimate_serve(spec: ServeSpec, shape: ModelShape) -> int:
 def _train_seconds(
     spec: TrainSpec, shape: ModelShape, data: DataFacts, machine: Machine, num_steps: int
 ) -> float:
-    slow = 8 if spec.precision == "fp32" and machine.num_devices else 1  # no tensor cores
-    speed = (
-        _GPU_FLOPS * machine.num_devices if machine.num_devices else _CORE_FLOPS * machine.num_cores
-    )
     num_tokens = min(spec.tokens_per_step, data.num_tokens)
     length = data.num_tokens / max(1, data.num_samples)
     share = min(1.0, data.num_supervised_tokens / max(1, data.num_tokens))
@@ -120,4 +116,11 @@ def _train_seconds(
     eval_share = (
         spec.eval_fraction * (num_steps / spec.eval_every_steps) / max(1e-9, spec.num_epochs)
     )
-    return slow * flops * (1 + eval_share / 3) / speed
+    return flops * (1 + eval_share / 3) / (machine.train_flops_per_s or _guess_speed(spec, machine))
+
+
+def _guess_speed(spec: TrainSpec, machine: Machine) -> float:
+    if not machine.num_devices:
+        return _CORE_FLOPS * machine.num_cores
+    slow = 8 if spec.precision == "fp32" else 1  # no tensor cores
+    return _GPU_FLOPS * machine.num_devices / slow

@@ -28,3 +28,6 @@ class Machine(BaseModel):
     device_memory_bytes: int = 0
     has_bf16: bool = False
     """Its processors compute bfloat16; where that is not known, the larger need is predicted."""
+    train_flops_per_s: float | None = None
+    """What a training like the one in question reaches here, on all devices together, where that
+    was measured; None has it guessed."""

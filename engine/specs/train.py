@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from engine.specs.base import NamedRepo, RepoRef, Spec
+from engine.specs.base import NamedRepo, RepoRef, RepoRefOrNone, Spec
 from engine.specs.context import ContextOptions
 from engine.specs.parallel import ParallelOptions
 from engine.specs.scratch import ScratchOptions
@@ -66,7 +66,7 @@ class TrainSpec(Spec):
         default="lora", title="Method", json_schema_extra={"part": "how", "widget": "method"}
     )
     """`lora` learns an adapter, `qlora` one beside a base held in 4 bits, `full` every weight."""
-    model: RepoRef = Field(
+    model: RepoRefOrNone = Field(
         default="", title="Base model", json_schema_extra={"part": "what", "widget": "model"}
     )
     """The model to start from. Empty where `from_scratch` tells the shape of a new one."""

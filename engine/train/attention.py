@@ -135,8 +135,11 @@ def _attend_bucket(
 
 
 def _refuse(what: str, *, mend: str = "") -> EngineError:
-    message = f"model: its attention {what}, which this trainer does not do: {mend}"
-    return EngineError(Reason.BAD_MODEL, f"{message}pick another base model.")
+    return EngineError(
+        Reason.BAD_MODEL,
+        f"model: its attention {what}, which this trainer does not do: {mend}pick another base "
+        "model.",
+    )
 
 
 AttentionInterface.register(PACKED, attend_packed)

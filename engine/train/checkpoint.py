@@ -314,8 +314,8 @@ def _write_whole(folder: Path, fill: Callable[[Path], None]) -> Path:
 
 
 def _refuse(folder: Path, what: str) -> EngineError:
-    message = f"Checkpoint {folder.name} {what}: retry the job from the start."
-    return EngineError(Reason.BAD_SPEC, message)
+    why = f"Checkpoint {folder.name} cannot be used, it {what}: retry the job from the start."
+    return EngineError(Reason.BAD_SPEC, why)
 
 
 def _sync(path: Path) -> None:

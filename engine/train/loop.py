@@ -46,7 +46,7 @@ from engine.train.roofline import Use
 from engine.train.sequence import take_part
 from engine.train.shares import share_out
 from engine.train.spread import sum_squares
-from engine.train.stages import Dpo, Key
+from engine.train.stages import Dpo, Key, Stage
 from engine.train.trainee import Trainee
 
 _ROWS_TOLD = 8
@@ -198,17 +198,29 @@ def train_loop(training: Training) -> dict[str, float]:
     return training.final_metrics
 
 
-def evaluate(training: Training) -> float:
-    """Return the mean loss of the held-out samples, in nats: per supervised token, or per pair."""
+def evaluate(training: Training) -> dict[str, float]:
+    """Return `loss` and the stage's measures of the held-out samples.
+
+    Means per supervised token, or per pair; the loss is in nats.
+    """
     lengths = [count_own(sample, training.shared) for sample in training.held]
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.trainee.eval()
-    total = 0.0
+    stage = training.trainee.stage
+    whole = stage.count(training.held)
+    totals = [0.0] * (1 + len(stage.measures))
     for step in plan_epoch(lengths, budget, seed=0, epoch=0):
         batches = _read(training, training.held, lengths, step)
-        total += sum(float(loss) for _, loss in training.pipeline.look(batches))
-    (total,) = training.mesh.sum_over_rows([total])
-    return total / training.trainee.stage.count(training.held)
+        seen = training.pipeline.look(batches)
+        totals = [total + value for total, value in zip(totals, seen, strict=True)]
+    totals = training.mesh.sum_over_rows(totals)
+    return _name(stage, [total / whole for total in totals])
+
+
+def _name(stage: Stage, means: Sequence[float]) -> dict[str, float]:
+    """Name a mean loss and the measures behind it, with what follows from them."""
+    named = dict(zip(("loss", *stage.measures), means, strict=True))
+    return named | stage.derive(named)
 
 
 def take_reference(training: Training) -> None:
@@ -222,7 +234,7 @@ def take_reference(training: Training) -> None:
         plan = plan_epoch(lengths, training.budget, seed=0, epoch=0) if samples else []
         for step in plan:
             batches = _read(training, samples, lengths, step)
-            for batch, logp_P2 in training.pipeline.look(batches, wants_logps=True):
+            for batch, logp_P2 in training.pipeline.read_logps(batches):
                 keys = zip(batch.sources, batch.rows, strict=True)
                 known |= zip(keys, map(tuple, logp_P2.tolist()), strict=True)
     stage.reference = training.mesh.gather(known)
@@ -258,7 +270,7 @@ def _heed_stop(training: Training) -> None:
 
 
 def _step(training: Training, number: int, step: Step) -> dict[str, float]:
-    """Take one optimizer step; return loss, rate, gradient norm and token counts."""
+    """Take one optimizer step; return loss, measures, rate, gradient norm and token counts."""
     spec, trainee = training.spec, training.trainee
     trainee.train()
     torch.manual_seed(_mix(spec.seed, number, training.mesh.reader))
@@ -266,10 +278,12 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
     whole = trainee.stage.count(chosen)
     training.optimizers.zero_grad()
     batches = _read(training, training.trained, training.lengths, step)
-    (loss,) = training.mesh.sum_over_rows([training.pipeline.learn(batches, whole)])
+    found = _name(
+        trainee.stage, training.mesh.sum_over_rows(training.pipeline.learn(batches, whole))
+    )
     sum_partial_gradients(trainee, training.mesh)
     norm = math.sqrt(sum_squares(trainee, training.mesh))
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+    if not (math.isfinite(found["loss"]) and math.isfinite(norm)):
         raise _not_finite(training, number + 1, step)
     _clip(training.parameters, norm, spec.max_grad_norm)
     rate = get_learning_rate(
@@ -285,7 +299,7 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
         training.optimizers.step()
         training.at = replace(training.at, step=number + 1)
     return {
-        "loss": loss,
+        **found,
         "learning_rate": rate,
         "grad_norm": norm,
         "num_tokens": float(sum(training.lengths[index] for micro in step for index in micro)),
@@ -409,14 +423,15 @@ class _Meter:
             flush=True,
         )
 
-    def report_evaluation(self, loss: float) -> None:
-        """Emit and log the loss of the held-out samples."""
+    def report_evaluation(self, found: dict[str, float]) -> None:
+        """Emit and log the loss and the measures of the held-out samples."""
         step = self._training.at.step
         self._last = time.monotonic()  # the next step's speed is its own
-        self._training.final_metrics["eval_loss"] = loss
-        self._training.emitter.metric(step, {"eval_loss": loss})
+        metrics = {f"eval_{name}": value for name, value in found.items()}
+        self._training.final_metrics |= metrics
+        self._training.emitter.metric(step, metrics)
         if self._training.mesh.is_first:
-            print(f"step {step}  evaluation loss {loss:.4f}", flush=True)
+            print(f"step {step}  evaluation loss {found['loss']:.4f}", flush=True)
 
 
 def _read_peak_bytes(device: torch.device) -> int:

@@ -15,7 +15,7 @@ _BLOCK = 256  # positions whose logits exist at once: 256 x 49k float32 is 48 Mi
 
 
 class _HeadLoss(torch.autograd.Function):
-    """Weighted sum of cross-entropies under an output head.
+    """Weighted sums of cross-entropies under an output head, and of targets that it puts first.
 
     Gradients are taken block by block in the forward pass, where the logits are at hand:
     d loss / d logits = weight * (softmax(logits) - onehot(target)), times the head for the hidden
@@ -25,29 +25,34 @@ class _HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, weight_S: Tensor | None
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         total = hidden_SE.new_zeros((), dtype=torch.float32)
+        right = torch.zeros_like(total)
         grad_SE = torch.empty_like(hidden_SE)
         compute = _get_compute_dtype(hidden_SE, head_VE)
         is_trained = ctx.needs_input_grad[1]
         grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, compute):
+            picked = torch.arange(logits_BV.shape[0]), target_S[part]
+            right_B = (logits_BV[picked] >= logits_BV.amax(-1)).float()
             logp_BV = logits_BV.log_softmax(-1)
-            picked = torch.arange(logp_BV.shape[0]), target_S[part]
             loss_B = -logp_BV[picked]
             wrong_BV = logp_BV.exp_()
             wrong_BV[picked] -= 1
             if weight_S is not None:
                 loss_B = loss_B * weight_S[part]
+                right_B = right_B * weight_S[part]
                 wrong_BV *= weight_S[part, None]
             total += loss_B.sum()
+            right += right_B.sum()
             wrong_BV = wrong_BV.to(compute)
             grad_SE[part] = (wrong_BV @ head_VE.to(compute)).to(hidden_SE.dtype)
             if grad_VE is not None:
                 grad_VE += wrong_BV.T @ part_BE
         ctx.save_for_backward(grad_SE, grad_VE)
         ctx.head_dtype = head_VE.dtype
-        return total
+        ctx.mark_non_differentiable(right)
+        return total, right
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -59,15 +64,16 @@ class _HeadLoss(torch.autograd.Function):
 
 def head_loss_sum(
     hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, weight_S: Tensor | None = None
-) -> Tensor:
-    """Sum, in nats and float32, of each target's cross-entropy times its weight.
+) -> tuple[Tensor, Tensor]:
+    """Sum, in float32, each target's cross-entropy in nats, and the targets that were foretold.
 
-    Differentiable in `hidden_SE`, and in `head_VE` where that is trained. Under autocast the
+    Each counts by its weight; foretold is what no other token is likelier than. The first sum is
+    differentiable in `hidden_SE`, and in `head_VE` where that is trained. Under autocast the
     products are taken in its precision. The caller divides by the supervised weight of the whole
     step, so that micro-batches, processes and their number change nothing.
     """
-    loss: Tensor = _HeadLoss.apply(hidden_SE, head_VE, target_S, weight_S)
-    return loss
+    loss, right = _HeadLoss.apply(hidden_SE, head_VE, target_S, weight_S)
+    return loss, right
 
 
 class _TargetLogps(torch.autograd.Function):
@@ -109,13 +115,13 @@ def target_logps(hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor) -> Tensor
     return logps
 
 
-def dpo_loss(logp_P2: Tensor, reference_P2: Tensor, *, beta: float) -> Tensor:
-    """Return each pair's DPO loss (arXiv 2305.18290, equation 7) of answers' log-probabilities.
+def dpo_loss(reward_P2: Tensor) -> Tensor:
+    """Return each pair's DPO loss (arXiv 2305.18290, equation 7) of its answers' rewards.
 
-    Column 0 is the chosen answer, 1 the rejected one; `reference_P2` is of the model as it was.
+    Column 0 is the chosen answer, 1 the rejected one. A reward is beta times what an answer's
+    log-probability has gained over that of the model as it was.
     """
-    gain_P2 = logp_P2 - reference_P2
-    return -F.logsigmoid(beta * (gain_P2[:, 0] - gain_P2[:, 1]))
+    return -F.logsigmoid(reward_P2[:, 0] - reward_P2[:, 1])
 
 
 def reward_loss(score_P2: Tensor, *, focus: float, barrier: float) -> Tensor:

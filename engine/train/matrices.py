@@ -145,7 +145,7 @@ def _slice(whole: Tensor, shard: Shard, devices: DeviceMesh, name: str) -> Tenso
     try:
         return slice_shard(whole, shard, devices.get_local_rank(), devices.size()).contiguous()
     except ValueError as error:
-        raise _refuse(f"{name}: {error}") from error
+        raise _refuse(f"{name} cannot be cut ({error})") from error
 
 
 def _multiply(linear: nn.Linear, shard: Shard, size: int, inputs: Tensor) -> Tensor:

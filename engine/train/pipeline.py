@@ -20,6 +20,7 @@ from engine.data.batch import Batch
 from engine.errors import EngineError
 from engine.status import Reason
 from engine.train.mesh import Mesh
+from engine.train.stages import Sums
 from engine.train.trainee import Elsewhere, Trainee
 
 
@@ -113,7 +114,9 @@ class _Done:
     entered: Tensor | None
     """What came from the stage before."""
     left: Tensor
-    """What went to the next stage; of the last one the sum of the losses."""
+    """What went to the next stage; of the last one the sum of the losses, or log-probabilities."""
+    measures_M: Tensor | None
+    """Of the last stage, with the losses."""
     sending: dist.Work | None
 
 
@@ -136,14 +139,15 @@ class Pipeline:
         self._before = ranks[stage - 1] if stage else -1
         self._after = ranks[stage + 1] if stage + 1 < len(ranks) else -1
 
-    def learn(self, batches: Iterable[Batch], divisor: float) -> float:
+    def learn(self, batches: Iterable[Batch], divisor: float) -> list[float]:
         """Take gradients of the batches' losses over `divisor`; return the losses' sum over it.
 
-        It is known to the last stage; others return 0.
+        The sums of the stage's measures, over it too, come behind. They are known to the last
+        stage; others return zeros.
         """
         num_ahead = self._mesh.options.pipeline - 1 - self._mesh.pipeline_stage
         ahead: deque[_Done] = deque()
-        total, num_batches = 0.0, 0
+        total, num_batches = self._zeros(), 0
         for batch in batches:
             num_batches += 1
             ahead.append(self._go_forward(batch))
@@ -154,21 +158,32 @@ class Pipeline:
         self._wait_for_return()
         self._join_shared_matrix()
         self._tell_idleness(num_batches)
-        return total
+        return (total / divisor).tolist()
 
-    def look(
-        self, batches: Iterable[Batch], *, wants_logps: bool = False
-    ) -> Iterator[tuple[Batch, Tensor]]:
-        """Yield, on the last stage, each batch and its losses' sum, or answers' log-probabilities.
+    def look(self, batches: Iterable[Batch]) -> list[float]:
+        """Return what `learn` does of a divisor of 1, without gradients."""
+        total = self._zeros()
+        for _, done in self._pass(batches, wants_logps=False):
+            total += _join_sums(done)
+        return total.tolist()
+
+    def read_logps(self, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Tensor]]:
+        """Yield, on the last stage, each batch and the P x 2 log-probabilities of its answers.
 
         On other stages it yields nothing and has to be run all the same. Takes no gradients.
         """
+        for batch, done in self._pass(batches, wants_logps=True):
+            yield batch, done.left
+
+    def _pass(
+        self, batches: Iterable[Batch], *, wants_logps: bool
+    ) -> Iterator[tuple[Batch, _Done]]:
         sending: deque[_Done] = deque()
         for batch in batches:
             with torch.no_grad():
                 done = self._go_forward(batch, wants_logps=wants_logps)
             if self._trainee.is_last_stage:
-                yield batch, done.left
+                yield batch, done
                 continue
             sending.append(done)
             if len(sending) > self._mesh.options.pipeline:
@@ -178,30 +193,31 @@ class Pipeline:
 
     def _go_forward(self, batch: Batch, *, wants_logps: bool = False) -> _Done:
         trainee = self._trainee
-        if trainee.is_first_stage and trainee.is_last_stage:
-            return _Done(None, trainee(batch, wants_logps=wants_logps), None)
         entered = None
         if not trainee.is_first_stage:
             entered = self._make_room(batch)
             dist.recv(entered, src=self._before, group=self._forth)
             entered.requires_grad_(torch.is_grad_enabled())
         left = trainee(batch, entered, wants_logps=wants_logps)
+        if isinstance(left, Sums):
+            return _Done(entered, left.loss, left.measures_M, None)
         sending = None
         if not trainee.is_last_stage:
             sending = dist.isend(left.detach().contiguous(), dst=self._after, group=self._forth)
-        return _Done(entered, left, sending)
+        return _Done(entered, left, None, sending)
 
-    def _go_back(self, done: _Done, divisor: float) -> float:
+    def _go_back(self, done: _Done, divisor: float) -> Tensor:
+        """Return the sums of one micro-batch, on the CPU."""
+        sums = self._zeros()
         if self._trainee.is_last_stage:
-            loss = done.left / divisor
-            loss.backward()
+            (done.left / divisor).backward()
+            sums = _join_sums(done)
         else:
             grad = torch.empty_like(done.left, memory_format=torch.contiguous_format)
             dist.recv(grad, src=self._after, group=self._back)
             _wait(done.sending)
             if done.left.requires_grad:
                 done.left.backward(grad)
-            loss = done.left.new_zeros(())
         if done.entered is not None:
             assert done.entered.grad is not None
             self._wait_for_return()
@@ -209,7 +225,10 @@ class Pipeline:
             sending = dist.isend(grad, dst=self._before, group=self._back)
             assert sending is not None
             self._returning = sending, grad  # which lives until it is sent
-        return float(loss.detach())
+        return sums
+
+    def _zeros(self) -> Tensor:
+        return torch.zeros(1 + len(self._trainee.stage.measures), dtype=torch.float64)
 
     def _make_room(self, batch: Batch) -> Tensor:
         ids, trainee = batch.ids_1T, self._trainee
@@ -250,6 +269,12 @@ class Pipeline:
                 "wait for one another: lower micro_batch_tokens or raise tokens_per_step.",
                 flush=True,
             )
+
+
+def _join_sums(done: _Done) -> Tensor:
+    """Lay loss and measures side by side, in one copy to the CPU."""
+    assert done.measures_M is not None
+    return torch.cat([done.left.detach()[None], done.measures_M]).double().cpu()
 
 
 def _wait(sending: dist.Work | None) -> None:

@@ -19,7 +19,7 @@ _FEWEST = 3
 
 
 class Use:
-    """What share of its machine's speed a training uses."""
+    """How fast a training computes, and what share of its machine's speed that is."""
 
     def __init__(self, spec: TrainSpec, trainee: Trainee, mesh: Mesh) -> None:
         """Measure the speed. Every process of a mesh calls it."""
@@ -30,16 +30,31 @@ class Use:
             self._shape: ModelShape | None = ModelShape.from_config(trainee.base.config.to_dict())
         except ValueError:  # a decoder whose sizes have other names: nothing is told of it
             self._shape = None
+        self._num_steps, self._flops, self._elapsed_s = 0, 0.0, 0.0
 
     def measure(self, work: StepWork, elapsed_s: float) -> dict[str, float]:
-        """Return `mfu` and `hfu` of a step, 0..1; nothing for a model of unknown shape."""
+        """Return a step's `mfu` and `hfu`, 0..1, and `flops_per_s` of all steps so far.
+
+        The first step warms up, so that the mean leaves it out as soon as there is another. For a
+        model of unknown shape nothing is told. `roofline_flops_per_s` is what `hfu` is a share of.
+        """
         if self._shape is None:
             return {}
         flops = count_flops(
             self._spec, self._shape, work, num_adapter_params=self._num_adapter_params
         )
+        self._num_steps += 1
+        if self._num_steps == 2:
+            self._flops = self._elapsed_s = 0.0
+        self._flops += flops.hardware
+        self._elapsed_s += elapsed_s
         whole = elapsed_s * self._flops_per_s
-        return {"mfu": flops.model / whole, "hfu": flops.hardware / whole}
+        return {
+            "mfu": flops.model / whole,
+            "hfu": flops.hardware / whole,
+            "flops_per_s": self._flops / self._elapsed_s,
+            "roofline_flops_per_s": self._flops_per_s,
+        }
 
 
 def measure_roofline(mesh: Mesh, dtype: torch.dtype) -> float:

@@ -15,7 +15,7 @@ from engine.data.batch import Batch
 from engine.models.decoder import head_weight
 from engine.models.shards import Shard
 from engine.train.offload import keep_activations_on_host
-from engine.train.stages import Dpo, Stage
+from engine.train.stages import Dpo, Stage, Sums
 
 
 class Elsewhere(nn.Module):
@@ -82,8 +82,8 @@ class Trainee(nn.Module):
 
     def forward(
         self, batch: Batch, entered_1TE: Tensor | None = None, *, wants_logps: bool = False
-    ) -> Tensor:
-        """Return the sum of the losses of a batch, in nats and float32.
+    ) -> Tensor | Sums:
+        """Return the sums of the losses of a batch, in nats, and of the stage's measures.
 
         With `wants_logps`, return the P x 2 log-probabilities of pairs' answers in its place. A
         stage of a pipeline takes what the one before returned; all but the last return 1 x T x E
@@ -105,7 +105,7 @@ class Trainee(nn.Module):
             if wants_logps:
                 assert isinstance(self.stage, Dpo)
                 return self.stage.get_logps(hidden_1TE[0], head_VE, batch)
-            return self.stage.loss_sum(hidden_1TE[0], head_VE, batch)
+            return self.stage.sum_up(hidden_1TE[0], head_VE, batch)
 
     def generate(self, **options: Any) -> Tensor:
         """Have the model write, as transformers' `generate` does with these options."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError as SpecValidationError
 
+from studio.core.sentences import find_told
+
 # The tag that pydantic puts before a field of a job's spec.
 _KINDS = ("train", "serve", "script", "inspect")
 
@@ -89,9 +91,12 @@ def spec_errors(error: SpecValidationError, *, prefix: str = "spec") -> list[dic
         where = [str(part) for part in problem["loc"]]
         where = where[1:] if where[:1] and where[0] in _KINDS else where
         field = ".".join([prefix, *where])
-        context = {
+        context: dict[str, Any] = {
             k: v for k, v in problem.get("ctx", {}).items() if isinstance(v, str | int | float)
         }
-        message = f"{field}: {problem['msg'].removeprefix('Value error, ')}."
+        sentence = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "value_error":
+            context["why"] = {"message": sentence, "told": find_told(sentence)}
+        message = f"{field}: {sentence}."
         bodies.append(to_body(problem["type"], message, field=field, params=context))
     return bodies

@@ -9,6 +9,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from engine.refusals import REFUSALS
 from engine.sentences import RUN_SENTENCES, Sentences, join
 from workers.sentences import NODE_SENTENCES
 
@@ -84,11 +85,17 @@ SENTENCES = Sentences(
         "gate_silent": "Its server did not answer when it was tried.",
         "gate_refused": "Its server refused the trial {prompt}: {said}",
         "gate_empty": "Its server answered the trial {prompt} with nothing.",
+        "quota_not_btrfs": "The disk is not btrfs.",
+        "quota_btrfs_tools": "The disk is btrfs, but its quotas need root and btrfs-progs.",
+        "quota_btrfs_off": "The disk is btrfs, but its quotas cannot be turned on ({words}).",
+        "quota_not_project": "It is neither ext4 nor XFS.",
+        "quota_project_off": "It is {kind}, but {point} is mounted without the option prjquota.",
+        "quota_project_tools": "It is {kind} with project quotas, but they need root and {tools}.",
         "run_drained": "Its node {node} is being emptied by an administrator.",
         "run_drained_why": "Its node {node} is being emptied by an administrator ({why}).",
     }
 )
-ALL = join([SENTENCES, NODE_SENTENCES, RUN_SENTENCES])
+ALL = join([SENTENCES, NODE_SENTENCES, RUN_SENTENCES, REFUSALS])
 CODES = sorted(ALL.table)
 _LOOKED_UP = 4096
 
@@ -102,6 +109,13 @@ class ToldOutput(serializers.Serializer):
     params = serializers.DictField(
         help_text="What it names: words, or another sentence as `{message, told}`."
     )
+
+
+class SentenceOutput(serializers.Serializer):
+    """A sentence, and its code where a table has it."""
+
+    message = serializers.CharField()
+    told = ToldOutput(allow_null=True)
 
 
 @lru_cache(_LOOKED_UP)

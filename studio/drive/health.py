@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 
 from studio.accounts.models import User
+from studio.core.sentences import find_told
 from studio.drive.models import DriveQuota
 from studio.drive.quota import get_backend
 from studio.drive.spaces import get_use
@@ -18,7 +19,7 @@ def get_health() -> dict[str, Any]:
     return {
         "backend": backend.name,
         "is_enforced": backend.is_enforced,
-        "reason": backend.reason,
+        "reasons": [{"message": why, "told": find_told(why)} for why in backend.reasons],
         "default_quota_bytes": settings.DRIVE_QUOTA_BYTES,
         "free_bytes": disk.f_bavail * disk.f_frsize,
     }

@@ -2,6 +2,7 @@
 
 from rest_framework import serializers
 
+from studio.core.sentences import SentenceOutput
 from studio.drive.models import Share, TrashEntry, Work, WorkKind, WorkState
 from studio.drive.selectors import SORTS
 
@@ -217,6 +218,6 @@ class DriveQuotaOutput(serializers.Serializer):
 class DriveHealthOutput(serializers.Serializer):
     backend = serializers.ChoiceField(["btrfs", "project", "none"])
     is_enforced = serializers.BooleanField()
-    reason = serializers.CharField()
+    reasons = SentenceOutput(many=True, help_text="Why it keeps none, a sentence for each kind.")
     default_quota_bytes = serializers.IntegerField()
     free_bytes = serializers.IntegerField(help_text="On the disk that holds all drives.")

@@ -29,6 +29,7 @@ from studio.jobs.mends import Mend, find_mend
 from studio.jobs.metering import TICK_S
 from studio.jobs.refs import Pinned, find_taken, name_output, pin_refs
 from studio.jobs.refusals import Refusal
+from studio.jobs.speeds import Speed, find_speed
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted
 
@@ -46,6 +47,8 @@ class Advice:
     """What a script runs in."""
     resolved: dict[str, Any] = dataclasses.field(default_factory=dict)
     estimate: TrainEstimate | None = None
+    speed: Speed | None = None
+    """What the estimate's duration rests on; None where it is guessed, or there is no estimate."""
     memory_bytes: int | None = None
     """What the flavor has: of the GPU where it has one."""
     smallest_flavor: str | None = None
@@ -206,6 +209,9 @@ def _weigh(
     advice: Advice, spec: TrainSpec, flavor: Flavor, inputs: _Inputs, nodes: list[Node]
 ) -> None:
     machine = get_machine(flavor, nodes)
+    advice.speed = find_speed(spec, flavor)
+    if advice.speed is not None:
+        machine = machine.model_copy(update={"train_flops_per_s": advice.speed.flops_per_s})
     estimate = estimate_train(spec, inputs.shape, inputs.data, machine)
     rate = flavor.price_mpoints_per_hour
     advice.estimate = estimate

@@ -212,6 +212,8 @@ def _show_advice(advice: Advice) -> dict[str, Any]:
         "memory_parts": estimate.memory_parts if estimate else {},
         "flavor_memory_bytes": advice.memory_bytes,
         "duration_s": estimate and estimate.duration_s,
+        "duration_basis": _name_basis(advice),
+        "duration_num_runs": advice.speed.num_runs if advice.speed else 0,
         "num_steps": estimate and estimate.num_steps,
         "num_tokens": estimate and estimate.num_tokens,
         "cost_mpoints": advice.cost_mpoints,
@@ -221,6 +223,12 @@ def _show_advice(advice: Advice) -> dict[str, Any]:
         "refusals": [_show_refusal(refusal) for refusal in advice.refusals],
         "warnings": [_show_refusal(warning) for warning in advice.warnings],
     }
+
+
+def _name_basis(advice: Advice) -> str | None:
+    if advice.estimate is None:
+        return None
+    return advice.speed.basis if advice.speed else "guess"
 
 
 def _show_refusal(refusal: Refusal) -> dict[str, Any]:

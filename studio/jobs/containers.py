@@ -3,6 +3,7 @@
 from engine.specs import CONTAINABLE_KINDS, ScriptSpec
 from studio.compute.models import Flavor, Node
 from studio.core.errors import BadInput, StudioError, Unavailable
+from studio.core.sentences import find_told
 from studio.jobs.models import Job, Run
 from studio.machines.disks import get_disk_limits, get_sizes
 from studio.machines.models import Image
@@ -58,7 +59,8 @@ def list_problems(spec: ScriptSpec, flavor: Flavor | None) -> list[StudioError]:
     """Return what stands against a script wherever it would run; each is one sentence."""
     if why := get_why_no_machines():
         message = f"A script runs in a container only, and no node can make one now. {why}"
-        return [Unavailable(message, field="spec.kind", code="no_container_engine")]
+        named = {"why": {"message": why, "told": find_told(why)}}
+        return [Unavailable(message, field="spec.kind", code="no_container_engine", **named)]
     try:
         find_image(spec, flavor)
     except StudioError as error:

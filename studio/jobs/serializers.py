@@ -149,6 +149,12 @@ class JobEstimateOutput(serializers.Serializer):
     memory_parts = serializers.DictField(child=serializers.IntegerField())
     flavor_memory_bytes = serializers.IntegerField(allow_null=True)
     duration_s = serializers.FloatField(allow_null=True)
+    duration_basis = serializers.ChoiceField(
+        choices=["runs", "machine", "guess"],
+        allow_null=True,
+        help_text="By earlier runs of this model, by this flavor's machines, or by guess.",
+    )
+    duration_num_runs = serializers.IntegerField(help_text="Earlier runs that it rests on.")
     num_steps = serializers.IntegerField(allow_null=True)
     num_tokens = serializers.IntegerField(allow_null=True)
     cost_mpoints = serializers.IntegerField(allow_null=True)

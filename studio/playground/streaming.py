@@ -20,6 +20,7 @@ from studio.playground.models import MessageState
 from studio.playground.services import Ask, Reply, Turn, keep_reply
 from studio.playground.shapes import show_message
 from studio.serving.gateway import open_answer
+from studio.serving.selectors import get_context_tokens
 
 log = structlog.get_logger(__name__)
 _END: tuple[str, dict[str, Any]] = ("end", {})
@@ -90,7 +91,7 @@ class _Side:
             "messages": self._turn.histories[self._reply.side],
             "temperature": self._ask.temperature,
             "top_p": self._ask.top_p,
-            "max_tokens": self._ask.max_tokens,
+            "max_tokens": await self._bound_answer(),
             "stream": True,
             "stream_options": {"include_usage": True},
         }
@@ -105,6 +106,13 @@ class _Side:
                     self._take(event)
         finally:
             await answer.close()
+
+    async def _bound_answer(self) -> int:
+        """Return how long the answer may be: half of a small model's window, so that both fit."""
+        read = database_sync_to_async(get_context_tokens)
+        context = await read(self._user, self._reply.model)
+        wanted = self._ask.max_tokens
+        return wanted if context is None else min(wanted, max(1, context // 2))
 
     def _take(self, event: dict[str, Any]) -> None:
         if isinstance(error := event.get("error"), dict):

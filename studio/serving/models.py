@@ -70,7 +70,7 @@ class Rollout(models.Model):
     """Which revision answers for a model when a request names none, and which is on its way."""
 
     model = models.CharField(max_length=200, unique=True)
-    """Repo id of the base model, in lower case."""
+    """Repo id of the base model."""
     served = models.CharField(max_length=40)
     """Commit that answers."""
     candidate = models.CharField(max_length=40, blank=True)

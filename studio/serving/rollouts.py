@@ -30,7 +30,7 @@ def choose_commit(viewer: User, wanted: Wanted) -> Commit:
     """
     head = wanted.base
     if not wanted.follows_head:
-        rollout = Rollout.objects.filter(model=head.repo.repo_id.lower()).first()
+        rollout = Rollout.objects.filter(model=head.repo.repo_id).first()
         served = _get_served(viewer, rollout, head)
         return served if is_alike(served, head) else head
     rollout = _find(head)
@@ -132,7 +132,7 @@ _GONE = [
 
 def _find(head: Commit) -> Rollout | None:
     """Return a model's rollout, begun now where it has none."""
-    model = head.repo.repo_id.lower()
+    model = head.repo.repo_id
     rollout, is_new = Rollout.objects.get_or_create(model=model, defaults={"served": head.sha})
     return None if is_new else rollout
 
@@ -205,16 +205,16 @@ def _find_open(head: Commit, sha: str) -> Deployment | None:
 
 
 def _find_latest(model: str, sha: str) -> Deployment | None:
-    found = Deployment.objects.filter(model__iexact=model, revision=sha)
+    found = Deployment.objects.filter(model=model, revision=sha)
     return found.order_by("-created_at").first()
 
 
 def _retire(model: str, sha: str) -> None:
     """Let the servers of a revision end when nobody uses them any more."""
-    found = Deployment.objects.filter(model__iexact=model, revision=sha, status__in=OPEN)
+    found = Deployment.objects.filter(model=model, revision=sha, status__in=OPEN)
     found.update(is_retiring=True)
 
 
 def _keep(model: str, sha: str) -> None:
-    found = Deployment.objects.filter(model__iexact=model, revision=sha, status__in=OPEN)
+    found = Deployment.objects.filter(model=model, revision=sha, status__in=OPEN)
     found.update(is_retiring=False)

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 
 from engine.specs import split_ref
 from studio.accounts.models import User
-from studio.core.errors import NotFound
+from studio.core.errors import NotFound, StudioError
 from studio.hub.cards import ADAPTER_CONFIG, describe
 from studio.hub.model_facts import read_text
 from studio.hub.models import Commit, Kind, Repo, Role
@@ -16,6 +16,7 @@ from studio.hub.selectors import (
     SCORING_TASK,
     RepoFilter,
     get_commit,
+    get_model_shape,
     get_repo,
     is_reward_model,
     list_files,
@@ -71,6 +72,14 @@ def find_model(viewer: User, model: str) -> Wanted:
     message = f"{model[:200]} is for {ref}, which is not in this hub or not yours to use."
     base = _find_same(_resolve(viewer, ref, message))
     return Wanted(base, adapter=commit, follows_head=not told.base_revision)
+
+
+def get_context_tokens(viewer: User, model: str) -> int | None:
+    """Return the window of what a request's `model` means; None where nobody can tell."""
+    try:
+        return get_model_shape(find_model(viewer, model).base).max_context
+    except StudioError:
+        return None
 
 
 def list_models(viewer: User) -> list[Repo]:

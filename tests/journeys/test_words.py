@@ -39,6 +39,13 @@ def test_every_field_of_the_forms_has_chinese_words():
     assert told == keys_of("zh/fields.ts", "fields")
 
 
+def test_the_choices_of_a_script_s_home_have_chinese_words():
+    options = get_args(ScriptSpec.model_fields["home"].annotation)
+    source = (WORDS / "zh" / "fields.ts").read_text()
+    told = re.search(r'"script\.home": {.*?options: {(.*?)}', source, re.DOTALL)
+    assert told and set(re.findall(r"(\w+):", told[1])) == set(options)
+
+
 def test_every_unit_of_the_forms_has_a_chinese_word():
     units = {
         str(field.json_schema_extra["unit"])

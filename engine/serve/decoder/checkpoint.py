@@ -37,10 +37,8 @@ class Checkpoint:
         Raises:
             EngineError: bad_model, when it is missing, of another shape, or cannot be read.
         """
-        if name not in self._places:
-            raise bad_model(self._folder, f"its files have no tensor {name}")
+        found = self.get_shape(name)
         file_name, file = self._places[name]
-        found = tuple(file.get_slice(name).get_shape())
         if found != shape:
             raise bad_model(
                 self._folder, f"{name} has the shape {found}, its config.json says {shape}"
@@ -54,7 +52,13 @@ class Checkpoint:
         return tensor.to(wanted, copy=True)
 
     def get_shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor that is there."""
+        """Return the shape of a tensor.
+
+        Raises:
+            EngineError: bad_model, when it is missing.
+        """
+        if name not in self._places:
+            raise bad_model(self._folder, f"its files have no tensor {name}")
         return tuple(self._places[name][1].get_slice(name).get_shape())
 
     def pass_over(self, name: str) -> None:

@@ -121,7 +121,8 @@ class _ModelReader:
         inner = shape.num_heads * shape.head_dim
         has_bias = self._has_attention_bias(of_output=True)
         optional = self._read_optional_norms(layer)
-        router, experts, feed_forward = None, (), None
+        router, feed_forward = None, None
+        experts: tuple[FeedForward, ...] = ()
         if shape.num_experts:
             router, experts = self._read_experts(layer)
         else:

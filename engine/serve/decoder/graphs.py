@@ -49,6 +49,8 @@ class DecodeGraphs:
         self._run, self._spare_row = run, spare_row
         self._block_size, self._device = block_size, device
         self._captured: dict[_Size, _Captured] = {}
+        # One for all graphs: each gives its result away before the next is replayed.
+        self._memory = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
 
     def forward(self, batch: StepBatch, adapters_version: int) -> Tensor | None:
         """Return what `run` makes of a batch, or None of one that is not one token each."""
@@ -113,7 +115,7 @@ class DecodeGraphs:
             self._run(self._plan(numbers, size))
         torch.cuda.current_stream(self._device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._memory):
             out = self._run(self._plan(numbers, size))
         return _Captured(numbers, out, graph.replay)
 

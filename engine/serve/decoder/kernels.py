@@ -80,8 +80,10 @@ class TorchKernels:
             tables = tables_SB[chosen, : int(sizes.max())]
             is_own = torch.arange(tables.shape[1]) < sizes[:, None]
             tables = torch.where(is_own, tables, tables[:, :1])
-            own = (rows_S[chosen], tables, lengths_S[chosen])
-            groups.append(DecodeGroup(*(upload(each, self._device) for each in own), block_size))
+            rows, tables, lengths = (
+                upload(each, self._device) for each in (rows_S[chosen], tables, lengths_S[chosen])
+            )
+            groups.append(DecodeGroup(rows, tables, lengths, block_size))
         return groups
 
 

@@ -72,7 +72,7 @@ class LinearReader:
         return LinearWeights("dense", weight)
 
     def _read_awq(self, name: str, outputs: int, inputs: int) -> LinearWeights:
-        words, groups = outputs // WORD, self._count_groups(inputs)
+        words, groups = outputs // WORD, self._count_groups(name, outputs, inputs)
         read = self._checkpoint.read
         codes = unpack_awq(read(f"{name}.qweight", (inputs, words)))
         zeros = None
@@ -82,7 +82,7 @@ class LinearReader:
         return _make_int4(codes, scales.T, zeros)
 
     def _read_gptq(self, name: str, outputs: int, inputs: int) -> LinearWeights:
-        groups, read = self._count_groups(inputs), self._checkpoint.read
+        groups, read = self._count_groups(name, outputs, inputs), self._checkpoint.read
         codes = unpack_gptq(read(f"{name}.qweight", (inputs // WORD, outputs)))
         zeros = unpack_gptq_zeros(
             read(f"{name}.qzeros", (groups, outputs // WORD)),
@@ -105,7 +105,7 @@ class LinearReader:
         codes = unpack_compressed(
             read(f"{name}.weight_packed", (outputs, -(-inputs // WORD))), inputs
         )
-        groups = self._checkpoint.get_shape(f"{name}.weight_scale")[-1]
+        groups = (self._checkpoint.get_shape(f"{name}.weight_scale") or (0,))[-1]
         scales = read(f"{name}.weight_scale", (outputs, groups), torch.float32)
         zeros = None
         if self._checkpoint.has(f"{name}.weight_zero_point"):
@@ -130,11 +130,14 @@ class LinearReader:
             has_int8_inputs=self._quantization["has_int8_inputs"],
         )
 
-    def _count_groups(self, inputs: int) -> int:
+    def _count_groups(self, name: str, outputs: int, inputs: int) -> int:
         size = self._quantization["group_size"]
         size = inputs if size == -1 else size
-        if inputs % size or inputs % WORD:
-            raise self._refuse(f"{inputs} inputs do not divide into groups of {size}")
+        if inputs % size or inputs % WORD or outputs % WORD:
+            raise self._refuse(
+                f"{name}: {inputs} inputs and {outputs} outputs do not divide into words of {WORD} "
+                f"and groups of {size}"
+            )
         return inputs // size
 
 

@@ -75,6 +75,11 @@ class LayerPool:
     keys: Half
     values: Half
 
+    @property
+    def block_size(self) -> int:
+        """Positions of a block."""
+        return self.keys.values.shape[1]
+
 
 @dataclass(frozen=True)
 class PoolShape:

@@ -25,6 +25,24 @@ _ROPE_KINDS = ("default", "linear", "dynamic", "yarn", "llama3")
 _ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
 _MOST_LAYERS = 1000  # a number in a file, of which we make values before a tensor proves it
 _FULL, _SLIDING = "full_attention", "sliding_attention"
+_SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "max_position_embeddings",
+)
+# What transformers' config classes raise over values they did not expect.
+_UNUSABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    StrictDataclassError,
+)
 # What would change the numbers, and is no part of the decoder.
 _UNKNOWN = ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention")
 
@@ -38,7 +56,7 @@ def read_config(folder: Path) -> Any:
     register_models()
     try:
         family = json.loads((folder / "config.json").read_bytes()).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise bad_model(folder, f"its config.json cannot be read ({error})") from error
     if family not in FAMILIES:
         raise bad_model(
@@ -46,7 +64,7 @@ def read_config(folder: Path) -> Any:
         )
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except _UNUSABLE as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise bad_model(folder, f"its config.json cannot be used ({line[:200]})") from error
 
@@ -66,11 +84,8 @@ def make_shape(folder: Path, config: Any) -> DecoderShape:
         raise refuse(f"hidden_act {activation!r} is not followed")
     if not 1 <= config.num_hidden_layers <= _MOST_LAYERS:
         raise refuse(f"num_hidden_layers must be from 1 to {_MOST_LAYERS}")
-    head_dim = getattr(config, "head_dim", None) or (
-        config.hidden_size // config.num_attention_heads
-    )
-    if config.num_attention_heads % config.num_key_value_heads or head_dim % 2:
-        raise refuse("its heads do not divide")
+    _check_sizes(config, refuse)
+    head_dim = _get_head_dim(config)
     is_gemma = config.model_type == "gemma3_text"
     layers, ropes = _make_layers(config, refuse)
     return DecoderShape(
@@ -93,6 +108,26 @@ def make_shape(folder: Path, config: Any) -> DecoderShape:
         num_experts_per_token=getattr(config, "num_experts_per_tok", 0),
         max_positions=config.max_position_embeddings,
     )
+
+
+def _check_sizes(config: Any, refuse: Callable[[str], Exception]) -> None:
+    for name in _SIZES:
+        size = getattr(config, name)
+        if not isinstance(size, int) or size < 1:
+            raise refuse(f"{name} must be a positive number, not {size!r}")
+    head_dim = _get_head_dim(config)
+    if config.num_attention_heads % config.num_key_value_heads or head_dim < 2 or head_dim % 2:
+        raise refuse("its heads do not divide")
+    if not isinstance(config.rms_norm_eps, int | float):
+        raise refuse(f"rms_norm_eps must be a number, not {config.rms_norm_eps!r}")
+    experts = getattr(config, "num_local_experts", 1)
+    if not 1 <= getattr(config, "num_experts_per_tok", 1) <= experts:
+        raise refuse("num_experts_per_tok must be from 1 to num_local_experts")
+
+
+def _get_head_dim(config: Any) -> int:
+    given: int | None = getattr(config, "head_dim", None)
+    return given or config.hidden_size // config.num_attention_heads
 
 
 def _make_layers(
@@ -126,14 +161,15 @@ def _make_rope(
         raise refuse(f"rope_type {kind!r} is not followed; known are {', '.join(_ROPE_KINDS)}")
     if parameters.get("partial_rotary_factor", 1.0) != 1.0:
         raise refuse("partial_rotary_factor is not followed")
+    theta = parameters.get("rope_theta")
+    if not isinstance(theta, int | float) or theta <= 0:
+        raise refuse(f"rope_theta must be a positive number, not {theta!r}")
     if kind == "default":
-        head_dim = getattr(config, "head_dim", None) or (
-            config.hidden_size // config.num_attention_heads
-        )
-        exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-        return RopeShape(tuple((parameters["rope_theta"] ** -exponents).tolist()))
+        exponents = torch.arange(0, _get_head_dim(config), 2, dtype=torch.float32)
+        exponents = exponents / _get_head_dim(config)
+        return RopeShape(tuple((theta**-exponents).tolist()))
     try:
         frequencies, factor = ROPE_INIT_FUNCTIONS[kind](config, layer_type=layer_type)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise refuse(f"its {kind} rope cannot be computed ({error!r})") from error
     return RopeShape(tuple(frequencies.float().tolist()), float(factor))

@@ -126,9 +126,10 @@ class LoraSlots:
             return old
         new_room = max(room, min(self._max_adapters + 1, _power_of_two(slot + 2)))
         new_rank = max(rank_room, rank)
-        options = {"dtype": self._dtype, "device": self._device}
-        down = torch.zeros(new_room, new_rank, inputs, **options)  # type: ignore[arg-type]
-        up = torch.zeros(new_room, outputs, new_rank, **options)  # type: ignore[arg-type]
+        down, up = (
+            torch.zeros(size, dtype=self._dtype, device=self._device)
+            for size in ((new_room, new_rank, inputs), (new_room, outputs, new_rank))
+        )
         if old is not None:
             down[:room, :rank_room], up[:room, :, :rank_room] = old
         self._stacks[target] = (down, up)

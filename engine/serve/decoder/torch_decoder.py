@@ -4,6 +4,7 @@ N new tokens, R wanted rows, V vocabulary, E hidden width, H heads, K key-value 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Literal, Protocol
 
@@ -101,16 +102,18 @@ class TorchDecoder:
     @torch.inference_mode()
     def forward(self, batch: StepBatch) -> Tensor:
         """Write the new keys and values into the pool and return float32 logits, R x V."""
-        if self._graphs is not None:
-            logits = self._graphs.forward(batch, self._slots.version)
-            if logits is not None:
-                return logits
-        return self._run(batch, self._apply_head)
+        with self._on_device():
+            if self._graphs is not None:
+                logits = self._graphs.forward(batch, self._slots.version)
+                if logits is not None:
+                    return logits
+            return self._run(batch, self._apply_head)
 
     @torch.inference_mode()
     def embed(self, batch: StepBatch) -> Tensor:
         """As `forward`, but return the normed last hidden states of the wanted rows, R x E."""
-        return self._run(batch, lambda hidden_RE: hidden_RE)
+        with self._on_device():
+            return self._run(batch, lambda hidden_RE: hidden_RE)
 
     def check_slot(self, slot: int) -> None:
         """Prove that there is a slot of that number.
@@ -140,6 +143,10 @@ class TorchDecoder:
         for pool in self._pools:
             pool.keys.copy_block(source, target)
             pool.values.copy_block(source, target)
+
+    def _on_device(self) -> AbstractContextManager[object]:
+        """Make a GPU the thread's own: Triton starts its kernels on that one."""
+        return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()
 
     def _use_triton(self) -> None:
         # Only here: Triton comes with torch's CUDA builds alone.

@@ -1,6 +1,6 @@
 """The weights of a served model, whatever precision they are held in.
 
-Norms that a checkpoint stores as distance from one are stored here as they multiply; a fused
+Norms are float32, and as they multiply where a checkpoint stores a distance from one; a fused
 projection is split on load; a tied head shares its tensor with the embedding. O outputs, I inputs,
 G inputs of a group, E hidden width, V vocabulary.
 """

@@ -2632,7 +2632,8 @@ export interface components {
         DriveHealthOutput: {
             backend: components["schemas"]["BackendEnum"];
             is_enforced: boolean;
-            reason: string;
+            /** @description Why it keeps none, a sentence for each kind. */
+            reasons: components["schemas"]["SentenceOutput"][];
             default_quota_bytes: number;
             /** @description On the disk that holds all drives. */
             free_bytes: number;
@@ -2814,6 +2815,13 @@ export interface components {
             path: string;
             etag: string;
         };
+        /**
+         * @description * `runs` - runs
+         *     * `machine` - machine
+         *     * `guess` - guess
+         * @enum {string}
+         */
+        DurationBasisEnum: "runs" | "machine" | "guess";
         FacetValueOutput: {
             value: string;
             count: number;
@@ -3039,6 +3047,16 @@ export interface components {
             flavor_memory_bytes: number | null;
             /** Format: double */
             duration_s: number | null;
+            /**
+             * @description By earlier runs of this model, by this flavor's machines, or by guess.
+             *
+             *     * `runs` - runs
+             *     * `machine` - machine
+             *     * `guess` - guess
+             */
+            duration_basis: (components["schemas"]["DurationBasisEnum"] | components["schemas"]["NullEnum"]) | null;
+            /** @description Earlier runs that it rests on. */
+            duration_num_runs: number;
             num_steps: number | null;
             num_tokens: number | null;
             cost_mpoints: number | null;
@@ -4619,6 +4637,11 @@ export interface components {
             weight: number;
             num_tokens: number;
         };
+        /** @description A sentence, and its code where a table has it. */
+        SentenceOutput: {
+            message: string;
+            told: components["schemas"]["ToldOutput"] | null;
+        };
         SharedRepoInputRequest: {
             kind: components["schemas"]["RepoKindEnum"];
             /** @description namespace/name */
@@ -4883,18 +4906,33 @@ export interface components {
             results: components["schemas"]["TokenOutput"][];
         };
         /**
-         * @description * `box_has_link` - box_has_link
+         * @description * `adapter_unusable` - adapter_unusable
+         *     * `adapter_window` - adapter_window
+         *     * `attention_differs` - attention_differs
+         *     * `attention_window` - attention_window
+         *     * `bad_rows` - bad_rows
+         *     * `bad_rows_allowed` - bad_rows_allowed
+         *     * `bases_by_layer` - bases_by_layer
+         *     * `box_has_link` - box_has_link
+         *     * `caps_scores` - caps_scores
+         *     * `carrier_silent` - carrier_silent
+         *     * `checkpoint_away` - checkpoint_away
+         *     * `checkpoint_refused` - checkpoint_refused
          *     * `command_failed` - command_failed
+         *     * `command_word` - command_word
          *     * `container_killed` - container_killed
          *     * `container_removed` - container_removed
          *     * `container_stopped` - container_stopped
          *     * `copy_failed` - copy_failed
          *     * `copy_is_made` - copy_is_made
+         *     * `dataset_problem` - dataset_problem
          *     * `device_missing` - device_missing
          *     * `disk_full` - disk_full
+         *     * `dora_whole` - dora_whole
          *     * `drive_missing` - drive_missing
          *     * `drive_of_another` - drive_of_another
          *     * `drives_not_set` - drives_not_set
+         *     * `embeddings_tied` - embeddings_tied
          *     * `engine_away` - engine_away
          *     * `engine_crashed` - engine_crashed
          *     * `engine_failed` - engine_failed
@@ -4909,13 +4947,38 @@ export interface components {
          *     * `engine_version_differs` - engine_version_differs
          *     * `engine_version_unknown` - engine_version_unknown
          *     * `engines_need_root` - engines_need_root
+         *     * `environment_name` - environment_name
+         *     * `environment_own` - environment_own
+         *     * `environment_value` - environment_value
+         *     * `file_breaks_off` - file_breaks_off
+         *     * `file_broken` - file_broken
+         *     * `format_unknown` - format_unknown
+         *     * `fp8_whole` - fp8_whole
          *     * `gate_empty` - gate_empty
          *     * `gate_refused` - gate_refused
          *     * `gate_silent` - gate_silent
          *     * `gate_unwell` - gate_unwell
+         *     * `gpus_too_few` - gpus_too_few
+         *     * `has_sinks` - has_sinks
+         *     * `head_differs` - head_differs
+         *     * `heads_undealt` - heads_undealt
+         *     * `heads_uneven` - heads_uneven
+         *     * `hub_away` - hub_away
+         *     * `hub_refuses` - hub_refuses
          *     * `image_missing` - image_missing
          *     * `image_not_pinned` - image_not_pinned
+         *     * `input_place` - input_place
+         *     * `input_within` - input_within
+         *     * `instruct_wanted` - instruct_wanted
          *     * `kernel_out_of_memory` - kernel_out_of_memory
+         *     * `kv_heads_uneven` - kv_heads_uneven
+         *     * `layers_entangled` - layers_entangled
+         *     * `layers_too_few` - layers_too_few
+         *     * `layers_uncut` - layers_uncut
+         *     * `layers_unsaid` - layers_unsaid
+         *     * `longer_than_micro` - longer_than_micro
+         *     * `longer_than_positions` - longer_than_positions
+         *     * `lower_length_or` - lower_length_or
          *     * `machine_all_aside` - machine_all_aside
          *     * `machine_all_busy` - machine_all_busy
          *     * `machine_container_gone` - machine_container_gone
@@ -4933,26 +4996,75 @@ export interface components {
          *     * `machine_note` - machine_note
          *     * `machine_out_of_memory` - machine_out_of_memory
          *     * `machines_need_root` - machines_need_root
+         *     * `matrices_4bit` - matrices_4bit
+         *     * `matrices_part` - matrices_part
+         *     * `matrices_style` - matrices_style
+         *     * `matrices_uncut` - matrices_uncut
+         *     * `matrices_unsaid` - matrices_unsaid
          *     * `memory_ran_out` - memory_ran_out
+         *     * `micro_over_step` - micro_over_step
+         *     * `model_unreadable` - model_unreadable
+         *     * `model_unusable` - model_unusable
          *     * `model_use` - model_use
          *     * `mount_failed` - mount_failed
+         *     * `muon_whole` - muon_whole
+         *     * `no_chat_template` - no_chat_template
+         *     * `no_column_names` - no_column_names
+         *     * `no_data_file` - no_data_file
+         *     * `no_decoder` - no_decoder
+         *     * `no_end_token` - no_end_token
          *     * `no_engine` - no_engine
+         *     * `no_fp8` - no_fp8
+         *     * `no_model` - no_model
          *     * `no_node` - no_node
+         *     * `no_own_files` - no_own_files
          *     * `no_packet_filter` - no_packet_filter
+         *     * `no_program` - no_program
+         *     * `no_rotary` - no_rotary
+         *     * `no_rows` - no_rows
+         *     * `no_such_layer` - no_such_layer
          *     * `no_user_namespaces` - no_user_namespaces
+         *     * `no_words` - no_words
          *     * `node_aside_change` - node_aside_change
          *     * `node_aside_reset` - node_aside_reset
          *     * `node_away` - node_away
          *     * `node_restarted` - node_restarted
+         *     * `not_data_file` - not_data_file
+         *     * `not_finite` - not_finite
+         *     * `not_parquet` - not_parquet
+         *     * `not_whole` - not_whole
          *     * `nothing_to_save_there` - nothing_to_save_there
+         *     * `of_another_plan` - of_another_plan
+         *     * `output_linked` - output_linked
+         *     * `pairs_mixed` - pairs_mixed
+         *     * `pairs_not_learnt` - pairs_not_learnt
+         *     * `pairs_wanted` - pairs_wanted
+         *     * `path_in_box` - path_in_box
+         *     * `path_not_there` - path_not_there
+         *     * `pattern_matches_none` - pattern_matches_none
+         *     * `pipeline_is_silent` - pipeline_is_silent
          *     * `points_used_up` - points_used_up
+         *     * `port_taken` - port_taken
+         *     * `quota_btrfs_off` - quota_btrfs_off
+         *     * `quota_btrfs_tools` - quota_btrfs_tools
+         *     * `quota_not_btrfs` - quota_not_btrfs
+         *     * `quota_not_project` - quota_not_project
+         *     * `quota_project_off` - quota_project_off
+         *     * `quota_project_tools` - quota_project_tools
          *     * `recorder_killed` - recorder_killed
+         *     * `ref_form` - ref_form
+         *     * `repo_not_fetched` - repo_not_fetched
+         *     * `repo_not_there` - repo_not_there
+         *     * `reward_is_silent` - reward_is_silent
          *     * `rollout_back` - rollout_back
          *     * `rollout_begun` - rollout_begun
          *     * `rollout_not_started` - rollout_not_started
          *     * `rollout_refused` - rollout_refused
+         *     * `row_refused` - row_refused
+         *     * `row_unmaskable` - row_unmaskable
          *     * `run_all_aside` - run_all_aside
          *     * `run_all_busy` - run_all_busy
+         *     * `run_dir_incomplete` - run_dir_incomplete
          *     * `run_drained` - run_drained
          *     * `run_drained_why` - run_drained_why
          *     * `run_no_able` - run_no_able
@@ -4972,17 +5084,30 @@ export interface components {
          *     * `saving_silent` - saving_silent
          *     * `saving_too_long` - saving_too_long
          *     * `scratch_failed` - scratch_failed
+         *     * `scratch_is_pretrain` - scratch_is_pretrain
+         *     * `scratch_window` - scratch_window
          *     * `script_crashed` - script_crashed
+         *     * `script_needs_box` - script_needs_box
          *     * `script_past_memory` - script_past_memory
          *     * `server_idle` - server_idle
+         *     * `special_tokens_twice` - special_tokens_twice
+         *     * `split_not_there` - split_not_there
+         *     * `split_unclear` - split_unclear
          *     * `stopped_by_operator` - stopped_by_operator
          *     * `stopped_by_owner` - stopped_by_owner
          *     * `stopped_by_studio` - stopped_by_studio
          *     * `studio_unknown` - studio_unknown
+         *     * `template_is_no_jinja` - template_is_no_jinja
          *     * `time_limit` - time_limit
+         *     * `tokenizer_unreadable` - tokenizer_unreadable
+         *     * `too_few_rows` - too_few_rows
+         *     * `two_models` - two_models
+         *     * `vocab_too_small` - vocab_too_small
+         *     * `window_stays` - window_stays
+         *     * `world_differs` - world_differs
          * @enum {string}
          */
-        ToldCodeEnum: "box_has_link" | "command_failed" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "device_missing" | "disk_full" | "drive_missing" | "drive_of_another" | "drives_not_set" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "image_missing" | "image_not_pinned" | "kernel_out_of_memory" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "memory_ran_out" | "model_use" | "mount_failed" | "no_engine" | "no_node" | "no_packet_filter" | "no_user_namespaces" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "nothing_to_save_there" | "points_used_up" | "recorder_killed" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "run_all_aside" | "run_all_busy" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "script_crashed" | "script_past_memory" | "server_idle" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "time_limit";
+        ToldCodeEnum: "adapter_unusable" | "adapter_window" | "attention_differs" | "attention_window" | "bad_rows" | "bad_rows_allowed" | "bases_by_layer" | "box_has_link" | "caps_scores" | "carrier_silent" | "checkpoint_away" | "checkpoint_refused" | "command_failed" | "command_word" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "dataset_problem" | "device_missing" | "disk_full" | "dora_whole" | "drive_missing" | "drive_of_another" | "drives_not_set" | "embeddings_tied" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "environment_name" | "environment_own" | "environment_value" | "file_breaks_off" | "file_broken" | "format_unknown" | "fp8_whole" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "gpus_too_few" | "has_sinks" | "head_differs" | "heads_undealt" | "heads_uneven" | "hub_away" | "hub_refuses" | "image_missing" | "image_not_pinned" | "input_place" | "input_within" | "instruct_wanted" | "kernel_out_of_memory" | "kv_heads_uneven" | "layers_entangled" | "layers_too_few" | "layers_uncut" | "layers_unsaid" | "longer_than_micro" | "longer_than_positions" | "lower_length_or" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "matrices_4bit" | "matrices_part" | "matrices_style" | "matrices_uncut" | "matrices_unsaid" | "memory_ran_out" | "micro_over_step" | "model_unreadable" | "model_unusable" | "model_use" | "mount_failed" | "muon_whole" | "no_chat_template" | "no_column_names" | "no_data_file" | "no_decoder" | "no_end_token" | "no_engine" | "no_fp8" | "no_model" | "no_node" | "no_own_files" | "no_packet_filter" | "no_program" | "no_rotary" | "no_rows" | "no_such_layer" | "no_user_namespaces" | "no_words" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "not_data_file" | "not_finite" | "not_parquet" | "not_whole" | "nothing_to_save_there" | "of_another_plan" | "output_linked" | "pairs_mixed" | "pairs_not_learnt" | "pairs_wanted" | "path_in_box" | "path_not_there" | "pattern_matches_none" | "pipeline_is_silent" | "points_used_up" | "port_taken" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "ref_form" | "repo_not_fetched" | "repo_not_there" | "reward_is_silent" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "row_refused" | "row_unmaskable" | "run_all_aside" | "run_all_busy" | "run_dir_incomplete" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "scratch_is_pretrain" | "scratch_window" | "script_crashed" | "script_needs_box" | "script_past_memory" | "server_idle" | "special_tokens_twice" | "split_not_there" | "split_unclear" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "template_is_no_jinja" | "time_limit" | "tokenizer_unreadable" | "too_few_rows" | "two_models" | "vocab_too_small" | "window_stays" | "world_differs";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];

@@ -2,6 +2,8 @@
 // English pages show the sentence as it came. Not in the catalogue, which every first screen fetches.
 
 import type { Language, Told } from "../api/shapes";
+import type { Params } from "./params";
+import { refusals } from "./zh/refusals";
 
 type Names = Record<string, string>;
 type Words = (names: Names) => string;
@@ -59,6 +61,16 @@ const ROLLOUT = {
   gate_silent: () => "试问时它的服务没有应答。",
   gate_refused: ({ prompt, said }) => `它的服务拒绝了试问“${prompt}”：${said}`,
   gate_empty: ({ prompt }) => `它的服务对试问“${prompt}”没有给出内容。`,
+} satisfies Record<string, Words>;
+
+const QUOTA = {
+  quota_not_btrfs: () => "磁盘不是 btrfs。",
+  quota_btrfs_tools: () => "磁盘是 btrfs，但使用它的配额需要 root 和 btrfs-progs。",
+  quota_btrfs_off: ({ words }) => `磁盘是 btrfs，但无法启用它的配额（${words}）。`,
+  quota_not_project: () => "磁盘不是 ext4 或 XFS。",
+  quota_project_off: ({ kind, point }) => `磁盘是 ${kind}，但 ${point} 挂载时没有 prjquota 选项。`,
+  quota_project_tools: ({ kind, tools }) =>
+    `磁盘是带项目配额的 ${kind}，但使用配额需要 root 和 ${tools}。`,
 } satisfies Record<string, Words>;
 
 const NODE = {
@@ -146,20 +158,24 @@ const RUN = {
 const CHINESE: Record<Told["code"], Words> = {
   ...MACHINE,
   ...NOTE,
+  ...QUOTA,
   ...NODE,
   ...RUN,
   ...ROLLOUT,
+  ...refusals,
 };
 
 /** A message of the API's in the page's language; as it came where its code has no words here. */
 export function sayTold(language: Language, message: string, told: Told | null): string {
   const words = language === "zh" && told ? CHINESE[told.code] : undefined;
   if (!words || !told) return message;
-  const names = Object.entries(told.params).map(([name, value]) => [
-    name,
-    sayName(language, value),
-  ]);
-  return words(Object.fromEntries(names) as Names);
+  return words(sayNames(language, told.params) as Names);
+}
+
+/** What a message names: a sentence or a flavor's title among it in the page's language, all else as it came. */
+export function sayNames(language: Language, params: Params): Params {
+  const names = Object.entries(params).map(([name, value]) => [name, sayName(language, value)]);
+  return Object.fromEntries(names) as Params;
 }
 
 const SHIPPED = /^(?:(\d+) % of a GPU, |(\d+) GPUs?, )?(\d+) CPU cores?, (\d+) GiB$/;
@@ -173,8 +189,9 @@ export function sayFlavor(language: Language, title: string): string {
   return `${gpu}${cores} 核 CPU，${gib} GiB`;
 }
 
-function sayName(language: Language, value: unknown): string {
-  if (typeof value !== "object" || value === null) return sayFlavor(language, String(value));
-  const { message, told } = value as { message: string; told: Told };
+function sayName(language: Language, value: unknown): unknown {
+  if (typeof value === "string") return sayFlavor(language, value);
+  if (typeof value !== "object" || value === null || !("told" in value)) return value;
+  const { message, told } = value as { message: string; told: Told | null };
   return sayTold(language, message, told);
 }

@@ -13,6 +13,8 @@ const ELSEWHERE: ReadonlySet<string> = new Set([
   "epoch",
   "memory_bytes",
   "eta_s",
+  "flops_per_s",
+  "roofline_flops_per_s",
 ]);
 const RATIOS = /(^|_)(accuracy|mfu|hfu|fraction|ratio)$/;
 
@@ -44,7 +46,16 @@ export function listMeasures(series: ReadonlyMap<string, Series>, stage: string)
     .sort((a, b) => rank(a.name) - rank(b.name) || a.name.localeCompare(b.name));
 }
 
-const FIRST = ["perplexity", "accuracy", "margin", "mean_score", "chosen_score", "rejected_score"];
+const FIRST = [
+  "perplexity",
+  "accuracy",
+  "margin",
+  "chosen_reward",
+  "rejected_reward",
+  "chosen_score",
+  "rejected_score",
+  "mean_score",
+];
 const LAST = ["mfu", "hfu", "tokens_per_s", "supervised_tokens_per_s", "grad_norm"];
 
 function rank(name: string): number {

@@ -11,9 +11,11 @@ interface Props {
   value: unknown;
   onChange: (value: unknown) => void;
   hasError: boolean;
+  /** What options are called, where not by their own names. */
+  names?: Readonly<Record<string, string>> | undefined;
 }
 
-export function FieldControl({ field, id, value, onChange, hasError }: Props) {
+export function FieldControl({ field, id, value, onChange, hasError, names }: Props) {
   const { text } = useWords();
   const status = hasError ? ("error" as const) : undefined;
   const described = {
@@ -53,7 +55,7 @@ export function FieldControl({ field, id, value, onChange, hasError }: Props) {
           block
           aria-labelledby={`${id}-label`}
           value={String(value)}
-          options={[...field.options]}
+          options={field.options.map((value) => ({ value, label: names?.[value] ?? value }))}
           onChange={onChange}
         />
       ) : (

@@ -3,7 +3,7 @@
 import { Collapse } from "antd";
 import type { ReactNode } from "react";
 import { useWords } from "../i18n";
-import { fields as chineseFields } from "../i18n/zh/fields";
+import { fields as chineseFields, type FieldWords } from "../i18n/zh/fields";
 import type { SpecValue } from "../api/shapes";
 import { leavesOf, valueAt, withValue, type SpecField } from "../stores/specSchema";
 import { WithCode } from "./WithCode";
@@ -93,7 +93,7 @@ function FormField({ field, value, error, widget, scope, onChange }: FieldProps)
   const { text, format, language } = useWords();
   const id = fieldId(field.name);
   // Not part of the catalogue, which the first page waits for; English comes with the schema.
-  const words = (language === "zh" && chineseFields[scope + field.name]) || {
+  const words: FieldWords = (language === "zh" && chineseFields[scope + field.name]) || {
     title: field.title,
     help: field.help,
   };
@@ -105,7 +105,7 @@ function FormField({ field, value, error, widget, scope, onChange }: FieldProps)
       <label htmlFor={id} id={`${id}-label`}>
         {words.title}
       </label>
-      {widget ? widget(control) : <FieldControl {...control} />}
+      {widget ? widget(control) : <FieldControl {...control} names={words.options} />}
       {error !== undefined && (
         <div className="field-error" id={`${id}-error`} role="alert">
           {error}

@@ -27,4 +27,4 @@ def find_backend(folder: str) -> QuotaBackend:
         if reason is None:
             return backend()
         reasons.append(reason)
-    return PortalQuota(reason=" ".join(reasons))
+    return PortalQuota(tuple(reasons))

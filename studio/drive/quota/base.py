@@ -11,8 +11,8 @@ class QuotaBackend(ABC):
     name: str
     is_enforced = True
     """Whether a write over the quota fails in the file system, and so through a mount as well."""
-    reason = ""
-    """Why it is not, where it is not."""
+    reasons: tuple[str, ...] = ()
+    """Why it is not, where it is not: a sentence for each that could."""
 
     @classmethod
     @abstractmethod

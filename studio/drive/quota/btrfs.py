@@ -5,6 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
+from studio.core.sentences import say
 from studio.drive.quota.base import QuotaBackend, find_mount, run
 
 _GROUP = re.compile(r"^0/(\d+)\s+(\d+)\s+(\d+)", re.MULTILINE)
@@ -19,14 +20,14 @@ class BtrfsQuota(QuotaBackend):
     def why_not(cls, folder: Path) -> str | None:
         """Say why not: another file system, no tool, no right, or quotas that are off."""
         if find_mount(folder)[1] != "btrfs":
-            return "The disk is not btrfs."
+            return say("quota_not_btrfs")
         if os.getuid() or not shutil.which("btrfs"):
-            return "The disk is btrfs, but its quotas need root and btrfs-progs."
+            return say("quota_btrfs_tools")
         try:
             run("btrfs", "quota", "enable", str(folder))
             run("btrfs", "qgroup", "show", str(folder))
         except OSError as error:
-            return f"The disk is btrfs, but its quotas cannot be turned on ({error})."
+            return say("quota_btrfs_off", words=error)
         return None
 
     def make_folder(self, path: Path) -> None:

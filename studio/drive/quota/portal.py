@@ -11,9 +11,9 @@ class PortalQuota(QuotaBackend):
     name = "none"
     is_enforced = False
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reasons: tuple[str, ...] = ()) -> None:
         """Remember why there is nothing better."""
-        self.reason = reason
+        self.reasons = reasons
 
     @classmethod
     def why_not(cls, folder: Path) -> str | None:

@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from studio.core.sentences import say
 from studio.drive.quota.base import QuotaBackend, find_mount, run
 
 _FIRST_PROJECT = 1_000_000  # project ids below it are the administrator's own
@@ -20,12 +21,12 @@ class ProjectQuota(QuotaBackend):
         """Say why not: another file system, a mount without it, no tool, no right."""
         point, kind, options = find_mount(folder)
         if kind not in {"ext4", "xfs"}:
-            return "It is neither ext4 nor XFS."
+            return say("quota_not_project")
         if not _ON & set(options.split(",")):
-            return f"It is {kind}, but {point} is mounted without the option prjquota."
+            return say("quota_project_off", kind=kind, point=point)
         tools = ("chattr", "setquota", "repquota") if kind == "ext4" else ("xfs_quota",)
         if os.getuid() or not all(shutil.which(tool) for tool in tools):
-            return f"It is {kind} with project quotas, but they need root and {', '.join(tools)}."
+            return say("quota_project_tools", kind=kind, tools=", ".join(tools))
         return None
 
     def make_folder(self, path: Path) -> None:

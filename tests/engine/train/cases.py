@@ -128,12 +128,25 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     ).weights
     told = [event.values for event in seen if event.type == "metric"]
     return {
-        "losses": [values["loss"] for values in told if "loss" in values],
-        "norms": [values["grad_norm"] for values in told if "grad_norm" in values],
-        "eval": [values["eval_loss"] for values in told if "eval_loss" in values],
+        **list_told(told, training.trainee.stage.measures),
         "weights": {name: digest(value) for name, value in weights.items()},
         "held_bytes": measure_held(training.trainee),
         "written": written,
+    }
+
+
+def list_told(told: list[dict[str, float]], measures: tuple[str, ...]) -> dict[str, Any]:
+    """Losses, gradient norms and measures of the steps, and those of the evaluations."""
+    steps = [values for values in told if "loss" in values]
+    evaluations = [values for values in told if "eval_loss" in values]
+    return {
+        "losses": [values["loss"] for values in steps],
+        "norms": [values["grad_norm"] for values in steps],
+        "eval": [values["eval_loss"] for values in evaluations],
+        "measures": [{name: values[name] for name in measures} for values in steps],
+        "eval_measures": [
+            {name: values[f"eval_{name}"] for name in measures} for values in evaluations
+        ],
     }
 
 

@@ -40,9 +40,22 @@ def test_the_sum_under_a_head_that_is_trained_too(num_positions, is_weighted):
     hidden, head, target, weight = make(num_positions)
     logps, naive = take_naive(hidden, head, target)
     expected = -(logps * (weight.double() if is_weighted else 1)).sum()
-    loss = head_loss_sum(hidden, head, target, weight if is_weighted else None)
+    loss, _ = head_loss_sum(hidden, head, target, weight if is_weighted else None)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-5)
     check_gradients(loss, expected, [hidden, head], naive)
+
+
+@pytest.mark.parametrize("num_positions", SIZES)
+@pytest.mark.parametrize("is_weighted", [False, True])
+def test_targets_that_are_foretold_are_counted_by_their_weight(num_positions, is_weighted):
+    hidden, head, target, weight = make(num_positions)
+    likeliest = (hidden.double() @ head.double().T).argmax(-1)
+    target[::3] = likeliest[::3]
+    is_right = (likeliest == target).double()
+    expected = (is_right * (weight if is_weighted else 1)).sum()
+    _, right = head_loss_sum(hidden, head, target, weight if is_weighted else None)
+    assert not right.requires_grad
+    torch.testing.assert_close(right.double(), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_positions", SIZES)
@@ -59,7 +72,7 @@ def test_the_log_probability_of_each_target(num_positions):
 def test_a_frozen_head_gets_no_gradient():
     hidden, head, target, _ = make(300)
     head = head.detach()
-    for loss in (head_loss_sum(hidden, head, target), target_logps(hidden, head, target).sum()):
+    for loss in (head_loss_sum(hidden, head, target)[0], target_logps(hidden, head, target).sum()):
         assert torch.autograd.grad(loss, hidden)[0].abs().sum() > 0
 
 
@@ -70,7 +83,7 @@ def test_dpo_is_equation_7():
         -math.log(1 / (1 + math.exp(-0.5 * ((c - rc) - (r - rr)))))
         for (c, r), (rc, rr) in zip(logps.tolist(), reference.tolist(), strict=True)
     ]
-    assert dpo_loss(logps, reference, beta=0.5).tolist() == pytest.approx(expected)
+    assert dpo_loss(0.5 * (logps - reference)).tolist() == pytest.approx(expected)
 
 
 def score_naively(chosen, rejected, focus, barrier):
@@ -102,7 +115,7 @@ def test_the_reward_loss_is_the_reports(focus):
 def test_under_autocast_products_are_bfloat16_and_the_sum_is_not():
     hidden, head, target, _ = make(600)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = head_loss_sum(hidden, head, target)
+        loss, _ = head_loss_sum(hidden, head, target)
     assert loss.dtype == torch.float32
     whole = F.cross_entropy(hidden @ head.T, target, reduction="sum")
     torch.testing.assert_close(loss, whole, rtol=1e-2, atol=1e-2)

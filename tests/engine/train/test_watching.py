@@ -59,7 +59,7 @@ def test_operations_are_those_that_torch_counts(method, recompute):
         FlopCounterMode(display=False, custom_mapping=IN_PLACE) as counter,
         sdpa_kernel(SDPBackend.MATH),
     ):
-        trainee(collate([sample], torch.device("cpu"))).backward()
+        trainee(collate([sample], torch.device("cpu"))).loss.backward()
     length = len(sample.ids)
     work = StepWork(length, length * length, length - 1)
     counted = count_flops(spec, shape, work, num_adapter_params=trainee.num_adapter_params)
@@ -114,6 +114,7 @@ def test_every_step_tells_all_that_a_watcher_wants(watched):
         assert values.keys() >= {
             *("loss", "learning_rate", "grad_norm", "epoch", "memory_bytes", "eta_s"),
             *("tokens_per_s", "supervised_tokens_per_s", "mfu", "hfu"),
+            *("perplexity", "accuracy"),
         }
         assert 0 < values["mfu"] < values["hfu"] < 1
     assert told[-1]["eta_s"] == 0 < told[0]["eta_s"]
@@ -122,7 +123,7 @@ def test_every_step_tells_all_that_a_watcher_wants(watched):
 def test_tensorboard_reads_the_same(watched):
     run_dir, seen = watched
     board = EventAccumulator(str(run_dir / "tensorboard")).Reload()
-    for name in ("loss", "mfu", "eval_loss"):
+    for name in ("loss", "mfu", "eval_loss", "perplexity", "eval_accuracy"):
         told = {e.step: e.values[name] for e in seen if e.type == "metric" and name in e.values}
         read = {scalar.step: scalar.value for scalar in board.Scalars(name)}
         assert read == pytest.approx(told, rel=1e-5)

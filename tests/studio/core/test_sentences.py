@@ -5,8 +5,12 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from engine.refusals import REFUSALS
 from engine.sentences import RUN_SENTENCES, Sentences, join
+from engine.specs import JOB_SPEC
+from studio.core.errors import spec_errors
 from studio.core.sentences import ALL, SENTENCES, find_told
 from workers.sentences import NODE_SENTENCES
 
@@ -72,4 +76,51 @@ def test_every_sentence_that_is_said_is_in_its_table_and_named_in_full():
 def test_no_sentence_is_left_over():
     said = {code for _, _, code, _ in list_calls()}
     text = (ROOT / "studio" / "jobs" / "services.py").read_text(encoding="utf-8")
-    assert [code for code in ALL.table if code not in said and f'"{code}"' not in text] == []
+    mine = [code for code in ALL.table if code not in REFUSALS.table]
+    assert [code for code in mine if code not in said and f'"{code}"' not in text] == []
+
+
+# Which argument of these is a sentence, or the part of one that is the caller's.
+REFUSERS = {"EngineError": 1, "FilesUnclear": 0, "BrokenFile": 0, "_bad": -1, "_refuse": -1}
+# What only terminals show, and parts that stay as whoever made the file would read them.
+NOT_SHOWN = {"__main__.py", "chat.py", "console.py", "launch.py", "spec_file.py"}
+NOT_SHOWN |= {"new_tokenizer.py", "inspect.py", "merge.py", "adapters.py"}
+
+
+def list_refusals():
+    """Yield the file and words of every refusal of the engine's, `x` for what it names."""
+    for path in (ROOT / "engine").rglob("*.py"):
+        if path.name in NOT_SHOWN:
+            continue
+        places = REFUSERS | ({"ValueError": 0} if "specs" in path.parts else {})
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not node.args:
+                continue
+            place = places.get(ast.unparse(node.func))
+            if place is not None and place < len(node.args):
+                for words in read_words(node.args[place]):
+                    yield path.name, words
+
+
+def read_words(word: ast.expr) -> list[str]:
+    if isinstance(word, ast.IfExp):
+        return [*read_words(word.body), *read_words(word.orelse)]
+    if isinstance(word, ast.JoinedStr):
+        return [
+            "".join(each.value if isinstance(each, ast.Constant) else "x" for each in word.values)
+        ]
+    return [word.value] if isinstance(word, ast.Constant) and isinstance(word.value, str) else []
+
+
+def test_every_refusal_of_the_engine_s_that_pages_show_is_in_its_table():
+    said = list(list_refusals())
+    assert len(said) > 80
+    assert [(name, words) for name, words in said if not REFUSALS.find(words)] == []
+
+
+def test_a_spec_s_refusal_names_its_sentence_for_pages_in_other_languages():
+    body = {"kind": "script", "command": ["a"], "inputs": {"../x": "datasets/a/b"}}
+    with pytest.raises(ValidationError) as caught:
+        JOB_SPEC.validate_python(body)
+    why = spec_errors(caught.value)[0]["params"]["why"]
+    assert why["told"] == {"code": "input_place", "params": {"place": "'/inputs/../x'"}}

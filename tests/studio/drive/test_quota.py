@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from studio.core.sentences import find_told
 from studio.drive.quota import find_backend, get_backend
 from studio.drive.quota.base import find_mount
 from studio.drive.quota.project import ProjectQuota
@@ -101,4 +102,4 @@ def test_a_disk_without_quotas_says_why(tmp_path):
     if find_mount(tmp_path)[1] == "btrfs" or ProjectQuota.why_not(tmp_path) is None:
         pytest.skip("this machine's own disk keeps quotas")
     assert (backend.name, backend.is_enforced) == ("none", False)
-    assert backend.reason
+    assert backend.reasons and all(find_told(why) for why in backend.reasons)

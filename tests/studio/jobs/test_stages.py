@@ -16,6 +16,7 @@ from studio.jobs.scheduler import make_order, place_runs
 from studio.serving.selectors import ModelNotServed, find_model
 from tests.factories import make_node
 from tests.studio.jobs.repos import CONFIG, make_model, push_files
+from workers.orders import RunOrder
 
 pytestmark = pytest.mark.django_db
 TEXTS = [{"text": f"The furnace {n} feeds itself and keeps its fire. " * 8} for n in range(60)]
@@ -224,6 +225,10 @@ def test_a_model_from_nothing_is_weighed_by_its_shape_and_named_after_its_kind(
         "new-llama on texts",
         "alice/new-llama-texts-pretrain-full",
     )
+    make_node("large")
+    place_runs()
+    order = make_order(job.current_run)
+    assert RunOrder.model_validate_json(order.model_dump_json()) == order  # as a node reads it
     wish["from_scratch"] = new | {"tokenizer_from": "bob/none"}
     (refusal,) = estimate(wish)["refusals"]
     assert refusal["field"] == "spec.from_scratch.tokenizer_from"

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from studio.playground.models import Conversation, Message
+from studio.serving.selectors import get_context_tokens
 from tests.live import wait_for
 from tests.studio.serving.deployed import push_adapter
 
@@ -63,6 +64,19 @@ def test_an_answer_streams_and_is_kept(client, server):
         {"role": "user", "content": "hi"},
     ]
     assert (asked["temperature"], asked["max_tokens"], asked["seed"]) == (0, 9, 3)
+
+
+def test_a_small_models_window_leaves_room_for_the_question(client, alice, server):
+    """Its server refuses an answer that may be longer than the window, whatever it would be."""
+    conversation = begin(client)
+    ask(client, conversation, max_tokens=8192)
+    push_adapter(alice, "tuned", base="athanor/tiny")
+    ask(client, conversation, models=["alice/tuned"], max_tokens=8192)
+    window = get_context_tokens(alice, "athanor/tiny")
+    assert window is not None and window < 8192
+    assert [asked["max_tokens"] for asked in server.chats] == [window // 2] * 2
+    kept = client.get(f"{URL}{conversation}/").json()
+    assert kept["settings"]["max_tokens"] == 8192
 
 
 def test_each_side_sees_its_own_history(client, alice, server):

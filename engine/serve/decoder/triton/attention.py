@@ -46,6 +46,7 @@ def attend_decode(
     out = torch.empty_like(query_SHD)
     tensors = [*_list_tensors(pool.keys), *_list_tensors(pool.values)]
     wide = max(16, triton.next_power_of_2(width))  # the least that a product takes
+    shared_padded = max(16, triton.next_power_of_2(shared))
     _attend_part[(size, how.num_kv_heads, parts)](
         query_SHD.contiguous(),
         *tensors,
@@ -57,27 +58,11 @@ def attend_decode(
         how.scale,
         how.window or 0,
         per_part,
-        heads=heads,
-        shared=shared,
-        shared_padded=max(16, triton.next_power_of_2(shared)),
-        kv_heads=how.num_kv_heads,
-        width=width,
-        width_padded=wide,
-        block_size=block_size,
-        parts=parts,
-        tokens=_TOKENS,
-        kind=_KINDS[pool.kind],
+        (heads, shared, shared_padded, how.num_kv_heads, width, wide, block_size, parts, _TOKENS),
+        _KINDS[pool.kind],
     )
-    _join_parts[(size, heads)](
-        partial,
-        sums,
-        out,
-        heads=heads,
-        width=width,
-        width_padded=wide,
-        parts=parts,
-        parts_padded=triton.next_power_of_2(parts),
-    )
+    filled = triton.next_power_of_2(parts)
+    _join_parts[(size, heads)](partial, sums, out, heads, width, wide, parts, filled)
     return out
 
 
@@ -100,26 +85,22 @@ def _or(tensor: Tensor | None, other: Tensor) -> Tensor:
 
 
 @triton.jit
-def _load_half(  # type: ignore[no-untyped-def]
+def _load_half(
     values,
     scales,
     lows,
-    rows,  # tokens: block x block size + place
-    is_there,  # tokens
-    head,
-    columns,  # width_padded
-    kv_heads: tl.constexpr,
+    at,
+    is_there,
+    columns,
     width: tl.constexpr,
     kind: tl.constexpr,
     dtype: tl.constexpr,
 ):
-    """Return tokens x width_padded of the query's kind of floats; where nothing is, zeros."""
-    at = rows * kv_heads + head
+    """Return tokens x columns in `dtype`, from the rows `at`; where nothing is, zeros."""
     has = is_there[:, None] & (columns < width)[None, :]
     if kind == 2:
-        packed = tl.load(
-            values + at[:, None] * (width // 2) + (columns // 2)[None, :], mask=has, other=0
-        )
+        byte = at[:, None] * (width // 2) + (columns // 2)[None, :]
+        packed = tl.load(values + byte, mask=has, other=0)
         codes = (packed >> ((columns % 2) * 4)[None, :].to(tl.uint8)) & 15
         scale = tl.load(scales + at, mask=is_there, other=0.0)
         low = tl.load(lows + at, mask=is_there, other=0.0)
@@ -133,12 +114,23 @@ def _load_half(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _attend_part(  # type: ignore[no-untyped-def]
+def _fold(best, total, found, scores, values):
+    """Take more positions into a softmax that is not finished (arXiv 2205.14135, section 3.1)."""
+    higher = tl.maximum(best, tl.max(scores, 1))
+    higher = tl.where(higher == float("-inf"), 0.0, higher)
+    weights = tl.exp(scores - higher[:, None])
+    shrink = tl.exp(best - higher)
+    made = tl.dot(weights.to(values.dtype), values, input_precision="ieee")
+    return higher, total * shrink + tl.sum(weights, 1), found * shrink[:, None] + made
+
+
+@triton.jit
+def _attend_part(
     query,
-    key_values,
+    keys,
     key_scales,
     key_lows,
-    value_values,
+    values,
     value_scales,
     value_lows,
     tables,
@@ -149,85 +141,51 @@ def _attend_part(  # type: ignore[no-untyped-def]
     scale,
     window,
     per_part,
-    heads: tl.constexpr,
-    shared: tl.constexpr,
-    shared_padded: tl.constexpr,
-    kv_heads: tl.constexpr,
-    width: tl.constexpr,
-    width_padded: tl.constexpr,
-    block_size: tl.constexpr,
-    parts: tl.constexpr,
-    tokens: tl.constexpr,
+    shape: tl.constexpr,  # H, Q, Q filled up, K, D, D filled up, block size, parts, tokens
     kind: tl.constexpr,
 ):
     request, head, part = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     length = tl.load(lengths + request)
     first = tl.where(window > 0, tl.maximum(length - window, 0), 0)
-    start = part * per_part
-    end = tl.minimum(start + per_part, length)
-    own = tl.arange(0, shared_padded)
-    columns = tl.arange(0, width_padded)
-    rows = request * heads + head * shared + own
-    has_query = (own < shared)[:, None] & (columns < width)[None, :]
-    wanted = tl.load(query + rows[:, None] * width + columns[None, :], mask=has_query, other=0.0)
-    best = tl.full([shared_padded], float("-inf"), tl.float32)
-    total = tl.zeros([shared_padded], tl.float32)
-    found = tl.zeros([shared_padded, width_padded], tl.float32)
-    for base in range(tl.maximum(start, first // tokens * tokens), end, tokens):
-        places = base + tl.arange(0, tokens)
-        is_there = (places >= first) & (places < end)
-        block = tl.load(
-            tables + request * table_stride + places // block_size, mask=is_there, other=0
+    end = tl.minimum((part + 1) * per_part, length)
+    own, columns = tl.arange(0, shape[2]), tl.arange(0, shape[5])
+    rows = request * shape[0] + head * shape[1] + own
+    has_query = (own < shape[1])[:, None] & (columns < shape[4])[None, :]
+    wanted = rows[:, None] * shape[4] + columns[None, :]
+    wanted = tl.load(query + wanted, mask=has_query, other=0.0)
+    best = tl.full([shape[2]], float("-inf"), tl.float32)
+    total = tl.full([shape[2]], 0.0, tl.float32)
+    found = tl.full([shape[2], shape[5]], 0.0, tl.float32)
+    start = tl.maximum(part * per_part, first // shape[8] * shape[8])
+    for base in range(start, end, shape[8]):
+        places = base + tl.arange(0, shape[8])
+        there = (places >= first) & (places < end)
+        block = tables + request * table_stride + places // shape[6]
+        block = tl.load(block, mask=there, other=0).to(tl.int64)
+        at = (block * shape[6] + places % shape[6]) * shape[3] + head
+        dtype: tl.constexpr = wanted.dtype
+        key = _load_half(keys, key_scales, key_lows, at, there, columns, shape[4], kind, dtype)
+        scores = tl.dot(wanted, tl.trans(key), input_precision="ieee") * scale
+        scores = tl.where(there[None, :], scores, float("-inf"))
+        value = _load_half(
+            values, value_scales, value_lows, at, there, columns, shape[4], kind, dtype
         )
-        at = block.to(tl.int64) * block_size + places % block_size
-        keys = _load_half(
-            key_values,
-            key_scales,
-            key_lows,
-            at,
-            is_there,
-            head,
-            columns,
-            kv_heads,
-            width,
-            kind,
-            wanted.dtype,
-        )
-        scores = tl.dot(wanted, tl.trans(keys), input_precision="ieee") * scale
-        scores = tl.where(is_there[None, :], scores, float("-inf"))
-        higher = tl.maximum(best, tl.max(scores, 1))
-        higher = tl.where(higher == float("-inf"), 0.0, higher)
-        weights = tl.exp(scores - higher[:, None])
-        shrink = tl.exp(best - higher)
-        values = _load_half(
-            value_values,
-            value_scales,
-            value_lows,
-            at,
-            is_there,
-            head,
-            columns,
-            kv_heads,
-            width,
-            kind,
-            wanted.dtype,
-        )
-        made = tl.dot(weights.to(wanted.dtype), values, input_precision="ieee")
-        found = found * shrink[:, None] + made
-        total = total * shrink + tl.sum(weights, 1)
-        best = higher
-    places = rows * parts + part
-    tl.store(
-        partial + places[:, None] * width + columns[None, :],
-        found / tl.where(total > 0, total, 1.0)[:, None],
-        mask=has_query,
-    )
-    log_sum = tl.where(total > 0, best + tl.log(tl.where(total > 0, total, 1.0)), float("-inf"))
-    tl.store(sums + places, log_sum, mask=own < shared)
+        best, total, found = _fold(best, total, found, scores, value)
+    _store_part(partial, sums, rows * shape[7] + part, best, total, found, has_query, shape[4])
 
 
 @triton.jit
-def _join_parts(  # type: ignore[no-untyped-def]
+def _store_part(partial, sums, places, best, total, found, has_query, width: tl.constexpr):
+    columns = tl.arange(0, found.shape[1])
+    divisor = tl.where(total > 0, total, 1.0)
+    out = partial + places[:, None] * width + columns[None, :]
+    tl.store(out, found / divisor[:, None], mask=has_query)
+    log_sum = tl.where(total > 0, best + tl.log(divisor), float("-inf"))
+    tl.store(sums + places, log_sum, mask=tl.max(has_query.to(tl.int32), 1) > 0)
+
+
+@triton.jit
+def _join_parts(
     partial,
     sums,
     out,

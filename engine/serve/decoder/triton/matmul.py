@@ -57,7 +57,7 @@ def can_multiply(linear: LinearWeights) -> bool:
 
 
 @triton.jit
-def _multiply(  # type: ignore[no-untyped-def]
+def _multiply(
     rows,
     weight,
     scale,

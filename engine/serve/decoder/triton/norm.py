@@ -33,7 +33,7 @@ def add_and_norm(
 
 
 @triton.jit
-def _add_and_norm(  # type: ignore[no-untyped-def]
+def _add_and_norm(
     hidden,
     added,
     weight,

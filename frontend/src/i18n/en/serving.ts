@@ -4,6 +4,7 @@ export const serving = {
   tabs: { servers: "Servers", revisions: "Revisions", keys: "API keys", uses: "Use" },
   retiring: "Another revision answers now; it ends when nobody reads from it.",
   health: {
+    title: "Health",
     unreachable: "Its server does not answer.",
     ok: "Well",
     failed: "Not well",

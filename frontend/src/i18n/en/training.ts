@@ -10,6 +10,11 @@ export const training = {
     dpo: { title: "Preferences (DPO)", text: "Which of two answers is the better" },
     reward: { title: "Reward model", text: "A score for an answer, learnt from pairs" },
   } as Record<string, { title: string; text: string }>,
+  basis: {
+    runs: (n: number) => `from ${n} earlier run${n === 1 ? "" : "s"} of this model`,
+    machine: () => "from the measured speed of this flavor's machines",
+    guess: () => "a guess: no run has measured this flavor yet",
+  } as Record<string, (numRuns: number) => string>,
   startLabel: "Starts from",
   start: {
     base: { title: "A base model", text: "Goes on with what it has learnt" },

@@ -1,7 +1,14 @@
 // The launch form's words in Chinese, by field path. English comes with the schema itself.
 // fields.test.ts holds this list against the schema, so that a new field cannot stay without words.
 
-export const fields: Record<string, { title: string; help: string }> = {
+export interface FieldWords {
+  title: string;
+  help: string;
+  /** What its options are called, where not by their own names. */
+  options?: Readonly<Record<string, string>>;
+}
+
+export const fields: Record<string, FieldWords> = {
   model: { title: "基座模型", help: "从这个模型开始。" },
   dataset: {
     title: "数据集",
@@ -163,7 +170,8 @@ export const fields: Record<string, { title: string; help: string }> = {
   },
   "script.home": {
     title: "主目录",
-    help: "`drive` 是挂载在 `/root` 的云盘，可读可写，与开发机相同；`empty` 为空目录，结束后不保留。",
+    help: "云盘挂载在 `/root`，可读可写，与开发机相同；空目录结束后不保留。",
+    options: { drive: "云盘", empty: "空目录" },
   },
   "script.inputs": {
     title: "输入",

@@ -4,6 +4,7 @@ export const serving: ServingWords = {
   tabs: { servers: "服务", revisions: "版本", keys: "API 密钥", uses: "用量" },
   retiring: "已由另一个版本回答；没有人再读取时它就会结束。",
   health: {
+    title: "状况",
     unreachable: "它的服务没有应答。",
     ok: "正常",
     failed: "不正常",

@@ -8,6 +8,11 @@ export const training: TrainingWords = {
     dpo: { title: "偏好（DPO）", text: "学习两个回答中哪个更好" },
     reward: { title: "奖励模型", text: "从成对的回答中学会打分" },
   },
+  basis: {
+    runs: (n) => `依据此模型此前的 ${n} 次运行`,
+    machine: () => "依据此规格所在机器的实测速度",
+    guess: () => "粗略估计：此规格上尚无运行测过速度",
+  },
   startLabel: "从哪里开始",
   start: {
     base: { title: "基座模型", text: "在它学过的基础上继续" },
@@ -104,6 +109,8 @@ export const training: TrainingWords = {
     processes_not_devices: (p) =>
       `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 块 GPU，每个进程一块。`,
     processes_not_cores: (p) => `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 个核。`,
+    value_error: (p) => n(p.why),
+    no_container_engine: (p) => `脚本只能在容器里运行，而现在没有节点能创建容器。${n(p.why)}`,
     model_is_reward: (p) => `${n(p.model)} 是奖励模型，不会写字，请换一个。`,
     output_taken: (p) =>
       p.taken === "adapter"

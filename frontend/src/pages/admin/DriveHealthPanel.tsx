@@ -4,9 +4,10 @@ import { Alert } from "antd";
 import { useQuery } from "@tanstack/react-query";
 import { driveQueries } from "../../api/driveQueries";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
 
 export function DriveHealthPanel() {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const { data: health } = useQuery(driveQueries.health());
   if (!health) return null;
   const words = text.drive.health;
@@ -20,7 +21,11 @@ export function DriveHealthPanel() {
         description={
           <>
             {words.facts(format.bytes(health.default_quota_bytes), format.bytes(health.free_bytes))}
-            {health.reason && <div className="muted small mono">{health.reason}</div>}
+            {health.reasons.map(({ message, told }) => (
+              <div key={message} className="muted small">
+                {sayTold(language, message, told)}
+              </div>
+            ))}
           </>
         }
       />

@@ -6,6 +6,7 @@ import { useWords } from "../../i18n";
 import { sayTold } from "../../i18n/told";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { StateTag } from "../../widgets/StateTag";
+import { WithCode } from "../../widgets/WithCode";
 import { useNow } from "../machines/useNow";
 import { DeviceBars } from "./DeviceBars";
 import { countHeld, NodeActions } from "./NodeActions";
@@ -194,7 +195,13 @@ function NodeFacts({ node }: { node: Node }) {
         </span>
       </div>
       {[...new Set(problems)].map((problem) => (
-        <Alert key={problem} type="warning" showIcon style={{ marginTop: 12 }} title={problem} />
+        <Alert
+          key={problem}
+          type="warning"
+          showIcon
+          style={{ marginTop: 12 }}
+          title={<WithCode text={problem ?? ""} />}
+        />
       ))}
       {sayUnlimited(engine, language).map((notice) => (
         <Alert key={notice} type="warning" showIcon style={{ marginTop: 12 }} title={notice} />

@@ -18,23 +18,25 @@ const HEIGHT = 150;
 
 export function Measures({ job, stream }: { job: Job; stream: RunStream }) {
   const { series } = useStore(stream);
-  const measures = listMeasures(series, String(job.spec.stage ?? "sft"));
+  const stage = String(job.spec.stage ?? "sft");
+  const measures = listMeasures(series, stage);
   if (measures.length === 0) return null;
   return (
     <div className="measures">
       {measures.map((measure) => (
-        <MeasureChart key={measure.name} measure={measure} />
+        <MeasureChart key={measure.name} measure={measure} stage={stage} />
       ))}
     </div>
   );
 }
 
-function MeasureChart({ measure }: { measure: Measure }) {
+function MeasureChart({ measure, stage }: { measure: Measure; stage: string }) {
   const { text, format } = useWords();
   const words = useMetricWords();
   const { theme } = useChoices();
   const { name, train, held } = measure;
   const show = useShow(name);
+  const how = words.how[stage]?.[name];
   const title = words.name[name] ?? name;
   const last = (held ?? train)?.values.at(-1);
   const curves: Curve[] = [];
@@ -53,7 +55,7 @@ function MeasureChart({ measure }: { measure: Measure }) {
         </h2>
         <span className="num">{last === undefined ? "" : show(last)}</span>
       </div>
-      {name === "perplexity" && held && <p className="muted small">{words.perplexityHow}</p>}
+      {how && <p className="muted small">{how}</p>}
       <Suspense fallback={<div className="chart" style={{ minHeight: HEIGHT }} />}>
         <LineChart
           height={HEIGHT}

@@ -5,7 +5,7 @@ import { Alert, Button, Tooltip } from "antd";
 import type { Estimate, Refusal } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { Figure } from "../../widgets/Figure";
-import { useSaying } from "./words";
+import { useSaying, useTrainingWords } from "./words";
 
 interface Props {
   estimate: Estimate | undefined;
@@ -17,8 +17,10 @@ interface Props {
 export function Advisor({ estimate, onMend, isScript }: Props) {
   const { text, format } = useWords();
   const words = text.launch.advisor;
+  const training = useTrainingWords();
   if (!estimate) return <p className="muted">{isScript ? words.waitingScript : words.waiting}</p>;
   const { duration_s, num_steps, num_tokens, cost_mpoints, hold_mpoints } = estimate;
+  const basis = training.basis[estimate.duration_basis ?? ""]?.(estimate.duration_num_runs);
   return (
     <div className="stack" data-testid="advisor">
       <MemoryBar estimate={estimate} />
@@ -26,7 +28,12 @@ export function Advisor({ estimate, onMend, isScript }: Props) {
         <Figure
           label={words.time}
           value={words.about(format.duration(duration_s))}
-          note={words.steps(format.number(num_steps ?? 0), format.compact(num_tokens ?? 0))}
+          note={
+            <>
+              {words.steps(format.number(num_steps ?? 0), format.compact(num_tokens ?? 0))}
+              {basis && <div>{basis}</div>}
+            </>
+          }
         />
       )}
       {cost_mpoints !== null && (

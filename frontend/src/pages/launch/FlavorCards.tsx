@@ -4,6 +4,7 @@ import { useQuery } from "@tanstack/react-query";
 import { useEffect } from "react";
 import { queries } from "../../api/queries";
 import { useWords } from "../../i18n";
+import { sayFlavor } from "../../i18n/told";
 import { Loaded } from "../../widgets/Loaded";
 
 interface Props {
@@ -13,7 +14,7 @@ interface Props {
 }
 
 export function FlavorCards({ value, onChange, error }: Props) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.launch.flavor;
   const flavors = useQuery(queries.flavors());
   const first = flavors.data?.find((flavor) => flavor.is_available) ?? flavors.data?.[0];
@@ -37,7 +38,7 @@ export function FlavorCards({ value, onChange, error }: Props) {
                   checked={flavor.name === value}
                   onChange={() => onChange(flavor.name)}
                 />
-                <b>{flavor.title}</b>
+                <b>{sayFlavor(language, flavor.title)}</b>
                 <span className="num">
                   {words.cores(flavor.cores)} · {format.bytes(flavor.memory_bytes)}
                 </span>

@@ -24,6 +24,7 @@ import { MaskPanel } from "./MaskPanel";
 import { WhatPart } from "./WhatPart";
 import { useEstimate } from "./useEstimate";
 import { useFields } from "./useFields";
+import { useKeptPress } from "./useKeptPress";
 import { forgetForm, useLaunchForm } from "./useLaunchForm";
 import { useSaying } from "./words";
 
@@ -104,6 +105,11 @@ export function LaunchFormView(props: Props) {
     }
   };
   const cost = estimate?.cost_mpoints;
+  const shownCost = useRef(0);
+  const { isKept, press } = useKeptPress(isCurrent, () => {
+    const isDearer = (cost ?? 0) > shownCost.current;
+    if (estimate?.ok && !isDearer) void run(launch);
+  });
   const isScript = form.spec.kind === "script";
   return (
     <div className="two launch">
@@ -184,9 +190,12 @@ export function LaunchFormView(props: Props) {
           block
           icon={<FireOutlined />}
           style={{ marginTop: 18 }}
-          loading={isBusy}
-          disabled={!estimate || !isCurrent || !estimate.ok}
-          onClick={() => void run(launch)}
+          loading={isBusy || isKept}
+          disabled={!estimate?.ok}
+          onClick={() => {
+            shownCost.current = cost ?? 0;
+            press();
+          }}
         >
           {cost != null && estimate?.ok && !isScript
             ? words.submitFor(format.points(cost))

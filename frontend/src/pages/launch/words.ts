@@ -4,6 +4,7 @@ import type { ErrorBody, Refusal } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { training as english, type TrainingWords } from "../../i18n/en/training";
 import { sayProblem } from "../../i18n/said";
+import { sayNames } from "../../i18n/told";
 import { training as chinese } from "../../i18n/zh/training";
 
 export function useTrainingWords(): TrainingWords {
@@ -14,10 +15,15 @@ type Said = Pick<ErrorBody, "code" | "message" | "params">;
 
 /** How a refusal, and the press that mends it, are said here. */
 export function useSaying() {
-  const { text } = useWords();
+  const { text, language } = useWords();
   const words = useTrainingWords();
-  const say = (body: Said): string =>
-    words.errors[body.code]?.({ ...body.params, message: body.message }) ?? sayProblem(text, body);
+  const say = (body: Said): string => {
+    const params = sayNames(language, body.params);
+    return (
+      words.errors[body.code]?.({ ...params, message: body.message }) ??
+      sayProblem(text, { ...body, params })
+    );
+  };
   const sayMend = ({ code, params }: NonNullable<Refusal["mend"]>): string =>
     (words.mend[code] ?? text.launch.mend[code])?.(params) ?? text.launch.mendOther;
   return { say, sayMend };

@@ -6,6 +6,7 @@ import { machineQueries } from "../../api/machineQueries";
 import { useWords } from "../../i18n";
 import { sayTold } from "../../i18n/told";
 import { CodeBlock } from "../../widgets/CodeBlock";
+import { WithCode } from "../../widgets/WithCode";
 
 const INSTALL = "sudo apt install docker.io && sudo systemctl start docker";
 
@@ -22,7 +23,9 @@ export function EngineBanner({ title }: { title?: string }) {
       title={title ?? text.machines.noEngine}
       description={
         <>
-          <p>{sayTold(language, engine.problem, engine.problem_told)}</p>
+          <p>
+            <WithCode text={sayTold(language, engine.problem, engine.problem_told)} />
+          </p>
           {engine.problem.includes("apt install") && (
             <>
               <p>{text.machines.noEngineHow}</p>

@@ -19,6 +19,7 @@ import { ExtendButton } from "./ExtendButton";
 import { SavedImages } from "./SavedImages";
 import { TimeLeft } from "./TimeLeft";
 import { ToolButtons } from "./ToolButtons";
+import { useIsNarrow } from "./useIsNarrow";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 export function MachineState({ machine }: { machine: Machine }) {
@@ -68,7 +69,20 @@ function RowActions({ machine }: { machine: Machine }) {
   );
 }
 
-function useColumns(): TableColumnsType<Machine> {
+function State({ machine }: { machine: Machine }) {
+  return (
+    <>
+      <MachineState machine={machine} />
+      {machine.status === "running" && (
+        <div className="small">
+          <TimeLeft machine={machine} />
+        </div>
+      )}
+    </>
+  );
+}
+
+function useColumns(isNarrow: boolean): TableColumnsType<Machine> {
   const { text, format, language } = useWords();
   const { col } = text.machines;
   return [
@@ -81,22 +95,22 @@ function useColumns(): TableColumnsType<Machine> {
             {machine.name}
           </Link>
           <div className="muted small">{machine.image.title}</div>
+          {isNarrow && (
+            <div className="machine-row">
+              <div>
+                <State machine={machine} />
+              </div>
+              <RowActions machine={machine} />
+            </div>
+          )}
         </>
       ),
     },
     {
       title: col.status,
       key: "status",
-      render: (_, machine) => (
-        <>
-          <MachineState machine={machine} />
-          {machine.status === "running" && (
-            <div className="small">
-              <TimeLeft machine={machine} />
-            </div>
-          )}
-        </>
-      ),
+      responsive: ["md"],
+      render: (_, machine) => <State machine={machine} />,
     },
     {
       title: col.flavor,
@@ -120,6 +134,7 @@ function useColumns(): TableColumnsType<Machine> {
     {
       title: <span className="visually-hidden">{col.actions}</span>,
       key: "actions",
+      responsive: ["md"],
       render: (_, machine) => <RowActions machine={machine} />,
     },
   ];
@@ -129,7 +144,8 @@ export function MachinesPage() {
   const { text } = useWords();
   const words = text.machines;
   const machines = useQuery(machineQueries.list());
-  const columns = useColumns();
+  const isNarrow = useIsNarrow();
+  const columns = useColumns(isNarrow);
   const make = (
     <LinkButton to="/machines/new" type="primary" icon={<PlusOutlined />}>
       {words.make}
@@ -144,6 +160,7 @@ export function MachinesPage() {
           {(list) => (
             <DataTable<Machine>
               rowKey="key"
+              scroll={isNarrow ? {} : { x: "max-content" }}
               columns={columns}
               dataSource={list}
               pagination={false}

@@ -145,7 +145,7 @@ function CloneDialog({ machine, onClose }: DialogProps) {
 }
 
 function FlavorDialog({ machine, isOpen, onClose }: DialogProps & { isOpen: boolean }) {
-  const { text, format } = useWords();
+  const { text, format, language } = useWords();
   const words = text.machines;
   const { change, isBusy } = useMachineDeeds(machine);
   const options = useQuery({ ...machineQueries.options(), enabled: isOpen });
@@ -171,7 +171,7 @@ function FlavorDialog({ machine, isOpen, onClose }: DialogProps & { isOpen: bool
         options={(options.data ? flavorsFor(options.data, machine.image.name) : []).map((one) => ({
           value: one.name,
           disabled: !one.is_available,
-          label: `${one.title} · ${text.pointsPerHour(format.points(one.price_mpoints_per_hour))}`,
+          label: `${sayFlavor(language, one.title)} · ${text.pointsPerHour(format.points(one.price_mpoints_per_hour))}`,
         }))}
       />
     </Modal>

@@ -154,6 +154,7 @@ function MachineForm({ options, taken }: { options: MachineOptions; taken: strin
         validateStatus={refused.duration_s ? "error" : undefined}
       >
         <Radio.Group
+          className="machine-hours"
           aria-label={words.duration}
           optionType="button"
           value={wish.hours}

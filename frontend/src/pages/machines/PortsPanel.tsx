@@ -12,6 +12,7 @@ import { EmptyState } from "../../widgets/EmptyState";
 import { Loaded } from "../../widgets/Loaded";
 import { RelativeTime } from "../../widgets/RelativeTime";
 import { useAction } from "../useAction";
+import { useIsNarrow } from "./useIsNarrow";
 import { useNow } from "./useNow";
 
 const HOUR_S = 3600;
@@ -32,6 +33,7 @@ export function PortsPanel({ machine }: { machine: Machine }) {
   const { run, isBusy } = useAction();
   const [form] = Form.useForm<Values>();
   const now = useNow();
+  const isNarrow = useIsNarrow();
   const base = `/api/machines/${machine.key}/ports/`;
   const renew = () => cache.invalidateQueries({ queryKey: ["machines", "ports", machine.key] });
 
@@ -99,6 +101,7 @@ export function PortsPanel({ machine }: { machine: Machine }) {
             rowKey="port"
             dataSource={list}
             pagination={false}
+            scroll={isNarrow ? {} : { x: "max-content" }}
             locale={{ emptyText: <EmptyState title={words.none} /> }}
             columns={[
               {
@@ -110,11 +113,26 @@ export function PortsPanel({ machine }: { machine: Machine }) {
                       {one.url}
                     </a>{" "}
                     <CopyButton text={one.url} size="small" />
+                    {isNarrow && (
+                      <div className="muted small">
+                        {words.who[one.audience]} · {showUntil(one.until)}
+                      </div>
+                    )}
                   </>
                 ),
               },
-              { title: words.audience, key: "who", render: (_, one) => words.who[one.audience] },
-              { title: words.until, key: "until", render: (_, one) => showUntil(one.until) },
+              {
+                title: words.audience,
+                key: "who",
+                responsive: ["md"],
+                render: (_, one) => words.who[one.audience],
+              },
+              {
+                title: words.until,
+                key: "until",
+                responsive: ["md"],
+                render: (_, one) => showUntil(one.until),
+              },
               {
                 key: "end",
                 align: "right",

@@ -27,7 +27,7 @@ export function HealthView({ id }: { id: string }) {
             />
             <Descriptions
               size="small"
-              column={{ xs: 1, sm: 2, lg: 4 }}
+              column={{ xs: 1, sm: 2 }}
               style={{ marginTop: 12 }}
               items={Object.entries(words.facts)
                 .filter(([name]) => name in facts)

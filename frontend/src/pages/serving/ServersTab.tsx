@@ -1,7 +1,8 @@
 // Models that are loaded to answer, each with its adapters and how its server is.
 
-import { App, Button } from "antd";
+import { App, Button, Modal, Space } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
 import { Link } from "react-router";
 import { post } from "../../api/client";
 import { queries } from "../../api/queries";
@@ -25,6 +26,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
   const { col } = words;
   const { modal } = App.useApp();
   const { run } = useAction();
+  const [lookedAt, setLookedAt] = useState<Deployment | null>(null);
   const cache = useQueryClient();
   const deployments = useQuery({ ...queries.deployments(), refetchInterval: 5000 });
 
@@ -48,10 +50,6 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
           <DataTable<Deployment>
             rowKey="id"
             dataSource={list}
-            expandable={{
-              rowExpandable: ({ status }) => status === "ready",
-              expandedRowRender: ({ id }) => <HealthView id={id} />,
-            }}
             pagination={{ pageSize: 20, hideOnSinglePage: true }}
             locale={{
               emptyText: (
@@ -110,18 +108,35 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                 key: "stop",
                 align: "right",
                 title: <span className="visually-hidden">{words.stop}</span>,
-                render: (_, deployment) =>
-                  isOperator &&
-                  ["starting", "ready"].includes(deployment.status) && (
-                    <Button size="small" danger onClick={() => stop(deployment)}>
-                      {words.stop}
-                    </Button>
-                  ),
+                render: (_, deployment) => (
+                  <Space>
+                    {deployment.status === "ready" && (
+                      <Button size="small" onClick={() => setLookedAt(deployment)}>
+                        {serving.health.title}
+                      </Button>
+                    )}
+                    {isOperator && ["starting", "ready"].includes(deployment.status) && (
+                      <Button size="small" danger onClick={() => stop(deployment)}>
+                        {words.stop}
+                      </Button>
+                    )}
+                  </Space>
+                ),
               },
             ]}
           />
         )}
       </Loaded>
+      <Modal
+        open={lookedAt !== null}
+        title={lookedAt?.model}
+        footer={null}
+        onCancel={() => setLookedAt(null)}
+        width={560}
+        destroyOnHidden
+      >
+        {lookedAt && <HealthView id={lookedAt.id} />}
+      </Modal>
     </section>
   );
 }

@@ -46,6 +46,17 @@ Q = "model.layers.0.self_attn.q_proj.weight"
         (lambda f: change_config(f, model_type=None), "is None; served are"),
         (lambda f: change_config(f, hidden_act="relu"), "hidden_act 'relu' is not followed"),
         (lambda f: change_config(f, hidden_size="many"), "config.json cannot be used"),
+        (lambda f: change_config(f, num_attention_heads=0), "config.json"),
+        (lambda f: change_config(f, num_key_value_heads=0), "num_key_value_heads must be"),
+        (lambda f: change_config(f, num_key_value_heads=3), "its heads do not divide"),
+        (lambda f: change_config(f, vocab_size=-1), "vocab_size must be a positive number"),
+        (
+            lambda f: change_config(
+                f, rope_parameters={"rope_type": "default", "rope_theta": -1.0}
+            ),
+            "rope_theta must be a positive number, not -1.0",
+        ),
+        (lambda f: (f / "config.json").write_text("[" * 100_000), "config.json cannot be read"),
         (lambda f: change_config(f, num_hidden_layers=10**9), "num_hidden_layers must be"),
         (lambda f: change_config(f, num_hidden_layers=4), "no tensor model.layers.3."),
         (lambda f: change_config(f, num_hidden_layers=2), "which a model of its kind has not"),

@@ -75,11 +75,17 @@ def test_each_request_of_a_batch_has_its_own_adapter(tmp_path, name, is_invarian
     wanted = {slot: run_peft(name, folders.get(slot), ids) for slot in set(slots)}
     assert distance(wanted[5], wanted[2]) > 0.1
     requests = [Request(ids, list(range(6 * n, 6 * n + 6)), slot) for n, slot in enumerate(slots)]
+    seen = []
     for count in (20, 1, 1, 2):  # a long batch, short ones, and one in between
         done = requests[0].num_done
         found = run_step(decoder, [(request, count) for request in requests])
         for rows, slot in zip(found, slots, strict=True):
             assert distance(rows, wanted[slot][done : done + count]) < 1e-5
+        seen.append(found)
+    if is_invariant:  # alone, in other blocks and in one go, to the bit
+        for at, slot in enumerate(slots):
+            (alone,) = run_step(decoder, [(Request(ids, list(range(30, 36)), slot), 24)])
+            assert torch.equal(torch.cat([found[at] for found in seen]), alone)
 
 
 @pytest.fixture(scope="module")

@@ -196,7 +196,7 @@ def test_int8_inputs_are_rounded_row_by_row_as_a_loop_does():
         ("gptq", {"desc_act": True}, "desc_act is true"),
         ("gptq", {"checkpoint_format": "marlin"}, "'marlin' is not read"),
         ("gptq", {"group_size": 0}, "group_size 0 must be"),
-        ("gptq", {"group_size": 48}, "do not divide into groups of 48"),
+        ("gptq", {"group_size": 48}, "do not divide into words of 8 and groups of 48"),
         ("gptq", {"group_size": 32}, "qzeros has the shape"),
         ("w8a8", {"format": "float-quantized"}, "'float-quantized' with 8 bits is not read"),
         ("w8a8", {"config_groups": {}}, "one entry in config_groups"),
@@ -219,4 +219,16 @@ def test_reordered_inputs_are_seen_in_the_weights_too(tmp_path):
     name = "model.layers.0.self_attn.q_proj.g_idx"
     rewrite(folder, lambda tensors: tensors | {name: tensors[name].flip(0)})
     with pytest.raises(EngineError, match="g_idx reorders its inputs"):
+        read_model(folder, dtype=torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [("packed", "weight_scale"), ("awq", "scales"), ("gptq", "qzeros")]
+)
+def test_a_part_of_a_quantized_layer_that_is_missing_is_named(tmp_path, kind, suffix):
+    folder = save_case(tmp_path / "model", "llama")
+    quantize(folder, kind)
+    name = f"model.layers.2.mlp.down_proj.{suffix}"
+    rewrite(folder, lambda tensors: {key: t for key, t in tensors.items() if key != name})
+    with pytest.raises(EngineError, match=f"its files have no tensor {name}"):
         read_model(folder, dtype=torch.float32)

@@ -105,6 +105,20 @@ def test_what_others_left_in_a_block_is_never_seen(folder):
             assert all(map(torch.equal, found, wanted))
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_window_reads_no_block_that_lies_before_it(folder, count):
+    found = []
+    for is_damaged in (False, True):
+        decoder = open_decoder(folder("mistral"))
+        request = Request(draw_ids(24), list(range(6)))
+        run_step(decoder, [(request, 20)])
+        if is_damaged:
+            for pool in decoder._pools:
+                pool.keys.values[:3] = pool.values.values[:3] = float("nan")
+        found.append(run_step(decoder, [(request, count)])[0])
+    assert torch.equal(*found)
+
+
 def test_a_copied_block_is_as_good_as_the_first(folder):
     decoder = open_decoder(folder("qwen3"))
     ids = draw_ids(11)
@@ -134,6 +148,18 @@ def test_quantized_keys_and_values_stay_near(folder, bits, bound):
         found[decoder] = torch.cat([run_step(decoder, [(request, n)])[0] for n in (20, 1, 9)])
     error = (found[coarse] - found[exact]).norm() / found[exact].norm()
     assert 0 < error < bound
+
+
+@pytest.mark.parametrize("name", ["gemma3", "mixtral", "internlm2"])
+def test_half_the_width_stays_near(folder, name):
+    ids, found = draw_ids(20), []
+    for dtype in (torch.float32, torch.bfloat16):
+        shape, weights = read_model(folder(name), dtype=dtype)
+        decoder = TorchDecoder(shape, weights, num_blocks=8, block_size=BLOCK, dtype=dtype)
+        request = Request(ids, list(range(6)))
+        found.append(torch.cat([run_step(decoder, [(request, n)])[0] for n in (12, 1, 7)]))
+    assert found[1].dtype == torch.float32
+    assert (found[1] - found[0]).norm() / found[0].norm() < 0.05
 
 
 @pytest.mark.slow

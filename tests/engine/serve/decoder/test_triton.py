@@ -1,7 +1,11 @@
 """The Triton kernels against plain torch, run by Triton's interpreter (`tests/conftest.py`).
 
-This shows that their arithmetic is right, not that a GPU's compiler takes them: that is `-m gpu`.
+This shows that their arithmetic is right; that a GPU's compiler takes them shows without a GPU too.
 """
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -126,6 +130,19 @@ def test_a_whole_step_is_that_of_torch(tmp_path, name, kv_bits):
         captured = decoder._graphs._captured if decoder._graphs else {}
         assert bool(captured) == (kernels == "triton" and name != "mixtral")
     assert distance(found["triton"], found["torch"]) < 1e-4
+
+
+def test_the_compiler_takes_every_kernel_and_multiplies_by_tensor_cores(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    found = subprocess.run(
+        [sys.executable, "-m", "tests.engine.serve.decoder.compile_kernels"],
+        env=environment | {"TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    products = {"dense: mma", "int8: mma", "int4: mma", "int4 product: mma"}
+    assert {*found} == {*products, "join: no mma", "norm: no mma"}
 
 
 def run_steps(decoder, adapters, *, has_adapters):

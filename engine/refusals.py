@@ -1,0 +1,152 @@
+"""What engines refuse of data, models and specs, by code, for pages in other languages.
+
+The sentences stand where they are said; this table repeats them, and a test holds the two together
+(decision 046). Some are parts of others, such as why a model cannot be opened.
+"""
+
+from engine.sentences import Sentences
+
+REFUSALS = Sentences(
+    {
+        "no_rows": "dataset: {files} holds no rows: add some.",
+        "bad_rows": "dataset: {num} bad rows in {where}: {rows}",
+        "bad_rows_allowed": "dataset: {num} bad rows in {where} of {total}, and max_bad_fraction "
+        "allows {most}: {rows}",
+        "no_words": "dataset: it has no words to train a tokenizer on: add rows of text.",
+        "template_is_no_jinja": "chat_template: it is no Jinja template ({error}, line {line}): "
+        "mend it.",
+        "format_unknown": "dataset: the rows of {file} are in no format we know (fields: "
+        "{fields}): name the format, one of {formats}, and mend the rows.",
+        "dataset_problem": "dataset: {problem}",
+        "not_data_file": "{file} is no data file: give one of {endings}.",
+        "file_breaks_off": "{file} cannot be read to its end ({error}): save it again.",
+        "not_parquet": "{file} is no Parquet file we can read ({error}): save it again.",
+        "file_broken": "{what}: mend the file, or write JSON lines.",
+        "no_column_names": "the first line of {file} has no clear column names: write them.",
+        "no_data_file": "there is none of {endings} in {where}: add a data file.",
+        "split_not_there": "no file is named after split {told}: name files.",
+        "split_unclear": "some files are named after other splits and none after train "
+        "({files}): name the split or the files.",
+        "pattern_matches_none": "no file matches {told}: mend the pattern.",
+        "pairs_mixed": "dataset: some files hold preference pairs and others do not: train on "
+        "them in two runs.",
+        "too_few_rows": "dataset: {num} rows have an answer within max_length and two are the "
+        "least: raise max_length or add rows.",
+        "pairs_not_learnt": "dataset: it holds preference pairs, which this training cannot "
+        "learn from: choose one that does, or bring conversations.",
+        "pairs_wanted": "dataset: stage {stage} learns from pairs of answers, and this dataset "
+        "has none: bring rows with prompt, chosen and rejected.",
+        "row_unmaskable": "dataset: row {row} cannot be masked turn by turn under this model's "
+        "chat template: split it into one conversation for each answer.",
+        "row_refused": "dataset: row {row}: {problem}",
+        "no_chat_template": "model: its tokenizer has no chat template: take an instruct model, "
+        "or train it on text rows.",
+        "repo_not_there": "{repo} does not exist in the hub, or this run may not use it; check "
+        "the name.",
+        "hub_refuses": "{repo} is refused by the hub ({status}: {words}); check the name.",
+        "repo_not_fetched": "{repo} cannot be fetched: {words}",
+        "hub_away": "{repo}: {hub} did not answer for {time}; retry the run.",
+        "path_not_there": "{kind}: {path} does not exist; give an existing path.",
+        "model_unusable": "model: {model} is no model we can use: {why}.",
+        "instruct_wanted": "its tokenizer has no chat template; take an instruct model",
+        "tokenizer_unreadable": "its tokenizer cannot be read ({error})",
+        "model_unreadable": "it cannot be opened ({error})",
+        "embeddings_tied": "lora.train_embeddings: the model ties {embedding} to its head, which "
+        "peft cannot do under that name: leave it out, or set method to full.",
+        "no_such_layer": "lora.target_modules: the model has no linear layer named {missing}; it "
+        "has {there}.",
+        "no_end_token": "from_scratch.tokenizer_from: its tokenizer has no end token: take "
+        "another one.",
+        "window_stays": "context: the model {why}, so its window stays: leave context out.",
+        "no_rotary": "has no rotary positions",
+        "bases_by_layer": "has a base for each kind of its layers",
+        "attention_differs": "model: its attention {what}, which this trainer does not do: "
+        "{mend}pick another base model.",
+        "caps_scores": "caps its scores",
+        "has_sinks": "has sinks",
+        "attention_window": "sees {window} tokens and the longest sample has {longest}",
+        "lower_length_or": "lower max_length, or ",
+        "checkpoint_away": "The checkpoint to resume from is not on this node: retry the job "
+        "from the start.",
+        "checkpoint_refused": "Checkpoint {name} cannot be used, it {why}: retry the job from the "
+        "start.",
+        "not_whole": "is not whole",
+        "of_another_plan": "was made with another dataset or another spec",
+        "no_fp8": "precision: fp8 needs a GPU that multiplies 8-bit floats, such as an H100 or "
+        "an L40: take bf16.",
+        "head_differs": "model: its output head scales, caps or shifts the logits, which this "
+        "trainer does not do: pick another base model.",
+        "not_finite": "Loss or gradient is not a finite number at step {step} (dataset rows "
+        "{rows}): lower learning_rate, or look at those rows. The weights were not touched "
+        "by that step.",
+        "matrices_uncut": "parallel.tensor: {why}: set it to 1.",
+        "matrices_unsaid": "this model says nowhere how its matrices are cut",
+        "matrices_style": "{part} would be cut as {style}, which this trainer does not do",
+        "matrices_part": "{part} cannot be cut ({error})",
+        "matrices_4bit": "a base at 4 bits or without plain linear layers cannot be cut",
+        "dora_whole": "lora.variant: dora needs whole matrices: set parallel.tensor to 1, or "
+        "take plain.",
+        "muon_whole": "optimizer: muon needs whole matrices on each process: take adamw, or set "
+        "parallel.shards and parallel.tensor to 1.",
+        "layers_uncut": "parallel.pipeline: {why}: set it to 1, or lower it.",
+        "layers_too_few": "{stages} stages cannot share the model's {layers} layers",
+        "layers_unsaid": "this model says nowhere how its layers are cut",
+        "layers_entangled": "this model changes hidden states outside its layers",
+        "world_differs": "parallel: it asks for {wanted} processes and there are {there}: change "
+        "parallel, or start it with as many.",
+        "gpus_too_few": "parallel: it asks for {wanted} processes and the run has {there} GPUs: "
+        "lower it, or take a flavor with as many.",
+        "heads_undealt": "parallel.{field}: the model's {heads} heads and {kv_heads} key-value "
+        "heads cannot be dealt to tensor {tensor} x sequence {sequence}: take a divisor.",
+        "adapter_unusable": "The adapter cannot be used: {why}.",
+        "script_needs_box": "A script runs in a container only, and this node makes none: ask "
+        "its operator.",
+        "path_in_box": "{kind}: {path} is a path, and an engine in a container sees no files of "
+        "its node: name a repo of the hub.",
+        "output_linked": "The engine left links in its output; nothing is pushed.",
+        "carrier_silent": "What ran the container ended with {status} and left no word; retry the "
+        "run.",
+        "run_dir_incomplete": "The run directory is incomplete: {error}",
+        "port_taken": "{address} cannot be taken ({error}); choose another port.",
+        "ref_form": "write namespace/name, namespace/name@revision, or a path that starts with "
+        "./ or /",
+        "special_tokens_twice": "special_tokens holds an empty or a repeated one: name each once",
+        "vocab_too_small": "vocab_size has no room for {bytes} bytes and {num} special tokens: "
+        "raise it",
+        "heads_uneven": "hidden_size {size} cannot be dealt to {heads} heads of an even width: "
+        "take a multiple of twice num_heads",
+        "kv_heads_uneven": "num_heads {heads} cannot share {kv_heads} key-value heads: take a "
+        "divisor as num_kv_heads",
+        "no_own_files": "a node has no files of yours: name a repo of the hub",
+        "no_program": "command has no program: write its name or its path first",
+        "command_word": "command has a word of more than {most} letters, or with a NUL",
+        "environment_name": "environment has the name {name}: write letters, digits and _, and "
+        "begin with no digit",
+        "environment_own": "environment sets {name}: names with {own} are the studio's",
+        "environment_value": "environment has a value of more than {most} letters, or with a "
+        "NUL, for {name}",
+        "input_place": "inputs has the place {place}: write a name, or a path below /inputs, "
+        "/share, /data or /mnt",
+        "input_within": "inputs has {inner} within {outer}: give each a place of its own",
+        "no_decoder": "config.json has no {key}: it is no decoder we know",
+        "two_models": "model and from_scratch are both given: take one of them out",
+        "no_model": "model is missing: name one, or tell a new one's shape in from_scratch",
+        "scratch_is_pretrain": "from_scratch is for pretraining all weights: set stage to "
+        "pretrain and method to full",
+        "longer_than_positions": "max_length is more than from_scratch.max_positions: lower it "
+        "or raise max_positions",
+        "reward_is_silent": "sample_prompts: a reward model writes nothing: take them out",
+        "micro_over_step": "micro_batch_tokens is more than tokens_per_step: lower it or raise "
+        "tokens_per_step",
+        "longer_than_micro": "max_length is more than micro_batch_tokens: lower it or raise "
+        "micro_batch_tokens",
+        "pipeline_is_silent": "sample_prompts: no process of a pipeline can answer alone: leave "
+        "them out or set parallel.pipeline to 1",
+        "adapter_window": "context: an adapter cannot change its base's window: set method to "
+        "full, or leave context out",
+        "scratch_window": "context: a new model's window is told by from_scratch.max_positions "
+        "and rope_theta: leave context out",
+        "fp8_whole": "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, "
+        "or set method to lora or full and parallel.tensor to 1",
+    }
+)
