@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engine.serve.backend import Sampling
@@ -21,6 +22,7 @@ _COLDEST = 1e-5  # below, a division would leave float32
 # Most candidates looked at before a whole row is sorted; SmolLM2's nucleus of 0.95 mostly has fewer
 # than 100, and sorting 49152 numbers takes as long as a step of it.
 _NUM_CANDIDATES = 512
+_PIECE = 256
 
 
 @dataclass(frozen=True)
@@ -138,18 +140,21 @@ def _draw_rows(logits_HV: Tensor, histories: Sequence[History]) -> Tensor:
     """Draw by temperature from what top-k, top-p and min-p leave, in this order."""
     device = logits_HV.device
     heat = [max(history.sampling.temperature, _COLDEST) for history in histories]
-    scaled_HV = (logits_HV - logits_HV.amax(-1, keepdim=True)) / _column(heat, device)
-    probs_HV = scaled_HV.softmax(-1)
+    # In place: each further tensor of this size costs as much as the arithmetic on it.
+    probs_HV = (logits_HV - logits_HV.amax(-1, keepdim=True)).div_(_column(heat, device)).exp_()
+    probs_HV.div_(probs_HV.sum(-1, keepdim=True))
     numbers = [[history.draw_uniform()] for history in histories]
     uniforms = torch.tensor(numbers, device=device, dtype=torch.float64)
-    chosen = torch.empty(len(histories), dtype=torch.long, device=device)
     free = [row for row, history in enumerate(histories) if not _is_cut(history.sampling)]
     cut = [row for row, history in enumerate(histories) if _is_cut(history.sampling)]
-    if free:
-        chosen[free] = pick(probs_HV[free], uniforms[free])
-    if cut:
-        samplings = [histories[row].sampling for row in cut]
-        chosen[cut] = _pick_cut(probs_HV[cut], uniforms[cut], samplings)
+    if not cut:
+        return pick(probs_HV, uniforms)
+    if not free:
+        return _pick_cut(probs_HV, uniforms, [history.sampling for history in histories])
+    chosen = torch.empty(len(histories), dtype=torch.long, device=device)
+    chosen[free] = pick(probs_HV[free], uniforms[free])
+    samplings = [histories[row].sampling for row in cut]
+    chosen[cut] = _pick_cut(probs_HV[cut], uniforms[cut], samplings)
     return chosen
 
 
@@ -196,12 +201,33 @@ def keep_likely(sorted_CK: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 
 def pick(weights_RK: Tensor, uniforms_R1: Tensor) -> Tensor:
-    """Return for each row the place where its running sum passes its share `uniforms_R1`."""
+    """Return for each row the place where its running sum passes its share `uniforms_R1`.
+
+    Wide rows are summed by pieces first: a running sum over a whole vocabulary takes longer than
+    all else of a draw.
+    """
+    width = weights_RK.shape[1]
+    if width <= 2 * _PIECE:
+        return _pick_place(weights_RK, uniforms_R1 * weights_RK.double().sum(-1, keepdim=True))
+    if width % _PIECE:
+        weights_RK = F.pad(weights_RK, (0, -width % _PIECE))
+    pieces_RPW = weights_RK.unflatten(1, (-1, _PIECE))
+    sums_RP = pieces_RPW.sum(-1)
+    marks_R1 = uniforms_R1 * sums_RP.double().sum(-1, keepdim=True)
+    pieces = _pick_place(sums_RP, marks_R1)
+    before_RP = F.pad(sums_RP.double().cumsum(-1), (1, 0))
+    rest_R1 = marks_R1 - before_RP.gather(1, pieces[:, None])
+    own_RW = pieces_RPW[torch.arange(len(pieces), device=pieces.device), pieces]
+    return pieces * _PIECE + _pick_place(own_RW, rest_R1)
+
+
+def _pick_place(weights_RK: Tensor, marks_R1: Tensor) -> Tensor:
+    """Return the first place whose running sum is above the mark; one with weight, whatever."""
     sums_RK = weights_RK.double().cumsum(-1)
     totals_R1 = sums_RK[:, -1:]
     # A mark rounded up to the total would choose what has no weight.
     below_R1 = torch.nextafter(totals_R1, torch.zeros_like(totals_R1))
-    marks_R1 = torch.minimum(uniforms_R1 * totals_R1, below_R1)
+    marks_R1 = torch.minimum(marks_R1, below_R1).clamp_min(0.0)
     return torch.searchsorted(sums_RK, marks_R1, right=True)[:, 0]
 
 

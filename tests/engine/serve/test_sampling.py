@@ -178,3 +178,16 @@ def test_what_has_no_weight_is_never_picked(weights, uniform):
     )
     assert weights[place] > 0
     assert sum(weights[:place]) <= uniform * sum(weights) + 1e-9
+
+
+def test_wide_rows_are_picked_from_as_a_plain_sum_says():
+    generator = torch.Generator().manual_seed(1)
+    weights_RV = torch.rand(40, 3001, generator=generator) ** 8
+    weights_RV[::2, :2900] = 0
+    uniforms_R1 = torch.rand(40, 1, generator=generator, dtype=torch.float64)
+    places = pick(weights_RV, uniforms_R1)
+    for weights, uniform, place in zip(weights_RV.double(), uniforms_R1, places, strict=True):
+        mark, tie = float(uniform) * float(weights.sum()), 1e-5 * float(weights.sum())
+        assert weights[place] > 0
+        assert float(weights[:place].sum()) <= mark + tie
+        assert float(weights[: place + 1].sum()) >= mark - tie
