@@ -142,7 +142,8 @@ def _draw_rows(logits_HV: Tensor, histories: Sequence[History]) -> Tensor:
     heat = [max(history.sampling.temperature, _COLDEST) for history in histories]
     # In place: each further tensor of this size costs as much as the arithmetic on it.
     probs_HV = (logits_HV - logits_HV.amax(-1, keepdim=True)).div_(_column(heat, device)).exp_()
-    probs_HV.div_(probs_HV.sum(-1, keepdim=True))
+    sums_HP = _cut_into_pieces(probs_HV).sum(-1)
+    probs_HV.div_(sums_HP.sum(-1, keepdim=True))
     numbers = [[history.draw_uniform()] for history in histories]
     uniforms = torch.tensor(numbers, device=device, dtype=torch.float64)
     free = [row for row, history in enumerate(histories) if not _is_cut(history.sampling)]
@@ -209,9 +210,7 @@ def pick(weights_RK: Tensor, uniforms_R1: Tensor) -> Tensor:
     width = weights_RK.shape[1]
     if width <= 2 * _PIECE:
         return _pick_place(weights_RK, uniforms_R1 * weights_RK.double().sum(-1, keepdim=True))
-    if width % _PIECE:
-        weights_RK = F.pad(weights_RK, (0, -width % _PIECE))
-    pieces_RPW = weights_RK.unflatten(1, (-1, _PIECE))
+    pieces_RPW = _cut_into_pieces(weights_RK)
     sums_RP = pieces_RPW.sum(-1)
     marks_R1 = uniforms_R1 * sums_RP.double().sum(-1, keepdim=True)
     pieces = _pick_place(sums_RP, marks_R1)
@@ -219,6 +218,13 @@ def pick(weights_RK: Tensor, uniforms_R1: Tensor) -> Tensor:
     rest_R1 = marks_R1 - before_RP.gather(1, pieces[:, None])
     own_RW = pieces_RPW[torch.arange(len(pieces), device=pieces.device), pieces]
     return pieces * _PIECE + _pick_place(own_RW, rest_R1)
+
+
+def _cut_into_pieces(values_RK: Tensor) -> Tensor:
+    """Return R x P x W, zeros at the end; a piece is summed in one order whatever R is."""
+    short = -values_RK.shape[1] % _PIECE
+    filled_RK = F.pad(values_RK, (0, short)) if short else values_RK
+    return filled_RK.unflatten(1, (-1, _PIECE))
 
 
 def _pick_place(weights_RK: Tensor, marks_R1: Tensor) -> Tensor:
