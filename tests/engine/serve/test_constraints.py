@@ -66,6 +66,18 @@ def test_whatever_is_drawn_matches(grammars, seed):
         assert re.fullmatch("ac*b", say(grammars, Constraint("grammar", grammar), seed))
 
 
+def test_a_grammar_may_hold_a_schema_and_special_tokens(grammars):
+    call = 'start: <[1]> "call " body <[2]>\nbody: %json {"enum": [[1], {"a": 2}]}'
+    matcher, ids = grammars.open(Constraint("grammar", call)), []
+    while not matcher.is_complete:
+        allowed = make_masks([matcher], VOCAB_SIZE)[0].nonzero()[:, 0].tolist()
+        matcher.take(allowed[0])
+        ids.append(allowed[0])
+    assert (ids[0], ids[-1]) == (1, 2)
+    said = TOKENIZER.decode(ids, skip_special_tokens=True)
+    assert said.startswith("call ") and json.loads(said[5:]) in ([1], {"a": 2})
+
+
 def test_rows_without_a_constraint_may_say_anything(grammars):
     masks = make_masks([None, grammars.open(Constraint("regex", "7")), None], VOCAB_SIZE)
     assert masks[0].all() and masks[2].all()

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 
 from engine.models.load import load_base, load_tokenizer
 from engine.serve.backend import (
@@ -17,6 +18,7 @@ from engine.serve.backend import (
     TextRequest,
     WaitTooLong,
 )
+from engine.specs import ServeSpec
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
 
 TEXT = "The quick brown fox jumps over the lazy dog."
@@ -194,6 +196,21 @@ def test_own_stop_tokens_end_an_answer_and_the_models_can_be_passed_over(backend
     sampling = Sampling(max_tokens=7, logit_bias=bias, ignores_end=True)
     last = complete(backend, base, TEXT, sampling)[1]
     assert (last.finish, last.num_tokens) == ("length", 7)
+
+
+def test_special_tokens_are_part_of_the_text_only_where_asked(backend, base, tokenizer):
+    mark = "<|im_start|>"
+    bias = ((tokenizer.convert_tokens_to_ids(mark), 100.0),)
+    said = []
+    for shown in ((), (mark,)):
+        sampling = Sampling(max_tokens=3, temperature=0, logit_bias=bias, shows_special=shown)
+        said.append(complete(backend, base, TEXT, sampling)[0])
+    assert said == ["", mark * 3]
+
+
+def test_a_step_that_answers_alone_would_fill_is_refused():
+    with pytest.raises(ValidationError, match="raise the first above the second"):
+        ServeSpec(model="a/b", max_batch_tokens=64, max_running=64)
 
 
 def test_a_pool_smaller_than_the_context_bounds_it(base):
