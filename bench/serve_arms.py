@@ -109,7 +109,7 @@ class Ours:
 
         from bench.supplies import quantize_smollm2
         from engine.emitter import Emitter
-        from engine.serve.opening import open_native
+        from engine.serve.native import open_native
         from engine.specs import Placement, ServeSpec
 
         torch.set_num_threads(threads)

@@ -1,7 +1,8 @@
 """Serving: one base model and any number of its adapters, over HTTP, gRPC or from Python.
 
-`backend.py` is the seam between what is outside, here, and what makes tokens: `native.py`, and
-what else stands in `backends/`. `Engine` is the way in for a Python program:
+`backend.py` is the seam. Behind it `native_backend.py` knows names and talks, `loop.py` makes
+the tokens as `plan.py` says, and `decoder/` or `cpu/` computes them; `backends/` has the other ways
+to make them. `Engine` is the way in for a Python program:
 
     from engine.serve import Engine
 """

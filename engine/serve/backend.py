@@ -312,6 +312,19 @@ class QueueFull(RequestRefused):
         self.retry_after_s = retry_after_s
 
 
+class WaitTooLong(QueueFull):
+    """Its turn would come after its deadline."""
+
+    def __init__(self, wait_s: float, deadline_s: float, retry_after_s: int) -> None:
+        RequestRefused.__init__(
+            self,
+            "deadline_too_near",
+            f"Its turn would come in about {wait_s:.1f} s, after its deadline of "
+            f"{deadline_s:.1f} s; try again in {retry_after_s} s.",
+        )
+        self.retry_after_s = retry_after_s
+
+
 class ServerClosing(RequestRefused):
     """The server is going down."""
 

@@ -1,6 +1,6 @@
 """ServeSpec: one base model with any of its adapters behind one OpenAI-compatible address."""
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -73,8 +73,63 @@ class ServeSpec(Spec):
     )
     """Whether a model that agrees less is served with a warning in the log, or not at all."""
 
+    kv_memory_bytes: int | None = Field(
+        default=None,
+        ge=2**20,
+        title="Memory for contexts",
+        json_schema_extra={"part": "how", "unit": "bytes", "advanced": True},
+    )
+    """Keys and values of all requests that run, and of prefixes kept ready; by default what the
+    device has to spare, and no more than all that may run could fill."""
+    max_running: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        title="Requests at once",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Answers made at the same time; more make each slower and all together faster."""
+    max_batch_tokens: int = Field(
+        default=512,
+        ge=2,
+        le=65_536,
+        title="Tokens of a step",
+        json_schema_extra={"part": "how", "unit": "tokens", "advanced": True},
+    )
+    """Prompts are read in pieces of up to so many tokens, between which running answers go on: more
+    read prompts faster, fewer keep answers steady. More than the requests at once."""
+    has_prefix_cache: bool = Field(
+        default=True,
+        title="Keep prefixes ready",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Do not compute again what a tenant's earlier request began with."""
+    max_waiting_of_tenant: int | None = Field(
+        default=None,
+        ge=1,
+        title="Longest queue of one tenant",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Requests of one tenant that may wait; none of the others' places are taken by more."""
+    max_running_of_tenant: int | None = Field(
+        default=None,
+        ge=1,
+        title="Requests of one tenant at once",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Answers made for one tenant at the same time, also when nobody else is there."""
+
     @model_validator(mode="after")
-    def _check_url(self) -> "ServeSpec":
+    def _check_step(self) -> Self:
+        if self.max_batch_tokens <= self.max_running:
+            raise ValueError(
+                f"max_batch_tokens is {self.max_batch_tokens} and max_running "
+                f"{self.max_running}: raise the first above the second, or lower the second."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
         if (self.backend == "remote") != (self.url is not None):
             raise ValueError("url goes with backend: remote, and that needs it; set both or none")
         return self

@@ -236,4 +236,22 @@ export const fields: Record<string, FieldWords> = {
     help: "到时会被停止，届时 `/output` 中的内容仍会保存。先按全部时限冻结算力点，未用完的会退回。",
   },
   max_waiting: { title: "最长队列", help: "可以等待的请求数；再多就请对方稍后再来。" },
+  kv_memory_bytes: {
+    title: "上下文内存",
+    help: "运行中的请求和保留的前缀的键值缓存。留空则用设备余下的内存，最多用到同时运行的请求能占满为止。",
+  },
+  max_running: { title: "同时处理的请求", help: "同时生成的回答数；越多，每个越慢，合计越快。" },
+  max_batch_tokens: {
+    title: "每步词元数",
+    help: "提示按这么多词元一段读入，各段之间正在生成的回答继续；越大读得越快，越小回答越平稳。要大于同时处理的请求数。",
+  },
+  has_prefix_cache: { title: "保留前缀", help: "同一租户先前请求的相同开头不再重算。" },
+  max_waiting_of_tenant: {
+    title: "单个租户的最长队列",
+    help: "一个租户可以等待的请求数；再多也不会占用其他租户的位置。",
+  },
+  max_running_of_tenant: {
+    title: "单个租户同时处理的请求",
+    help: "为一个租户同时生成的回答数，没有其他租户时也是如此。",
+  },
 };
