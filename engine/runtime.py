@@ -23,6 +23,13 @@ def copy_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def find_cache_folder() -> Path:
+    """Return where this user's programs keep what they can make again; it need not exist yet."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(named) if os.path.isabs(named) else Path.home() / ".cache"
+    return base / "athanor"
+
+
 def prepare_output() -> None:
     """Write lines as they come; keep libraries' notes to their developers out of a run's log."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]

@@ -1,0 +1,162 @@
+// The innermost kernels: a few rows of inputs against one or two panels, all sums in registers.
+#pragma once
+#include "gemm.h"
+#include "simd.h"
+
+namespace athanor {
+
+// Far enough that a line has come from memory when it is needed, near enough to be kept till then.
+constexpr int kPrefetchBytes = 1024;
+
+inline void write_tile(const Gemm& gemm, int row, int column, F16 value) {
+  float* out = gemm.output + row * gemm.stride + column;
+  const int left = gemm.linear->outputs - column;
+  if (left >= kTile) {
+    f_store(out, gemm.adds ? f_add(f_load(out), value) : value);
+    return;
+  }
+  alignas(64) float lanes[kTile];
+  f_store(lanes, value);
+  for (int i = 0; i < left; ++i) out[i] = gemm.adds ? out[i] + lanes[i] : lanes[i];
+}
+
+// Sums of `Rows` rows over the steps of one group. `first_step` counts steps of four inputs.
+template <bool kNibbles, int Rows, int Tiles>
+inline void dot_group(I16 (&sums)[Rows][Tiles], const uint8_t* const (&weight)[Tiles / 2],
+                      const int8_t* input, int64_t stride, int num_steps) {
+  constexpr int kHalves = kNibbles ? 2 : 1;
+  for (int step = 0; step < num_steps; step += kHalves) {
+    Raw packed[Tiles];
+#pragma GCC unroll 4
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const uint8_t* from = weight[tile / 2] + (step / kHalves * 2 + tile % 2) * 64;
+      __builtin_prefetch(from + kPrefetchBytes);
+      packed[tile] = load_raw(from);
+    }
+#pragma GCC unroll 2
+    for (int half = 0; half < kHalves; ++half) {
+      Raw w[Tiles];
+#pragma GCC unroll 4
+      for (int tile = 0; tile < Tiles; ++tile)
+        w[tile] = !kNibbles   ? packed[tile]
+                  : half == 0 ? low_nibbles(packed[tile])
+                              : high_nibbles(packed[tile]);
+#pragma GCC unroll 8
+      for (int row = 0; row < Rows; ++row) {
+        const Quad a = load_quad(input + row * stride + (step + half) * 4);
+#pragma GCC unroll 4
+        for (int tile = 0; tile < Tiles; ++tile)
+          sums[row][tile] = dot_quads(sums[row][tile], w[tile], a);
+      }
+    }
+  }
+}
+
+// `bytes`: the panels' weights as bytes, where they are not read as nibbles from the layer itself.
+template <bool kNibbles, bool kGroupScales, int Rows, int Panels>
+void integer_block(const Gemm& gemm, int panel, int first_row, const uint8_t* bytes) {
+  constexpr int Tiles = 2 * Panels;
+  const Linear& linear = *gemm.linear;
+  const Activation& input = *gemm.input;
+  const int groups = linear.num_groups;
+  const int steps = (linear.group + 3) / 4;
+  const int64_t group_bytes = static_cast<int64_t>(steps) * (kNibbles ? 64 : 128);
+  const uint8_t* weight[Panels];
+  for (int i = 0; i < Panels; ++i)
+    weight[i] = bytes != nullptr ? bytes : linear.panel(panel + i);
+  const uint8_t* zeros = linear.zero.as<uint8_t>();
+  const I16 middle = i_set(kGroupScales ? 8 : 128);
+  F16 sums[Rows][Tiles];
+  for (auto& row : sums)
+    for (F16& sum : row) sum = f_zero();
+  for (int group = 0; group < groups; ++group) {
+    // sum (w - zero) a = sum w a - zero sum a
+    I16 dots[Rows][Tiles];
+    I16 zero[Tiles];
+    F16 scale[Tiles];
+#pragma GCC unroll 4
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const int64_t cell =
+          (static_cast<int64_t>(panel + tile / 2) * groups + group) * kPanel + tile % 2 * kTile;
+      zero[tile] = kGroupScales && zeros != nullptr ? load_uint8(zeros + cell) : middle;
+      if (kGroupScales) scale[tile] = load_half(linear.scale.as<uint16_t>() + cell);
+    }
+    const int64_t first_cell = static_cast<int64_t>(first_row) * groups + group;
+#pragma GCC unroll 8
+    for (int row = 0; row < Rows; ++row) {
+      const I16 less = i_set(-input.sums.as<int32_t>()[first_cell + row * groups]);
+#pragma GCC unroll 4
+      for (int tile = 0; tile < Tiles; ++tile) dots[row][tile] = i_mul(zero[tile], less);
+    }
+    dot_group<kNibbles, Rows, Tiles>(
+        dots, weight, reinterpret_cast<const int8_t*>(input.row(first_row)) + group * linear.group,
+        input.stride_bytes, steps);
+    for (int i = 0; i < Panels; ++i) weight[i] += group_bytes;
+#pragma GCC unroll 8
+    for (int row = 0; row < Rows; ++row) {
+      const F16 factor = f_set(input.scales.as<float>()[first_cell + row * groups]);
+#pragma GCC unroll 4
+      for (int tile = 0; tile < Tiles; ++tile) {
+        const F16 dot = to_float(dots[row][tile]);
+        sums[row][tile] = kGroupScales
+                              ? f_fma(f_mul(dot, factor), scale[tile], sums[row][tile])
+                              : f_fma(dot, factor, sums[row][tile]);
+      }
+    }
+  }
+  for (int tile = 0; tile < Tiles; ++tile) {
+    const int column = panel * kPanel + tile * kTile;
+    if (column >= linear.outputs) break;
+    const F16 last =
+        kGroupScales ? f_set(linear.unit) : f_load(linear.scale.as<float>() + column);
+    const F16 bias = linear.bias.bytes() ? f_load(linear.bias.as<float>() + column) : f_zero();
+    for (int row = 0; row < Rows; ++row)
+      write_tile(gemm, first_row + row, column, f_fma(sums[row][tile], last, bias));
+  }
+}
+
+template <bool kIsBf16, int Rows, int Panels>
+void float_block(const Gemm& gemm, int panel, int first_row) {
+  constexpr int Tiles = 2 * Panels;
+  const Linear& linear = *gemm.linear;
+  const uint8_t* input = gemm.input->row(first_row);
+  const int64_t stride = gemm.input->stride_bytes;
+  F16 sums[Rows][Tiles];
+  for (auto& row : sums)
+    for (F16& sum : row) sum = f_zero();
+  const uint8_t* weight[Panels];
+  for (int i = 0; i < Panels; ++i) weight[i] = linear.panel(panel + i);
+  for (int step = 0; step < linear.num_steps; ++step) {
+    Raw w[Tiles];
+#pragma GCC unroll 4
+    for (int tile = 0; tile < Tiles; ++tile) {
+      const uint8_t* from = weight[tile / 2] + (step * 2 + tile % 2) * 64;
+      __builtin_prefetch(from + kPrefetchBytes);
+      w[tile] = load_raw(from);
+    }
+#pragma GCC unroll 16
+    for (int row = 0; row < Rows; ++row) {
+      const uint8_t* a = input + row * stride + step * 4;
+      if (kIsBf16) {
+        const Raw pair = load_pair(reinterpret_cast<const uint16_t*>(a));
+#pragma GCC unroll 4
+        for (int tile = 0; tile < Tiles; ++tile)
+          sums[row][tile] = dot_pairs(sums[row][tile], w[tile], pair);
+      } else {
+        const F16 x = f_set(*reinterpret_cast<const float*>(a));
+#pragma GCC unroll 4
+        for (int tile = 0; tile < Tiles; ++tile)
+          sums[row][tile] = f_fma(as_floats(w[tile]), x, sums[row][tile]);
+      }
+    }
+  }
+  for (int tile = 0; tile < Tiles; ++tile) {
+    const int column = panel * kPanel + tile * kTile;
+    if (column >= linear.outputs) break;
+    const F16 bias = linear.bias.bytes() ? f_load(linear.bias.as<float>() + column) : f_zero();
+    for (int row = 0; row < Rows; ++row)
+      write_tile(gemm, first_row + row, column, f_add(sums[row][tile], bias));
+  }
+}
+
+}  // namespace athanor
