@@ -53,6 +53,7 @@ template <bool kIsBf16, int Count>
 void score_cells(const uint8_t* left, const uint8_t* right, const uint8_t* queries,
                  int64_t query_bytes, int num_steps, float* out) {
   F16 sums[Count][2];
+#pragma GCC unroll 16
   for (auto& row : sums) row[0] = row[1] = f_zero();
   for (int step = 0; step < num_steps; ++step) {
     const Raw a = load_raw(left + step * 64), b = load_raw(right + step * 64);
@@ -63,6 +64,7 @@ void score_cells(const uint8_t* left, const uint8_t* right, const uint8_t* queri
       dot_step<kIsBf16>(sums[row][1], b, q);
     }
   }
+#pragma GCC unroll 16
   for (int row = 0; row < Count; ++row) {
     f_store(out + row * kTilePositions, sums[row][0]);
     f_store(out + row * kTilePositions + kCell, sums[row][1]);
@@ -75,28 +77,34 @@ void sum_values(const KvTile& tile, int width, int from, const uint8_t* weights,
                 const float* shrink, float* out) {
   constexpr int kSteps = kIsBf16 ? kCell / 2 : kCell;
   F16 sums[Count][Tiles];
+#pragma GCC unroll 16
   for (int row = 0; row < Count; ++row)
+#pragma GCC unroll 4
     for (int i = 0; i < Tiles; ++i)
       sums[row][i] =
-          f_mul(f_load(out + static_cast<int64_t>(row) * width + from + i * kTile),
+          f_mul(f_load(out + static_cast<int64_t>(row) * width + from + i * kLanes),
                 f_set(shrink[row]));
   for (int cell = 0; cell < tile.num_cells; ++cell) {
     const uint8_t* values = tile.cells[cell].values + from * 4;
     const uint8_t* cell_weights = weights + cell * kSteps * 4;
     for (int step = 0; step < kSteps; ++step) {
       Raw v[Tiles];
+#pragma GCC unroll 4
       for (int i = 0; i < Tiles; ++i)
-        v[i] = load_raw(values + (static_cast<int64_t>(step) * width + i * kTile) * 4);
+        v[i] = load_raw(values + (static_cast<int64_t>(step) * width + i * kLanes) * 4);
 #pragma GCC unroll 16
       for (int row = 0; row < Count; ++row)
+#pragma GCC unroll 4
         for (int i = 0; i < Tiles; ++i)
           dot_step<kIsBf16>(sums[row][i], v[i],
                             cell_weights + row * kTilePositions * (kIsBf16 ? 2 : 4) + step * 4);
     }
   }
+#pragma GCC unroll 16
   for (int row = 0; row < Count; ++row)
+#pragma GCC unroll 4
     for (int i = 0; i < Tiles; ++i)
-      f_store(out + static_cast<int64_t>(row) * width + from + i * kTile, sums[row][i]);
+      f_store(out + static_cast<int64_t>(row) * width + from + i * kLanes, sums[row][i]);
 }
 
 // Scores to weights of one row; returns what its earlier sums shrink by.
@@ -125,7 +133,7 @@ float soften(const KvTile& tile, Rows& rows, int row, bool is_quantized, float s
   const float before = rows.largest[row];
   const float now = std::max(before, f_largest(largest));
   const float base = now == kNothing ? 0.0f : now;  // nothing seen yet: all weights are zero
-  alignas(64) float shrink[kTile];
+  alignas(64) float shrink[kLanes];
   f_store(shrink, f_exp(f_set(before - base)));
   F16 p[kTileCells];
   for (int cell = 0; cell < kTileCells; ++cell) p[cell] = f_exp(f_sub(s[cell], f_set(base)));
@@ -152,13 +160,14 @@ void attend_rows(const KvTile& tile, Rows& rows, int first, bool is_quantized, f
                                 rows.scores + cell * kCell);
   }
   float shrink[Count];
+#pragma GCC unroll 16
   for (int i = 0; i < Count; ++i)
     shrink[i] = soften<kIsBf16>(tile, rows, first + i, is_quantized, scale,
                                 rows.scores + i * kTilePositions,
                                 rows.weights + i * kTilePositions * kBytes);
   float* sums = rows.sums + static_cast<int64_t>(first) * rows.width;
   int from = 0;
-  for (; from + 2 * kTile <= rows.width; from += 2 * kTile)
+  for (; from + 2 * kLanes <= rows.width; from += 2 * kLanes)
     sum_values<kIsBf16, Count, 2>(tile, rows.width, from, rows.weights, shrink, sums);
   if (from < rows.width)
     sum_values<kIsBf16, Count, 1>(tile, rows.width, from, rows.weights, shrink, sums);
@@ -207,7 +216,7 @@ void take_queries(const AttentionLayer& layer, const AttentionTask& task, Rows& 
       } else {
         uint16_t* words = reinterpret_cast<uint16_t*>(to);
         int d = 0;
-        for (; d + kTile <= head_dim; d += kTile) store_bf16(words + d, f_load(from + d));
+        for (; d + kLanes <= head_dim; d += kLanes) store_bf16(words + d, f_load(from + d));
         for (; d < head_dim; ++d) words[d] = float_to_bf16(from[d]);
       }
       rows.last[row] = task.positions[token];

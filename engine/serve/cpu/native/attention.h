@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "gemm.h"
 #include "kv_pool.h"
+#include "memory.h"
 
 namespace athanor {
 

@@ -73,7 +73,7 @@ void Decoder::project(const std::vector<Use>& uses, int rows, const Make& make) 
   for (size_t i = 0; i < uses.size(); ++i)
     gemms.push_back({uses[i].linear, &inputs_[form_of[i]], uses[i].output, uses[i].stride,
                      uses[i].adds});
-  multiply(pool_, spaces_, gemms, rows);
+  multiply(pool_, gemms, rows);
 }
 
 void Decoder::activate(float* gate, const float* up, int width) const {

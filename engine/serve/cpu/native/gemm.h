@@ -20,14 +20,6 @@ struct Gemm {
   bool adds;                // onto what is there
 };
 
-// Memory that a thread works in, one per thread.
-struct Workspace {
-  Buffer panel;  // an int4 panel as bytes
-  Buffer attention;
-  Buffer row;
-};
-
-void multiply(Pool& pool, std::vector<Workspace>& spaces, const std::vector<Gemm>& gemms,
-              int num_rows);
+void multiply(Pool& pool, const std::vector<Gemm>& gemms, int num_rows);
 
 }  // namespace athanor

@@ -41,7 +41,7 @@ inline void dot_group(I16 (&sums)[Rows][Tiles], const uint8_t* const (&weight)[T
         w[tile] = !kNibbles   ? packed[tile]
                   : half == 0 ? low_nibbles(packed[tile])
                               : high_nibbles(packed[tile]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int row = 0; row < Rows; ++row) {
         const Quad a = load_quad(input + row * stride + (step + half) * 4);
 #pragma GCC unroll 4
@@ -52,64 +52,82 @@ inline void dot_group(I16 (&sums)[Rows][Tiles], const uint8_t* const (&weight)[T
   }
 }
 
-// `bytes`: the panels' weights as bytes, where they are not read as nibbles from the layer itself.
-template <bool kNibbles, bool kGroupScales, int Rows, int Panels>
-void integer_block(const Gemm& gemm, int panel, int first_row, const uint8_t* bytes) {
+// Nibbles are spread to bytes in registers for every block of rows: once for all rows, through
+// memory, was slower at 16 rows and no faster at 512.
+template <bool kIsInt4, int Rows, int Panels>
+void integer_block(const Gemm& gemm, int panel, int first_row) {
   constexpr int Tiles = 2 * Panels;
   const Linear& linear = *gemm.linear;
   const Activation& input = *gemm.input;
   const int groups = linear.num_groups;
   const int steps = (linear.group + 3) / 4;
-  const int64_t group_bytes = static_cast<int64_t>(steps) * (kNibbles ? 64 : 128);
+  const int64_t group_bytes = static_cast<int64_t>(steps) * (kIsInt4 ? 64 : 128);
   const uint8_t* weight[Panels];
+#pragma GCC unroll 4
   for (int i = 0; i < Panels; ++i)
-    weight[i] = bytes != nullptr ? bytes : linear.panel(panel + i);
+    weight[i] = linear.panel(panel + i);
   const uint8_t* zeros = linear.zero.as<uint8_t>();
-  const I16 middle = i_set(kGroupScales ? 8 : 128);
   F16 sums[Rows][Tiles];
+#pragma GCC unroll 16
   for (auto& row : sums)
+#pragma GCC unroll 4
     for (F16& sum : row) sum = f_zero();
   for (int group = 0; group < groups; ++group) {
     // sum (w - zero) a = sum w a - zero sum a
     I16 dots[Rows][Tiles];
-    I16 zero[Tiles];
-    F16 scale[Tiles];
-#pragma GCC unroll 4
-    for (int tile = 0; tile < Tiles; ++tile) {
-      const int64_t cell =
-          (static_cast<int64_t>(panel + tile / 2) * groups + group) * kPanel + tile % 2 * kTile;
-      zero[tile] = kGroupScales && zeros != nullptr ? load_uint8(zeros + cell) : middle;
-      if (kGroupScales) scale[tile] = load_half(linear.scale.as<uint16_t>() + cell);
-    }
     const int64_t first_cell = static_cast<int64_t>(first_row) * groups + group;
-#pragma GCC unroll 8
-    for (int row = 0; row < Rows; ++row) {
-      const I16 less = i_set(-input.sums.as<int32_t>()[first_cell + row * groups]);
+    const int32_t* row_sums = input.sums.as<int32_t>() + first_cell;
+    const int64_t group_cell = (static_cast<int64_t>(panel) * groups + group) * kPanel;
+    const int64_t next_panel = static_cast<int64_t>(groups) * kPanel;
+    if (kIsInt4 && zeros != nullptr) {
+      I16 zero[Tiles];
 #pragma GCC unroll 4
-      for (int tile = 0; tile < Tiles; ++tile) dots[row][tile] = i_mul(zero[tile], less);
+      for (int tile = 0; tile < Tiles; ++tile)
+        zero[tile] = load_uint8(zeros + group_cell + tile / 2 * next_panel + tile % 2 * kTile);
+#pragma GCC unroll 16
+      for (int row = 0; row < Rows; ++row)
+#pragma GCC unroll 4
+        for (int tile = 0; tile < Tiles; ++tile)
+          dots[row][tile] = i_mul(zero[tile], i_set(-row_sums[row * groups]));
+    } else {
+#pragma GCC unroll 16
+      for (int row = 0; row < Rows; ++row)
+#pragma GCC unroll 4
+        for (int tile = 0; tile < Tiles; ++tile)
+          dots[row][tile] = i_set((kIsInt4 ? -8 : -128) * row_sums[row * groups]);
     }
-    dot_group<kNibbles, Rows, Tiles>(
+    dot_group<kIsInt4, Rows, Tiles>(
         dots, weight, reinterpret_cast<const int8_t*>(input.row(first_row)) + group * linear.group,
         input.stride_bytes, steps);
+#pragma GCC unroll 4
     for (int i = 0; i < Panels; ++i) weight[i] += group_bytes;
-#pragma GCC unroll 8
+    F16 scale[Tiles];
+    if (kIsInt4) {
+#pragma GCC unroll 4
+      for (int tile = 0; tile < Tiles; ++tile)
+        scale[tile] = load_half(linear.scale.as<uint16_t>() + group_cell +
+                                tile / 2 * next_panel + tile % 2 * kTile);
+    }
+#pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
       const F16 factor = f_set(input.scales.as<float>()[first_cell + row * groups]);
 #pragma GCC unroll 4
       for (int tile = 0; tile < Tiles; ++tile) {
         const F16 dot = to_float(dots[row][tile]);
-        sums[row][tile] = kGroupScales
+        sums[row][tile] = kIsInt4
                               ? f_fma(f_mul(dot, factor), scale[tile], sums[row][tile])
                               : f_fma(dot, factor, sums[row][tile]);
       }
     }
   }
+#pragma GCC unroll 4
   for (int tile = 0; tile < Tiles; ++tile) {
     const int column = panel * kPanel + tile * kTile;
     if (column >= linear.outputs) break;
     const F16 last =
-        kGroupScales ? f_set(linear.unit) : f_load(linear.scale.as<float>() + column);
+        kIsInt4 ? f_set(linear.unit) : f_load(linear.scale.as<float>() + column);
     const F16 bias = linear.bias.bytes() ? f_load(linear.bias.as<float>() + column) : f_zero();
+#pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row)
       write_tile(gemm, first_row + row, column, f_fma(sums[row][tile], last, bias));
   }
@@ -122,9 +140,12 @@ void float_block(const Gemm& gemm, int panel, int first_row) {
   const uint8_t* input = gemm.input->row(first_row);
   const int64_t stride = gemm.input->stride_bytes;
   F16 sums[Rows][Tiles];
+#pragma GCC unroll 16
   for (auto& row : sums)
+#pragma GCC unroll 4
     for (F16& sum : row) sum = f_zero();
   const uint8_t* weight[Panels];
+#pragma GCC unroll 4
   for (int i = 0; i < Panels; ++i) weight[i] = linear.panel(panel + i);
   for (int step = 0; step < linear.num_steps; ++step) {
     Raw w[Tiles];
@@ -150,10 +171,12 @@ void float_block(const Gemm& gemm, int panel, int first_row) {
       }
     }
   }
+#pragma GCC unroll 4
   for (int tile = 0; tile < Tiles; ++tile) {
     const int column = panel * kPanel + tile * kTile;
     if (column >= linear.outputs) break;
     const F16 bias = linear.bias.bytes() ? f_load(linear.bias.as<float>() + column) : f_zero();
+#pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row)
       write_tile(gemm, first_row + row, column, f_add(sums[row][tile], bias));
   }

@@ -6,7 +6,6 @@
 namespace athanor {
 namespace {
 
-constexpr int kLanes = 16;
 constexpr int kBlockRows = 4;
 
 void store_number(Buffer& buffer, int64_t index, float value, bool is_fp32) {
@@ -73,8 +72,8 @@ void expand_some(int count, const LoraUpdate& update, const float* reduced, floa
 
 void apply_update(const LoraUpdate& update, const LoraRows& group, const LoraTarget& target,
                   Workspace& space) {
-  space.row.reserve(static_cast<size_t>(group.count) * update.rank * sizeof(float));
-  float* reduced = space.row.as<float>();
+  space.reduced.reserve(static_cast<size_t>(group.count) * update.rank * sizeof(float));
+  float* reduced = space.reduced.as<float>();
   for (int i = 0; i < group.count; ++i)
     reduce(update, target.input + group.rows[i] * target.input_stride, reduced + i * update.rank);
   for (int first = 0; first < group.count; first += kBlockRows) {

@@ -56,4 +56,10 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
+// Memory that a thread works in, one per thread.
+struct Workspace {
+  Buffer attention;
+  Buffer reduced;
+};
+
 }  // namespace athanor

@@ -8,7 +8,6 @@
 namespace athanor {
 namespace {
 
-constexpr int kLanes = 16;
 
 // call(i, x, y) for every vector of a row; the tail goes through memory of its own.
 template <class Call>

@@ -15,6 +15,8 @@
 
 namespace athanor {
 
+constexpr int kLanes = 16;
+
 // e^x; exactly 1 at 0, exactly 0 below -87 (so a masked score of -infinity weighs nothing), relative
 // error below 3e-7. Cephes' expf: e^r as a polynomial on |r| <= ln(2)/2, times a power of two.
 inline F16 f_exp(F16 x) {
