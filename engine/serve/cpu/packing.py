@@ -188,7 +188,9 @@ def check_linear(name: str, linear: LinearWeights, outputs: int, inputs: int) ->
     if weight.dtype != wanted:
         raise ValueError(f"{name} is {linear.kind} and holds {weight.dtype}, not {wanted}.")
     if inputs > _MOST_QUANTIZED_INPUTS:
-        raise ValueError(f"{name} has {inputs} inputs; at most {_MOST_QUANTIZED_INPUTS} are summed.")
+        raise ValueError(
+            f"{name} has {inputs} inputs; at most {_MOST_QUANTIZED_INPUTS} are summed."
+        )
     if linear.scale is None or not linear.scale.is_floating_point():
         raise ValueError(f"{name}.scale is missing or holds no floats.")
     if linear.kind == "int8":
@@ -305,4 +307,3 @@ def count_part(shape: DecoderShape, part: str) -> tuple[int, int]:
     sizes |= {name: (shape.intermediate_size, shape.hidden_size) for name in ("gate", "up")}
     sizes["down"] = (shape.hidden_size, shape.intermediate_size)
     return sizes[part]
-

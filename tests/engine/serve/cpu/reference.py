@@ -55,9 +55,7 @@ class Reference:
         scale = (x.square().mean(-1, keepdim=True) + self.shape.norm_eps).rsqrt()
         return x * scale * weight.double()
 
-    def _linear(
-        self, x: Tensor, linear: LinearWeights, pair: LoraPair | None = None
-    ) -> Tensor:
+    def _linear(self, x: Tensor, linear: LinearWeights, pair: LoraPair | None = None) -> Tensor:
         y = x @ dequantize(linear).T
         if linear.bias is not None:
             y = y + linear.bias.double()
