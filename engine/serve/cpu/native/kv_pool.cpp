@@ -186,7 +186,8 @@ CellView KvPool::read(int layer, int block, bool is_first, int cell, int head, u
   }
   const int64_t count = static_cast<int64_t>(width_) * kCell;
   const int64_t bytes = kind == KvKind::kInt4 ? count / 2 : count;
-  const Tail key_tail = tail_of(from, 2 * bytes, false), value_tail = tail_of(from, 2 * bytes, true);
+  const Tail key_tail = tail_of(from, 2 * bytes, false);
+  const Tail value_tail = tail_of(from, 2 * bytes, true);
   f_store(scales, load_bf16(key_tail.scale));
   f_store(scales + kCell, load_bf16(value_tail.scale));
   // In a row of keys two neighbours share a position; in a row of values positions alternate.

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kRanks = 4;      // rows of A at once: as many sums under way hide each one's latency
 constexpr int kBlockRows = 4;  // rows of inputs at once
-constexpr int kPrefetchBytes = 1024;
+constexpr int kPrefetchBytes = 4096;  // reaches into the next part's update, which lies behind
 
 int64_t count_a(const LoraSource& source) {
   return round_up(source.rank, kRanks) * round_up(source.inputs, kLanes);

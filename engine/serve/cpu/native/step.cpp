@@ -70,7 +70,8 @@ std::vector<LoraRows> group_rows(const LoraSlots& slots, const StepSource& step,
 
 void check_step(const ModelSource& model, const LoraSlots& slots, const StepSource& step) {
   if (step.num_tokens < 1 || step.num_requests < 1) refuse("token_ids_N holds no token");
-  if (step.query_starts[0] != 0) refuse(name("query_starts_S1", 0, step.query_starts[0]) + ", not 0");
+  if (step.query_starts[0] != 0)
+    refuse(name("query_starts_S1", 0, step.query_starts[0]) + ", not 0");
   for (int request = 0; request < step.num_requests; ++request) {
     const int end = step.query_starts[request + 1];
     if (end < step.query_starts[request] || end > step.num_tokens)
