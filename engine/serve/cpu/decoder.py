@@ -128,14 +128,18 @@ class CpuDecoder:
         embedding: Tensor,
     ) -> None:
         self._library = library
-        self._handle = handle
         self._shape = shape
         self._embedding = embedding  # read by every step
         self.vocab_size = shape.vocab_size
         self.block_size = int(source.block_size)
         self.num_blocks = int(source.num_blocks)
         self.max_adapters = int(source.max_adapters)
-        self.close = weakref.finalize(self, library.release, "close", handle)
+        self._handle = handle
+        self._finalizer = weakref.finalize(self, library.release, "close", handle)
+
+    def close(self) -> None:
+        """Give weights, pool and threads back at once; nothing else may be asked afterwards."""
+        self._finalizer()
 
     @property
     def simd(self) -> str:
@@ -173,19 +177,19 @@ class CpuDecoder:
             updates[layer * len(PARTS) + PARTS.index(part)] = LoraSource(
                 a.shape[0], a.shape[1], b.shape[0], a.data_ptr(), b.data_ptr()
             )
-        self._library.call("set_adapter", self._handle, slot, updates)
+        self._library.call("set_adapter", self._open_handle(), slot, updates)
 
     def drop_adapter(self, slot: int) -> None:
         """Empty a slot."""
         self._check_slot(slot)
-        self._library.call("drop_adapter", self._handle, slot)
+        self._library.call("drop_adapter", self._open_handle(), slot)
 
     def copy_block(self, source: int, target: int) -> None:
         """Copy a block's keys and values in every layer."""
         for name, block in (("source", source), ("target", target)):
             if not 0 <= block < self.num_blocks:
                 raise ValueError(f"{name} is {block}; blocks are 0 to {self.num_blocks - 1}.")
-        self._library.call("copy_block", self._handle, source, target)
+        self._library.call("copy_block", self._open_handle(), source, target)
 
     def _run(self, batch: StepBatch, *, width: int, wants_hidden: bool) -> Tensor:
         tensors = _take_batch(batch)
@@ -201,8 +205,13 @@ class CpuDecoder:
             *(tensor.data_ptr() for tensor in tensors),
             output.data_ptr(),
         )
-        self._library.call("run", self._handle, ctypes.byref(step))
+        self._library.call("run", self._open_handle(), ctypes.byref(step))
         return output
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        if not self._finalizer.alive:
+            raise ValueError("the decoder is closed.")
+        return self._handle
 
     def _check_slot(self, slot: int) -> None:
         if not 0 <= slot < self.max_adapters:

@@ -107,7 +107,9 @@ def test_weights_that_do_not_fit_the_shape_are_refused():
     for changed, said in (
         (replace(query, weight=query.weight[:-1]), r"layers\[0\].query is 95 x 64"),
         (replace(query, weight=query.weight.char()), "int4 and holds torch.int8"),
+        (replace(query, weight=query.weight[0]), "query has 1 dimensions"),
         (replace(query, scale=None), "query.scale is missing"),
+        (replace(query, scale=torch.ones(96, 0)), r"query.scale is \(96, 0\)"),
         (replace(query, scale=torch.ones(96, 3)), r"query.scale is \(96, 3\)"),
         (replace(query, scale=torch.ones(96, 16)), "multiple of 8"),
         (replace(query, zero=torch.zeros(96, 1, dtype=torch.uint8)), "query.zero must be uint8"),
@@ -151,3 +153,16 @@ def test_a_block_that_is_not_there_is_not_copied(open_made):
             decoder.copy_block(source, target)
     with pytest.raises(ValueError, match="slot is 4; there are 4 adapter slots"):
         decoder.set_adapter(4, {})
+
+
+def test_a_closed_decoder_says_so(open_made):
+    decoder = open_made()
+    decoder.close()
+    decoder.close()
+    for call in (
+        lambda: decoder.forward(make_good()),
+        lambda: decoder.copy_block(0, 1),
+        lambda: decoder.set_adapter(0, {}),
+    ):
+        with pytest.raises(ValueError, match="the decoder is closed"):
+            call()
