@@ -5,6 +5,7 @@ anything is written. R wanted rows, V vocabulary, E hidden width.
 """
 
 import ctypes
+import os
 import weakref
 from dataclasses import dataclass
 from typing import Literal
@@ -68,9 +69,10 @@ def open_cpu_decoder(
     options = options or CpuOptions()
     _check_numbers(shape, num_blocks, block_size, num_threads, max_adapters, options)
     check_shape(shape, weights)
+    is_fp32 = options.kv_bits == 16 and _is_all_float32(weights)
+    _check_pool_fits(num_blocks * count_block_bytes(shape, block_size, options, is_fp32=is_fp32))
     library = load_library(options.simd)
     embedding = _take_embedding(weights.embedding)
-    is_fp32 = options.kv_bits == 16 and _is_all_float32(weights)
     packer = Packer(library)
     try:
         layers = (LayerSource * shape.num_layers)()
@@ -79,32 +81,12 @@ def open_cpu_decoder(
         head = weights.head
         if options.head_bits is not None and head.kind == "dense":
             head = quantize_dense(head.weight, options.head_bits)
-        source = ModelSource(
-            vocab_size=shape.vocab_size,
-            hidden_size=shape.hidden_size,
-            num_heads=shape.num_heads,
-            num_kv_heads=shape.num_kv_heads,
-            head_dim=shape.head_dim,
-            num_layers=shape.num_layers,
-            num_experts_per_token=shape.num_experts_per_token,
-            is_gelu=shape.activation == "gelu_tanh",
-            max_positions=shape.max_positions,
-            is_fp32=is_fp32,
-            num_blocks=num_blocks,
-            block_size=block_size,
-            kv_kind=_KV_KINDS[options.kv_bits],
-            kv_kept_layers=min(options.kv_kept_layers, shape.num_layers),
-            kv_keeps_sinks=options.kv_keeps_sinks,
-            num_threads=num_threads,
-            max_adapters=max_adapters,
-            norm_eps=shape.norm_eps,
-            attention_scale=shape.attention_scale or shape.head_dim**-0.5,
-            embedding_scale=shape.embedding_scale,
-            is_embedding_bf16=embedding.dtype == torch.bfloat16,
-            embedding=embedding.data_ptr(),
-            norm=packer.keep_floats("norm", weights.norm, shape.hidden_size),
-            head=packer.make_linear("head", head, shape.vocab_size, shape.hidden_size).value,
-        )
+        source = _describe(shape, options, embedding)
+        source.norm = packer.keep_floats("norm", weights.norm, shape.hidden_size)
+        source.head = packer.make_linear("head", head, shape.vocab_size, shape.hidden_size).value
+        source.is_fp32 = is_fp32
+        source.num_blocks, source.block_size = num_blocks, block_size
+        source.num_threads, source.max_adapters = num_threads, max_adapters
         ropes = packer.make_ropes(shape)
         handle = ctypes.c_void_p()
         packer.hand_over()
@@ -115,8 +97,25 @@ def open_cpu_decoder(
     return CpuDecoder(library, handle, shape, source, embedding)
 
 
+def count_block_bytes(
+    shape: DecoderShape, block_size: int, options: CpuOptions, *, is_fp32: bool = False
+) -> int:
+    """Return what one block of keys and values takes in all layers.
+
+    Blocks that `kv_keeps_sinks` holds in full take as much as bf16 ones beside it while they do.
+    """
+    numbers = -(-shape.head_dim // _CELL) * _CELL * _CELL  # of a cell's keys, and of its values
+    full = 2 * numbers * (4 if is_fp32 else 2)
+    # Each position has a two-byte scale and a zero for keys and for values; cells start on lines.
+    few = -(-(2 * numbers * options.kv_bits // 8 + 2 * 3 * _CELL) // 64) * 64
+    kept = shape.num_layers if options.kv_bits == 16 else options.kv_kept_layers
+    kept = min(kept, shape.num_layers)
+    cells = block_size // _CELL * shape.num_kv_heads
+    return cells * (kept * full + (shape.num_layers - kept) * few)
+
+
 class CpuDecoder:
-    """`engine.serve.decoder.step.Decoder` in C++. One thread only; it lets go of the interpreter."""
+    """The protocol `Decoder` in C++. One thread only; others run Python while a step does."""
 
     is_batch_invariant = True
 
@@ -129,14 +128,18 @@ class CpuDecoder:
         embedding: Tensor,
     ) -> None:
         self._library = library
-        self._handle = handle
         self._shape = shape
         self._embedding = embedding  # read by every step
         self.vocab_size = shape.vocab_size
         self.block_size = int(source.block_size)
         self.num_blocks = int(source.num_blocks)
         self.max_adapters = int(source.max_adapters)
-        self.close = weakref.finalize(self, library.release, "close", handle)
+        self._handle = handle
+        self._finalizer = weakref.finalize(self, library.release, "close", handle)
+
+    def close(self) -> None:
+        """Give weights, pool and threads back at once; nothing else may be asked afterwards."""
+        self._finalizer()
 
     @property
     def simd(self) -> str:
@@ -174,19 +177,19 @@ class CpuDecoder:
             updates[layer * len(PARTS) + PARTS.index(part)] = LoraSource(
                 a.shape[0], a.shape[1], b.shape[0], a.data_ptr(), b.data_ptr()
             )
-        self._library.call("set_adapter", self._handle, slot, updates)
+        self._library.call("set_adapter", self._open_handle(), slot, updates)
 
     def drop_adapter(self, slot: int) -> None:
         """Empty a slot."""
         self._check_slot(slot)
-        self._library.call("drop_adapter", self._handle, slot)
+        self._library.call("drop_adapter", self._open_handle(), slot)
 
     def copy_block(self, source: int, target: int) -> None:
         """Copy a block's keys and values in every layer."""
         for name, block in (("source", source), ("target", target)):
             if not 0 <= block < self.num_blocks:
                 raise ValueError(f"{name} is {block}; blocks are 0 to {self.num_blocks - 1}.")
-        self._library.call("copy_block", self._handle, source, target)
+        self._library.call("copy_block", self._open_handle(), source, target)
 
     def _run(self, batch: StepBatch, *, width: int, wants_hidden: bool) -> Tensor:
         tensors = _take_batch(batch)
@@ -202,8 +205,13 @@ class CpuDecoder:
             *(tensor.data_ptr() for tensor in tensors),
             output.data_ptr(),
         )
-        self._library.call("run", self._handle, ctypes.byref(step))
+        self._library.call("run", self._open_handle(), ctypes.byref(step))
         return output
+
+    def _open_handle(self) -> ctypes.c_void_p:
+        if not self._finalizer.alive:
+            raise ValueError("the decoder is closed.")
+        return self._handle
 
     def _check_slot(self, slot: int) -> None:
         if not 0 <= slot < self.max_adapters:
@@ -271,6 +279,42 @@ def _check_numbers(
         raise ValueError(f"kv_bits is {options.kv_bits} and must be 16, 8 or 4.")
     if options.kv_kept_layers < 0:
         raise ValueError(f"kv_kept_layers is {options.kv_kept_layers} and must not be negative.")
+
+
+def _check_pool_fits(wanted: int) -> None:
+    """Refuse a pool larger than the machine: pages are given when touched, so nothing else would.
+
+    Raises:
+        MemoryError: with both sizes.
+    """
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if wanted > there:
+        raise MemoryError(
+            f"the pool of keys and values would take {wanted / 2**30:.1f} GiB and this machine "
+            f"has {there / 2**30:.1f} GiB: lower num_blocks or kv_bits."
+        )
+
+
+def _describe(shape: DecoderShape, options: CpuOptions, embedding: Tensor) -> ModelSource:
+    return ModelSource(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        num_heads=shape.num_heads,
+        num_kv_heads=shape.num_kv_heads,
+        head_dim=shape.head_dim,
+        num_layers=shape.num_layers,
+        num_experts_per_token=shape.num_experts_per_token,
+        is_gelu=shape.activation == "gelu_tanh",
+        max_positions=shape.max_positions,
+        kv_kind=_KV_KINDS[options.kv_bits],
+        kv_kept_layers=min(options.kv_kept_layers, shape.num_layers),
+        kv_keeps_sinks=options.kv_keeps_sinks,
+        norm_eps=shape.norm_eps,
+        attention_scale=shape.attention_scale or shape.head_dim**-0.5,
+        embedding_scale=shape.embedding_scale,
+        is_embedding_bf16=embedding.dtype == torch.bfloat16,
+        embedding=embedding.data_ptr(),
+    )
 
 
 def _take_embedding(embedding: Tensor) -> Tensor:

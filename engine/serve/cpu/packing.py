@@ -175,8 +175,11 @@ def check_linear(name: str, linear: LinearWeights, outputs: int, inputs: int) ->
     Raises:
         ValueError: with the layer's name and what is wrong.
     """
-    weight, found = linear.weight, (linear.weight.shape[0], linear.num_inputs)
-    if weight.dim() != 2 or found != (outputs, inputs):
+    weight = linear.weight
+    if weight.dim() != 2:
+        raise ValueError(f"{name} has {weight.dim()} dimensions and must have 2.")
+    found = (linear.num_outputs, linear.num_inputs)
+    if found != (outputs, inputs):
         raise ValueError(f"{name} is {found[0]} x {found[1]} and must be {outputs} x {inputs}.")
     if linear.bias is not None and tuple(linear.bias.shape) != (outputs,):
         raise ValueError(f"{name}.bias must have {outputs} numbers.")
@@ -203,7 +206,8 @@ def check_linear(name: str, linear: LinearWeights, outputs: int, inputs: int) ->
 def _check_groups(name: str, linear: LinearWeights, outputs: int, inputs: int) -> None:
     scale, zero = linear.scale, linear.zero
     assert scale is not None
-    fits = scale.dim() == 2 and scale.shape[0] == outputs and inputs % scale.shape[1] == 0
+    fits = scale.dim() == 2 and scale.shape[0] == outputs and scale.shape[1] > 0
+    fits = fits and inputs % scale.shape[1] == 0
     if not fits or (inputs // scale.shape[1]) % 8:
         raise ValueError(
             f"{name}.scale is {tuple(scale.shape)}: {outputs} rows are wanted, and groups of a "

@@ -65,11 +65,8 @@ ATHANOR_API int athanor_copy_block(Decoder* decoder, int source, int target) {
 ATHANOR_API int athanor_set_adapter(Decoder* decoder, int slot, const LoraSource* updates) {
   return guarded([&] {
     const ModelSource& shape = decoder->model().shape;
-    auto adapter = std::make_unique<LoraSlot>();
-    for (int i = 0; i < shape.num_layers * kNumParts; ++i)
-      adapter->updates.push_back(
-          updates[i].rank > 0 ? std::make_unique<LoraUpdate>(updates[i], shape.is_fp32 != 0)
-                              : nullptr);
+    auto adapter =
+        std::make_unique<LoraSlot>(updates, shape.num_layers * kNumParts, shape.is_fp32 != 0);
     decoder->set_adapter(slot, std::move(adapter));
   });
 }

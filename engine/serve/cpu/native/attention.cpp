@@ -37,7 +37,7 @@ struct Rows {
   int last[kMostRows];   // the last position that the row sees
   int first[kMostRows];  // and the first
   float largest[kMostRows];
-  float total[kMostRows];
+  float total[kMostRows * kLanes];  // of the weights: sixteen partial sums of each row
 };
 
 template <bool kIsBf16>
@@ -107,46 +107,65 @@ void sum_values(const KvTile& tile, int width, int from, const uint8_t* weights,
       f_store(out + static_cast<int64_t>(row) * width + from + i * kLanes, sums[row][i]);
 }
 
-// Scores to weights of one row; returns what its earlier sums shrink by.
-template <bool kIsBf16>
-float soften(const KvTile& tile, Rows& rows, int row, bool is_quantized, float scale,
-             const float* scores, uint8_t* weights) {
-  F16 s[kTileCells];
+// Scale one row's scores, hide what it does not see, and return the largest.
+float mask_scores(const KvTile& tile, const Rows& rows, int row, bool is_quantized, float scale,
+                  float* scores) {
   F16 largest = f_set(kNothing);
-  for (int cell = 0; cell < kTileCells; ++cell) {
-    const int start = tile.first + cell * kCell;
-    if (cell >= tile.num_cells || start > rows.last[row] || start + kCell <= rows.first[row]) {
-      s[cell] = f_set(kNothing);
-      continue;
-    }
-    s[cell] = f_mul(f_load(scores + cell * kCell), f_set(scale));
-    if (is_quantized) s[cell] = f_mul(s[cell], f_load(tile.key_scales + cell * kCell));
-    const F16 position = f_add(f_iota(), f_set(static_cast<float>(start)));
-    if (start + kCell > rows.last[row] + 1)
-      s[cell] = f_below(f_set(static_cast<float>(rows.last[row])), position, f_set(kNothing),
-                        s[cell]);
-    if (start < rows.first[row])
-      s[cell] = f_below(position, f_set(static_cast<float>(rows.first[row])), f_set(kNothing),
-                        s[cell]);
-    largest = f_max(largest, s[cell]);
-  }
-  const float before = rows.largest[row];
-  const float now = std::max(before, f_largest(largest));
-  const float base = now == kNothing ? 0.0f : now;  // nothing seen yet: all weights are zero
-  alignas(64) float shrink[kLanes];
-  f_store(shrink, f_exp(f_set(before - base)));
-  F16 p[kTileCells];
-  for (int cell = 0; cell < kTileCells; ++cell) p[cell] = f_exp(f_sub(s[cell], f_set(base)));
-  rows.largest[row] = now;
-  rows.total[row] = rows.total[row] * shrink[0] + f_sum(f_add(f_add(p[0], p[1]), f_add(p[2], p[3])));
   for (int cell = 0; cell < tile.num_cells; ++cell) {
-    if (is_quantized) p[cell] = f_mul(p[cell], f_load(tile.value_scales + cell * kCell));
-    if (kIsBf16)
-      store_bf16(reinterpret_cast<uint16_t*>(weights) + cell * kCell, p[cell]);
-    else
-      f_store(reinterpret_cast<float*>(weights) + cell * kCell, p[cell]);
+    const int start = tile.first + cell * kCell;
+    F16 s = f_set(kNothing);
+    if (start <= rows.last[row] && start + kCell > rows.first[row]) {
+      s = f_mul(f_load(scores + cell * kCell), f_set(scale));
+      if (is_quantized) s = f_mul(s, f_load(tile.key_scales + cell * kCell));
+      const F16 position = f_add(f_iota(), f_set(static_cast<float>(start)));
+      if (start + kCell > rows.last[row] + 1)
+        s = f_below(f_set(static_cast<float>(rows.last[row])), position, f_set(kNothing), s);
+      if (start < rows.first[row])
+        s = f_below(position, f_set(static_cast<float>(rows.first[row])), f_set(kNothing), s);
+      largest = f_max(largest, s);
+    }
+    f_store(scores + cell * kCell, s);
   }
-  return shrink[0];
+  return f_largest(largest);
+}
+
+// Turn one row's scores to weights; `shrink` is what its earlier sums shrink by.
+template <bool kIsBf16>
+void weigh(const KvTile& tile, bool is_quantized, float base, float shrink, const float* scores,
+           uint8_t* weights, float* total) {
+  F16 sum = f_mul(f_load(total), f_set(shrink));
+  for (int cell = 0; cell < tile.num_cells; ++cell) {
+    F16 p = f_exp(f_sub(f_load(scores + cell * kCell), f_set(base)));
+    sum = f_add(sum, p);
+    if (is_quantized) p = f_mul(p, f_load(tile.value_scales + cell * kCell));
+    if (kIsBf16)
+      store_bf16(reinterpret_cast<uint16_t*>(weights) + cell * kCell, p);
+    else
+      f_store(reinterpret_cast<float*>(weights) + cell * kCell, p);
+  }
+  f_store(total, sum);
+}
+
+// The online softmax of some rows over one tile.
+template <bool kIsBf16, int Count>
+void soften(const KvTile& tile, Rows& rows, int first, bool is_quantized, float scale,
+            float* shrink) {
+  constexpr int kBytes = kIsBf16 ? 2 : 4;
+  static_assert(Count <= kLanes, "one vector holds what all rows shrink by");
+  alignas(64) float base[kLanes] = {}, change[kLanes] = {};
+  for (int i = 0; i < Count; ++i) {
+    float& largest = rows.largest[first + i];
+    const float now = std::max(largest, mask_scores(tile, rows, first + i, is_quantized, scale,
+                                                    rows.scores + i * kTilePositions));
+    base[i] = now == kNothing ? 0.0f : now;  // nothing seen yet: all weights are zero
+    change[i] = largest - base[i];
+    largest = now;
+  }
+  f_store(shrink, f_exp(f_load(change)));
+  for (int i = 0; i < Count; ++i)
+    weigh<kIsBf16>(tile, is_quantized, base[i], shrink[i], rows.scores + i * kTilePositions,
+                   rows.weights + i * kTilePositions * kBytes,
+                   rows.total + (first + i) * kLanes);
 }
 
 template <bool kIsBf16, int Count>
@@ -159,12 +178,8 @@ void attend_rows(const KvTile& tile, Rows& rows, int first, bool is_quantized, f
                                 rows.query_bytes, rows.width * kBytes / 4,
                                 rows.scores + cell * kCell);
   }
-  float shrink[Count];
-#pragma GCC unroll 16
-  for (int i = 0; i < Count; ++i)
-    shrink[i] = soften<kIsBf16>(tile, rows, first + i, is_quantized, scale,
-                                rows.scores + i * kTilePositions,
-                                rows.weights + i * kTilePositions * kBytes);
+  alignas(64) float shrink[kLanes];
+  soften<kIsBf16, Count>(tile, rows, first, is_quantized, scale, shrink);
   float* sums = rows.sums + static_cast<int64_t>(first) * rows.width;
   int from = 0;
   for (; from + 2 * kLanes <= rows.width; from += 2 * kLanes)
@@ -222,8 +237,8 @@ void take_queries(const AttentionLayer& layer, const AttentionTask& task, Rows& 
       rows.last[row] = task.positions[token];
       rows.first[row] = layer.window > 0 ? std::max(0, rows.last[row] - layer.window + 1) : 0;
       rows.largest[row] = kNothing;
-      rows.total[row] = 0.0f;
     }
+  std::memset(rows.total, 0, sizeof rows.total);
   std::memset(rows.sums, 0, static_cast<size_t>(rows.count) * rows.width * sizeof(float));
 }
 
@@ -235,7 +250,7 @@ void give_outputs(const AttentionLayer& layer, const AttentionTask& task, const 
       float* to = layer.output + token * layer.output_stride +
                   static_cast<int64_t>(task.kv_head * layer.group + i) * head_dim;
       const float* from = rows.sums + static_cast<int64_t>(row) * rows.width;
-      const float share = 1.0f / rows.total[row];
+      const float share = 1.0f / f_sum(f_load(rows.total + row * kLanes));
       for (int d = 0; d < head_dim; ++d) to[d] = from[d] * share;
     }
 }

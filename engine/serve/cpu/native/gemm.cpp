@@ -68,9 +68,8 @@ void multiply(Pool& pool, const std::vector<Gemm>& gemms, int num_rows) {
   for (const Gemm& gemm : gemms) num_panels += gemm.linear->num_panels;
   const int threads = pool.num_threads();
   // Four chunks a thread: fine enough to share out evenly, coarse enough that claims cost nothing.
-  const int chunk = threads == 1 ? num_panels
-                                 : std::max(2, static_cast<int>(round_up(
-                                                   (num_panels + 4 * threads - 1) / (4 * threads), 2)));
+  const int64_t share = (num_panels + 4 * threads - 1) / (4 * threads);
+  const int chunk = threads == 1 ? num_panels : static_cast<int>(round_up(share, 2));
   pool.run((num_panels + chunk - 1) / chunk, [&](int index, int) {
     int from = index * chunk, to = std::min(num_panels, from + chunk);
     for (const Gemm& gemm : gemms) {

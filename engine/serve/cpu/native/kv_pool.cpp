@@ -109,13 +109,13 @@ KvPool::KvPool(const KvShape& shape)
     : shape_(shape),
       width_(static_cast<int>(round_up(shape.head_dim, 16))),
       cells_per_block_(shape.block_size / kCell),
-      full_bytes_(static_cast<int64_t>(width_) * kCell * (shape.is_fp32 ? 4 : 2)),
-      sinks_(shape.num_blocks) {
+      full_bytes_(static_cast<int64_t>(width_) * kCell * (shape.is_fp32 ? 4 : 2)) {
   for (int layer = 0; layer < shape.num_layers; ++layer) {
     const int64_t cells =
         static_cast<int64_t>(shape.num_blocks) * cells_per_block_ * shape.num_heads;
     layers_.emplace_back(static_cast<size_t>(cells * cell_bytes(kind_at(layer, 0, false))));
   }
+  sinks_.resize(shape.num_blocks);
 }
 
 KvKind KvPool::kind_at(int layer, int block, bool is_first) const {
@@ -186,7 +186,8 @@ CellView KvPool::read(int layer, int block, bool is_first, int cell, int head, u
   }
   const int64_t count = static_cast<int64_t>(width_) * kCell;
   const int64_t bytes = kind == KvKind::kInt4 ? count / 2 : count;
-  const Tail key_tail = tail_of(from, 2 * bytes, false), value_tail = tail_of(from, 2 * bytes, true);
+  const Tail key_tail = tail_of(from, 2 * bytes, false);
+  const Tail value_tail = tail_of(from, 2 * bytes, true);
   f_store(scales, load_bf16(key_tail.scale));
   f_store(scales + kCell, load_bf16(value_tail.scale));
   // In a row of keys two neighbours share a position; in a row of values positions alternate.

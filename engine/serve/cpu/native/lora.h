@@ -20,19 +20,21 @@ struct LoraSource {
   const float* b;  // O x R
 };
 
+// Numbers are bf16 or floats. A lies in blocks of four ranks, sixteen inputs of each in turn; B in
+// tiles of sixteen outputs, one rank after the other: both are read from front to back.
 struct LoraUpdate {
-  int rank = 0, inputs = 0, outputs = 0;
-  bool is_fp32 = false;
-  int64_t a_stride = 0;  // numbers in a row of A
-  int64_t b_stride = 0;  // numbers in a row of B, which is stored by rank
-  Buffer a;
-  Buffer b;
-
-  LoraUpdate(const LoraSource& source, bool is_fp32);
+  int rank = 0;  // 0: none
+  int inputs = 0, outputs = 0;
+  int64_t a = 0, b = 0;  // where they begin in the slot's memory, in bytes
 };
 
+// All updates of one adapter in one piece, in the order in which a step reads them.
 struct LoraSlot {
-  std::vector<std::unique_ptr<LoraUpdate>> updates;  // layer * kNumParts + part
+  LoraSlot(const LoraSource* sources, int count, bool is_fp32);
+
+  bool is_fp32;
+  std::vector<LoraUpdate> updates;  // layer * kNumParts + part
+  Buffer memory;
 };
 
 // Up to eight rows of one slot.

@@ -91,7 +91,10 @@ void choose_experts(const float* scores, int num_experts, int count, int32_t* ch
     chosen[i] = best;
   }
   float sum = 0.0f;
-  for (int i = 0; i < count; ++i) sum += shares[i] = std::exp(scores[chosen[i]] - scores[chosen[0]]);
+  for (int i = 0; i < count; ++i) {
+    shares[i] = std::exp(scores[chosen[i]] - scores[chosen[0]]);
+    sum += shares[i];
+  }
   for (int i = 0; i < count; ++i) shares[i] /= sum;
 }
 

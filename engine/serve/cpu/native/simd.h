@@ -17,8 +17,9 @@ namespace athanor {
 
 constexpr int kLanes = 16;
 
-// e^x; exactly 1 at 0, exactly 0 below -87 (so a masked score of -infinity weighs nothing), relative
-// error below 3e-7. Cephes' expf: e^r as a polynomial on |r| <= ln(2)/2, times a power of two.
+// e^x; exactly 1 at 0, exactly 0 below -87 (so a masked score of -infinity weighs nothing), with a
+// relative error below 3e-7. Cephes' expf: e^r as a polynomial on |r| <= ln(2)/2, times a power of
+// two.
 inline F16 f_exp(F16 x) {
   const F16 clamped = f_min(f_max(x, f_set(-87.0f)), f_set(88.0f));
   const I16 whole = to_int(f_mul(clamped, f_set(1.44269504f)));
