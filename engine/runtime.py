@@ -75,3 +75,9 @@ def prepare_process(num_threads: int) -> None:
         quiet |= {"OMP_NUM_THREADS": str(num_threads), "MKL_NUM_THREADS": str(num_threads)}
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
+
+
+def get_cache_folder() -> Path:
+    """Return where this user's programs keep what can be made again; it may not exist yet."""
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(given) if given else Path.home() / ".cache") / "athanor"
