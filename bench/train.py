@@ -6,7 +6,8 @@ A model is one of bench/supplies.py or a folder. Ratios of the first one have pl
 
 Each arm of each round is a process of its own (bench/train_arms.py), so that its peak memory is its
 own; arms take turns. A ratio counts only where the held-out losses of both arms are close. Prints
-one table and, as its last line, one JSON object with `ratios`.
+one table and, as its last line, one JSON object with `ratios`, and the same `by_cpu_time`: where
+other work runs on the machine, those are steadier.
 """
 
 import argparse
@@ -29,7 +30,7 @@ ARMS = (
     *("lora", "lora-compiled", "lora-trainer", "lora-trainer-bf16", "lora-trl"),
     *("full", "full-trainer"),
 )
-RATIOS = {
+RATIOS: dict[str, tuple[str, ...]] = {
     "lora_vs_trainer": ("tokens_per_s", "lora", "lora-trainer"),
     "lora_compiled_vs_trainer": ("tokens_per_s", "lora-compiled", "lora-trainer"),
     "lora_vs_trainer_bf16": ("tokens_per_s", "lora", "lora-trainer-bf16"),
@@ -38,6 +39,7 @@ RATIOS = {
     "memory_vs_trainer": ("peak_gib", "lora", "lora-trainer"),
     "full_memory_vs_trainer": ("peak_gib", "full", "full-trainer"),
 }
+SPEEDS = ("tokens_per_s", "tokens_per_cpu_s")
 _LIKE = 0.15
 """How much an arm's held-out loss may be over a peer's, as a share: steps are cut differently."""
 Measured = dict[tuple[str, str], list[dict[str, float]]]
@@ -53,7 +55,7 @@ def main() -> None:
         for model, arm in turns if number % 2 == 0 else reversed(turns):
             told = run_arm(arm, folders[model], data, options)
             found[model, arm].append(told)
-            speed = f"{told['tokens_per_s']:.0f} tokens/s"
+            speed = ", ".join(f"{name} {told[name]:.1f}" for name in SPEEDS)
             print(f"round {number + 1}: {model} {arm} {speed}", file=sys.stderr, flush=True)
     report(found, options)
 
@@ -84,7 +86,7 @@ def run_arm(arm: str, model: Path, data: Path, options: argparse.Namespace) -> d
 
 
 def report(found: Measured, options: argparse.Namespace) -> None:
-    names = ("tokens_per_s", "supervised_tokens_per_s", "peak_gib", "eval_loss")
+    names = (*SPEEDS, "supervised_tokens_per_s", "peak_gib", "eval_loss")
     table = Table(title=f"{options.rounds} rounds, medians (lowest to highest)")
     for column in ("", *names):
         table.add_column(column, justify="right" if column else "left")
@@ -92,17 +94,34 @@ def report(found: Measured, options: argparse.Namespace) -> None:
         cells = [word_range([told[name] for told in rounds]) for name in names]
         table.add_row(" ".join(turn), *cells)
     Console(width=150).print(table)
-    ratios = compare(found, options.models[0])
-    for model in options.models[1:]:
+    told: dict[str, object] = {"ratios": compare_all(found, options.models, RATIOS)}
+    by_cpu = {
+        ratio: ("tokens_per_cpu_s", *arms)
+        for ratio, (name, *arms) in RATIOS.items()
+        if name == "tokens_per_s"
+    }
+    told["ratios_by_cpu_time"] = compare_all(found, options.models, by_cpu)
+    print(json.dumps(told | {"versions": list_versions(options)}))
+
+
+def compare_all(
+    found: Measured, models: list[str], wanted: dict[str, tuple[str, ...]]
+) -> dict[str, float | None]:
+    """Return the ratios of all models; those of the first have plain names."""
+    ratios = compare(found, models[0], wanted)
+    for model in models[1:]:
         shown = Path(model).name.replace("-", "_")
-        ratios |= {f"{name}_{shown}": value for name, value in compare(found, model).items()}
-    print(json.dumps({"ratios": ratios, "versions": list_versions(options)}))
+        others = compare(found, model, wanted)
+        ratios |= {f"{name}_{shown}": value for name, value in others.items()}
+    return ratios
 
 
-def compare(found: Measured, model: str) -> dict[str, float | None]:
+def compare(
+    found: Measured, model: str, wanted: dict[str, tuple[str, ...]]
+) -> dict[str, float | None]:
     """Return the ratios of medians; None where the losses say that the arms did not do the same."""
     ratios: dict[str, float | None] = {}
-    for ratio, (name, *arms) in RATIOS.items():
+    for ratio, (name, *arms) in wanted.items():
         if any((model, arm) not in found for arm in arms):
             continue
         ours, theirs = (found[model, arm] for arm in arms)

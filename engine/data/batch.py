@@ -31,6 +31,10 @@ class Layout:
     copy of what is shared."""
     inverse_T: Tensor
     """For each position of the row, its place in the kept ones of all buckets, laid end to end."""
+    units_U5: Tensor
+    """The same on a processor, by samples: number of shared positions (the row's first), start and
+    number of those borrowed, start and number of a sample's own, which see all three. What is
+    shared is a unit of its own."""
     group: ProcessGroup | None = None
     """The processes whose attention changes tokens for heads; None where it sees the whole row."""
 
@@ -289,7 +293,10 @@ def make_layout(spans: Sequence[Span], device: torch.device) -> Layout:
         base += len(places)
         buckets.append(bucket.to(device))
         kept.append(places.to(device))
-    return Layout(buckets=tuple(buckets), kept=tuple(kept), inverse_T=inverse.to(device))
+    units = [(0, 0, 0, 0, num_shared)] if num_shared else []
+    for start, span in zip(ends, spans, strict=False):
+        units.append((span.num_shared, *span.borrowed, start, span.num_own))
+    return Layout(tuple(buckets), tuple(kept), inverse.to(device), torch.tensor(units))
 
 
 def _count_lent(pair: RenderedPair, shared: tuple[int, ...]) -> int:

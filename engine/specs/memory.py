@@ -25,11 +25,25 @@ _LOOK_UP_BYTES = {True: 96 * MIB, False: 32 * MIB}
 # for each block (engine/train/adam8.py), or Muon's one.
 _MOMENT_BYTES = {"adamw": 8.0, "adamw8bit": 2.04, "muon": 4.0}
 _WEIGHT_BYTES = _GRADIENT_BYTES = 4  # what is trained is kept in float32
-# Per token and layer: bytes for each number of the width, (frozen, trained), by compute type. In
-# bfloat16 the norms keep float32 beside it; norms that are trained keep what they normed as well.
-_HIDDEN_BYTES = {2: (12, 26), 4: (16, 24)}
-_INNER_COPIES, _QUERY_COPIES, _KEY_COPIES = 4, 3, 2
-_SHORT = 256  # samples up to this length keep their attention's weights (engine/train/short.py)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a layer keeps of a token: bytes for each number of the width, and how many others."""
+
+    frozen: int
+    trained: int
+    inner_copies: int = 4
+    query_copies: int = 3
+    key_copies: int = 2
+
+
+# Norms of bfloat16 keep float32 beside it; those that are trained keep what they normed as well.
+_WIDE, _NARROW = _Kept(16, 24), _Kept(12, 26)
+# The kernels of engine/train/rows.py keep what they were given: on processors, most of which have
+# a compiler. Layers that `compile` fuses keep as they do on a GPU.
+_BY_KERNELS = _Kept(8, 12, inner_copies=3, query_copies=2)
+_SUM_BYTES = 4  # of each norm of a layer and each of its heads: a root, a sum of exponentials
 _BLOCK = 256  # positions whose logits exist at once (engine/train/losses.py)
 # Bytes of each: in the compute type, twice in float32, the gradient, and what is left of the block
 # before; DPO takes the gradient from the logits anew, by two steps more.
@@ -163,16 +177,15 @@ def _count_activations(at: Settings) -> int:
 def count_layer_bytes(at: Settings) -> float:
     """Count the bytes that one layer keeps of one token."""
     spec, shape, size = at.spec, at.shape, at.compute_bytes
-    tensor = spec.parallel.tensor
-    hidden = _HIDDEN_BYTES[size][at.is_full] * shape.hidden_size
-    queries = _QUERY_COPIES * shape.num_heads * shape.head_dim
-    keys = _KEY_COPIES * shape.num_kv_heads * shape.head_dim
-    inner = _INNER_COPIES * shape.intermediate_size
+    by_kernels = size == 2 and not at.is_on_gpu and not spec.compile
+    kept = _BY_KERNELS if by_kernels else _NARROW if size == 2 else _WIDE
+    hidden = (kept.trained if at.is_full else kept.frozen) * shape.hidden_size
+    queries = kept.query_copies * shape.num_heads * shape.head_dim
+    keys = kept.key_copies * shape.num_kv_heads * shape.head_dim
+    inner = kept.inner_copies * shape.intermediate_size
     ranks = 0 if at.is_full else spec.lora.rank * len(spec.lora.target_modules)
-    length = at.data.num_tokens / max(1, at.data.num_samples)
-    is_short = not at.is_on_gpu and size == 2 and length <= _SHORT
-    scores = shape.num_heads * length if is_short else 0
-    return hidden + size * ((queries + keys + inner + scores) / tensor + ranks)
+    sums = _SUM_BYTES * (shape.num_heads + 2) if by_kernels else 0
+    return hidden + size * ((queries + keys + inner) / spec.parallel.tensor + ranks) + sums
 
 
 def _count_logits(at: Settings) -> int:

@@ -19,6 +19,7 @@ from engine.errors import EngineError
 from engine.status import Reason
 from engine.train.sequence import gather_rows, scatter_rows
 from engine.train.short import attend_short, suits
+from engine.train.spans import LONGEST_SPAN, attend_spans, suits_spans
 
 PACKED = "athanor_packed"
 # Gathered positions for one of the row. Behind a long shared beginning there are many times more,
@@ -64,6 +65,25 @@ def attend_packed(
     if layout is None:
         return _attend_whole(query_BHTD, key_BKTD, value_BKTD, scaling), None
     query, key, value = _gather(layout, query_BHTD[0], key_BKTD[0], value_BKTD[0])
+    if torch.is_autocast_enabled(query.device.type):  # angles in float32 make it of heads as well
+        query, key = query.to(value.dtype), key.to(value.dtype)
+    if longest <= LONGEST_SPAN and suits_spans(query, key, value, dropout):
+        out_THD = attend_spans(query, key, value, layout.units_U5, scaling)
+    else:
+        out_THD = _attend_buckets(layout, query, key, value, dropout, scaling)
+    if layout.group is not None:
+        out_THD = scatter_rows(out_THD.transpose(0, 1), layout.group).transpose(0, 1)
+    return out_THD[None], None
+
+
+def _attend_buckets(
+    layout: Layout,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float,
+    scaling: float | None,
+) -> Tensor:
     attend = functools.partial(_attend_bucket, dropout=dropout, scaling=scaling)
     if layout.num_gathered > _MOST_COPIES_KEPT * query.shape[0]:
         attend = functools.partial(
@@ -73,10 +93,7 @@ def attend_packed(
         attend(query, key, value, bucket_NL, places)
         for bucket_NL, places in zip(layout.buckets, layout.kept, strict=True)
     ]
-    out_THD = torch.cat(outs).index_select(0, layout.inverse_T)
-    if layout.group is not None:
-        out_THD = scatter_rows(out_THD.transpose(0, 1), layout.group).transpose(0, 1)
-    return out_THD[None], None
+    return torch.cat(outs).index_select(0, layout.inverse_T)
 
 
 def _attend_whole(

@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.train.native import suits
+from engine.train.rows import learn_in_place
+
 _SCORE_BOUND = 5.0
-_BLOCK = 256  # positions whose logits exist at once: 256 x 49k float32 is 48 MiB
+_BLOCK = 256  # positions whose logits exist at once: 256 x 49k bfloat16 is 24 MiB
 
 
 class _HeadLoss(torch.autograd.Function):
@@ -31,24 +34,19 @@ class _HeadLoss(torch.autograd.Function):
         grad_SE = torch.empty_like(hidden_SE)
         compute = _get_compute_dtype(hidden_SE, head_VE)
         is_trained = ctx.needs_input_grad[1]
-        grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
+        grad_VE = None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, compute):
-            picked = torch.arange(logits_BV.shape[0]), target_S[part]
-            right_B = (logits_BV[picked] >= logits_BV.amax(-1)).float()
-            logp_BV = logits_BV.log_softmax(-1)
-            loss_B = -logp_BV[picked]
-            wrong_BV = logp_BV.exp_()
-            wrong_BV[picked] -= 1
-            if weight_S is not None:
-                loss_B = loss_B * weight_S[part]
-                right_B = right_B * weight_S[part]
-                wrong_BV *= weight_S[part, None]
+            weight_B = None if weight_S is None else weight_S[part]
+            loss_B, right_B, wrong_BV = learn_logits(logits_BV, target_S[part], weight_B)
             total += loss_B.sum()
             right += right_B.sum()
-            wrong_BV = wrong_BV.to(compute)
-            grad_SE[part] = (wrong_BV @ head_VE.to(compute)).to(hidden_SE.dtype)
-            if grad_VE is not None:
+            grad_SE[part] = wrong_BV @ head_VE.to(compute)
+            if grad_VE is None and is_trained:
+                grad_VE = (wrong_BV.T @ part_BE).float()
+            elif grad_VE is not None:
                 grad_VE += wrong_BV.T @ part_BE
+        if grad_VE is None and is_trained:  # nothing is supervised here
+            grad_VE = torch.zeros_like(head_VE, dtype=torch.float32)
         ctx.save_for_backward(grad_SE, grad_VE)
         ctx.head_dtype = head_VE.dtype
         ctx.mark_non_differentiable(right)
@@ -58,7 +56,7 @@ class _HeadLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         grad_SE, grad_VE = ctx.saved_tensors
         hidden = grad_SE * grads[0].to(grad_SE.dtype) if ctx.needs_input_grad[0] else None
-        head = None if grad_VE is None else (grad_VE * grads[0]).to(ctx.head_dtype)
+        head = None if grad_VE is None else grad_VE.mul_(grads[0]).to(ctx.head_dtype)  # used once
         return hidden, head, None, None
 
 
@@ -76,6 +74,28 @@ def head_loss_sum(
     return loss, right
 
 
+def learn_logits(
+    logits_BV: Tensor, target_B: Tensor, weight_B: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return B losses in nats, float32, what was right, and gradients in the logits' own type.
+
+    A target that no other token beats is right by its weight. The logits may hold the gradients
+    afterwards.
+    """
+    if logits_BV.dtype == torch.bfloat16 and suits(logits_BV):
+        return learn_in_place(logits_BV, target_B, weight_B)
+    picked = torch.arange(logits_BV.shape[0]), target_B
+    right_B = (logits_BV[picked] >= logits_BV.amax(-1)).float()
+    logp_BV = logits_BV.float().log_softmax(-1)
+    loss_B = -logp_BV[picked]
+    wrong_BV = logp_BV.exp_()
+    wrong_BV[picked] -= 1
+    if weight_B is not None:
+        loss_B, right_B = loss_B * weight_B, right_B * weight_B
+        wrong_BV *= weight_B[:, None]
+    return loss_B, right_B, wrong_BV.to(logits_BV.dtype)
+
+
 class _TargetLogps(torch.autograd.Function):
     """Log-probability of each target; logits are computed again for the backward pass."""
 
@@ -84,7 +104,7 @@ class _TargetLogps(torch.autograd.Function):
         ctx.save_for_backward(hidden_SE, head_VE, target_S)
         ctx.compute = _get_compute_dtype(hidden_SE, head_VE)
         parts = [
-            -F.cross_entropy(logits_BV, target_S[part], reduction="none")
+            -F.cross_entropy(logits_BV.float(), target_S[part], reduction="none")
             for part, _, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute)
         ]
         return torch.cat(parts) if parts else hidden_SE.new_zeros(0, dtype=torch.float32)
@@ -96,7 +116,7 @@ class _TargetLogps(torch.autograd.Function):
         is_trained = ctx.needs_input_grad[1]
         grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute):
-            wrong_BV = -logits_BV.softmax(-1)
+            wrong_BV = -logits_BV.softmax(-1, dtype=torch.float32)
             wrong_BV[torch.arange(wrong_BV.shape[0]), target_S[part]] += 1
             wrong_BV = (wrong_BV * grads[0][part, None]).to(ctx.compute)
             grad_SE[part] = (wrong_BV @ head_VE.to(ctx.compute)).to(hidden_SE.dtype)
@@ -146,7 +166,7 @@ def _iter_logits(
     for start in range(0, hidden_SE.shape[0], _BLOCK):
         part = slice(start, start + _BLOCK)
         part_BE = hidden_SE[part].to(compute)
-        yield part, part_BE, F.linear(part_BE, cast_VE).float()
+        yield part, part_BE, F.linear(part_BE, cast_VE)
 
 
 def _get_compute_dtype(hidden_SE: Tensor, head_VE: Tensor) -> torch.dtype:

@@ -99,7 +99,7 @@ def make_optimizers(
         parts.append(
             AdamW8bit(groups, betas=_BETAS)
             if is_small
-            else torch.optim.AdamW(groups, lr=0.0, betas=_BETAS)
+            else torch.optim.AdamW(groups, lr=0.0, betas=_BETAS, fused=True)
         )
     if inner:
         groups = _group(inner, weight_decay, 1.0)

@@ -11,9 +11,11 @@ from engine.models.decoder import head_weight
 from engine.models.load import has_fast_bf16, load_base
 from engine.models.lora import add_adapter
 from engine.models.scratch import make_start
+from engine.runtime import keep_freed_memory
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.fp8 import require_fp8, use_fp8
+from engine.train.fuse import fuse_rows
 from engine.train.likeness import check_likeness
 from engine.train.mesh import Mesh
 from engine.train.pipeline import cut_layers
@@ -74,6 +76,10 @@ def ready(trainee: Trainee, spec: TrainSpec, mesh: Mesh) -> Trainee:
     if spec.precision == "fp8":
         use_fp8(trainee.layers)
     _recompute(trainee, spec.activation_checkpointing)
+    if not spec.compile and trainee.compute_dtype == torch.bfloat16:  # compiled layers fuse theirs
+        fuse_rows(trainee.base)
+    if mesh.device.type == "cpu":
+        keep_freed_memory()
     if spec.compile:
         for layer in trainee.layers:
             layer.compile(dynamic=True)

@@ -69,6 +69,7 @@ def _fill_layout(batch: Batch, num_fill: int) -> Layout:
         buckets=(*layout.buckets, (end + places)[None]),
         kept=(*layout.kept, places),
         inverse_T=torch.cat([layout.inverse_T, end + places]),
+        units_U5=torch.cat([layout.units_U5, torch.tensor([[0, 0, 0, end, num_fill]])]),
     )
 
 

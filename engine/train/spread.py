@@ -69,10 +69,10 @@ def sum_squares(trainee: Trainee, mesh: Mesh) -> float:
         if grad is None or is_counted_elsewhere:
             continue
         if not isinstance(grad, DTensor):
-            total += float(grad.float().square().sum())
+            total += float(torch.linalg.vector_norm(grad, dtype=torch.float32)) ** 2
             continue
         key = (grad.device_mesh, tuple(not isinstance(p, Replicate) for p in grad.placements))
-        part = grad.to_local().float().square().sum()
+        part = torch.linalg.vector_norm(grad.to_local(), dtype=torch.float32) ** 2
         spread_sums[key] = spread_sums.get(key, torch.zeros_like(part)) + part
     for (devices, is_cut), part in spread_sums.items():
         for dimension, cut in enumerate(is_cut):

@@ -155,6 +155,8 @@ def make_frozen(shape: dict[str, Any], spec: TrainSpec) -> Any:
     base = make_base(shape)
     base.set_attn_implementation(PACKED)
     base.requires_grad_(False)
+    if spec.precision == "bf16" and spec.method != "full":
+        base = base.bfloat16()
     return quantize_base(base) if spec.method == "qlora" else base
 
 

@@ -195,6 +195,34 @@ def test_eight_bit_moments_are_spread_too(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_pipeline_takes_muon_and_compiled_layers(tmp_path):
+    """Muon sees whole matrices in every stage; each stage compiles its own layers."""
+    kinds = {
+        "muon": (KINDS[1] | {"optimizer": "muon"}, 5e-5),
+        "compile": (KINDS[0] | {"compile": True}, 5e-4),
+    }
+    cases = {of: kind | ON_TWO["pipeline"] for of, (kind, _) in kinds.items()}
+    found = run_ranks(cases, 2, tmp_path)
+    for of, (kind, tolerance) in kinds.items():
+        wanted = run_case(kind | {"compile": False}, tmp_path / of / "plain")
+        assert_same(found[of], wanted, tolerance=tolerance)
+    begun = list_checkpoints(tmp_path / "muon")[0]
+    rest = run_case(kinds["muon"][0] | {"resume_from": str(begun)}, tmp_path / "rest")
+    assert_same(rest, drop_steps(found["muon"], 2))
+
+
+@pytest.mark.slow
+def test_bfloat16_kernels_work_on_parts(tmp_path):
+    """Shards, sequences and stages go through the kernels too: the same but for rounding."""
+    kind = KINDS[1] | {"precision": "bf16"}
+    guises = ("replicas", "shards", "sequence", "tensor", "pipeline")
+    found = run_ranks({guise: kind | ON_TWO[guise] for guise in guises}, 2, tmp_path)
+    wanted = run_case(kind, tmp_path / "plain")
+    for guise in guises:
+        assert_same(found[guise], wanted, tolerance=5e-3)
+
+
+@pytest.mark.slow
 def test_a_pipeline_of_four_whose_ends_share_no_matrix(tmp_path):
     shape = {"num_hidden_layers": 5, "tie_word_embeddings": False}
     kind = KINDS[1] | {"shape": shape, "micro_batch_tokens": 64, "max_steps": 3}
