@@ -113,8 +113,12 @@ class Usage:
     """Prompt tokens whose keys and values lay ready."""
     num_tokens: int
     queue_s: float
+    """From when it came to its first step."""
     prefill_s: float
+    """Its share of the steps up to its first token: shared out by tokens, so that the shares of all
+    requests add up to the time that the server was busy."""
     decode_s: float
+    """Its share of the steps after."""
 
 
 @dataclass(frozen=True)

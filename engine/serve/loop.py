@@ -204,10 +204,12 @@ class StepLoop:
                 return
             chunks = self._planner.plan()
             assert chunks, "requests are here and none can go on"
+        charged = []
         for chunk in chunks:
             ticket = self._tickets[chunk.stream]
             if ticket.started_at is None:
                 ticket.started_at = started_at
+            charged.append((ticket, chunk.count, ticket.first_at is not None))
         texts = [chunk for chunk in chunks if self._is_text(chunk)]
         answers = [chunk for chunk in chunks if not self._is_text(chunk)]
         for part, states_NE in self._compute(texts, self._embed):
@@ -215,12 +217,16 @@ class StepLoop:
         said: list[Said] = []
         for part, logits_RV in self._compute(answers, self._forward):
             said += self._settle_answers(part, logits_RV)
+        took_s = self._clock() - started_at
+        num_computed = sum(chunk.count for chunk in chunks)
+        for ticket, count, is_decode in charged:
+            ticket.charge(took_s * count / num_computed, is_decode=is_decode)
         self._writer.put(said)
         with self._wake:
-            now = self._progress_at = self._clock()
+            self._progress_at = self._clock()
             self.counts.num_steps += 1
-            self.counts.busy_s += now - started_at
-            self._pace.record_step(sum(chunk.count for chunk in chunks), now - started_at)
+            self.counts.busy_s += took_s
+            self._pace.record_step(num_computed, took_s)
 
     def _is_text(self, chunk: Chunk) -> bool:
         return isinstance(self._tickets[chunk.stream], EmbedTicket)

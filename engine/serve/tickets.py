@@ -25,6 +25,16 @@ class Ticket:
     """When its first tokens were computed."""
     first_at: float | None = field(default=None, init=False)
     """When its first token was drawn."""
+    prefill_s: float = field(default=0.0, init=False)
+    """Its share of the steps up to its first token, by tokens; `decode_s` of those after."""
+    decode_s: float = field(default=0.0, init=False)
+
+    def charge(self, seconds: float, *, is_decode: bool) -> None:
+        """Add its share of a step."""
+        if is_decode:
+            self.decode_s += seconds
+        else:
+            self.prefill_s += seconds
 
 
 @dataclass(eq=False, kw_only=True)

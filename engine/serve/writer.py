@@ -136,12 +136,11 @@ class _Text:
     def _count(self, ended_at: float) -> Usage:
         ticket, stream = self._ticket, self._ticket.stream
         started_at = ended_at if ticket.started_at is None else ticket.started_at
-        first_at = ended_at if ticket.first_at is None else ticket.first_at
         return Usage(
             num_prompt_tokens=stream.num_prompt_tokens,
             num_cached_tokens=stream.num_cached,
             num_tokens=self._num_tokens,
             queue_s=started_at - ticket.entered_at,
-            prefill_s=first_at - started_at,
-            decode_s=ended_at - first_at,
+            prefill_s=ticket.prefill_s,
+            decode_s=ticket.decode_s,
         )

@@ -355,6 +355,18 @@ def test_logprobs_and_usage_come_with_the_pieces():
     assert min(usage.queue_s, usage.prefill_s, usage.decode_s) >= 0
 
 
+def test_the_shares_of_all_answers_add_up_to_the_time_that_was_busy():
+    clock = Clock()
+    with open_loop(SlowDecoder(clock), max_batch_tokens=9, clock=clock) as loop:
+        entered = enter_all(loop, make_prompts(5, seed=3), LONG)
+        usages = [answer.read()[1].usage for _, answer in entered]
+        busy_s = loop.counts.busy_s
+    assert busy_s > 10
+    shares = sum(usage.prefill_s + usage.decode_s for usage in usages)
+    assert shares == pytest.approx(busy_s)
+    assert all(usage.prefill_s > 0 and usage.decode_s > 0 for usage in usages)
+
+
 def test_texts_are_embedded_beside_answers_as_if_alone():
     prompts = make_prompts(4, longest=60)
     alone = ask_alone(prompts)
