@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 import torch
@@ -32,6 +32,7 @@ __all__ = ["NativeBackend", "open_native"]
 _BLOCK_SIZE = 16
 _CPU_SHARE = 0.3  # of free memory: the studio and other runs live on the same machine
 _GPU_SHARE = 0.85  # of free memory: the rest is for what a step makes
+_KV_BITS: dict[str, Literal[16, 8, 4]] = {"full": 16, "int8": 8, "int4": 4}
 _MIN_CONTEXT = 256  # tokens: a pool of fewer serves nobody
 
 # Tokens that end a turn in the chat templates people use; a model may name fewer than it writes.
@@ -138,6 +139,7 @@ class _Room:
     element_bytes: int
     weights_bytes: int
     device: torch.device
+    block_bytes: int = 0
 
 
 def _open_decoder(
@@ -148,8 +150,9 @@ def _open_decoder(
     if dtype == torch.bfloat16 and not has_fast_bf16(device):
         dtype = torch.float32  # its weights stay rounded to bfloat16
     room = _Room(dtype.itemsize, count_bytes(weights), device)
+    room = replace(room, block_bytes=count_block_bytes(shape, weights, spec, room))
     num_blocks = choose_num_blocks(spec, placement, shape, room)
-    if device.type == "cpu" and (decoder := _open_cpu(shape, weights, num_blocks, placement)):
+    if device.type == "cpu" and (decoder := _open_cpu(shape, weights, num_blocks, spec, placement)):
         return decoder
     return TorchDecoder(
         shape,
@@ -159,11 +162,17 @@ def _open_decoder(
         device=device,
         dtype=dtype,
         max_adapters=NUM_ADAPTER_SLOTS,
+        kv_bits=_KV_BITS[spec.kv_precision],
+        is_batch_invariant=spec.is_batch_invariant,
     )
 
 
 def _open_cpu(
-    shape: DecoderShape, weights: DecoderWeights, num_blocks: int, placement: Placement
+    shape: DecoderShape,
+    weights: DecoderWeights,
+    num_blocks: int,
+    spec: ServeSpec,
+    placement: Placement,
 ) -> Decoder | None:
     """Open the C++ decoder; None, with a line in the log that says why, where it cannot be had."""
     why = cpu.is_available().why_not
@@ -176,11 +185,31 @@ def _open_cpu(
                 block_size=_BLOCK_SIZE,
                 num_threads=placement.num_threads or torch.get_num_threads(),
                 max_adapters=NUM_ADAPTER_SLOTS,
+                options=_choose_options(weights, spec),
             )
         except (cpu.KernelsUnavailable, ValueError) as error:
             why = str(error)
     print(f"The slower torch decoder serves: {why}", flush=True)
     return None
+
+
+def _choose_options(weights: DecoderWeights, spec: ServeSpec) -> cpu.CpuOptions:
+    """A quantized model's head is rounded too: it is a fifth of what a small one reads a token."""
+    is_dense = weights.layers[0].query.kind == "dense"
+    return cpu.CpuOptions(head_bits=None if is_dense else 8, kv_bits=_KV_BITS[spec.kv_precision])
+
+
+def count_block_bytes(
+    shape: DecoderShape, weights: DecoderWeights, spec: ServeSpec, room: _Room
+) -> int:
+    """Return what a block of keys and values takes in all layers."""
+    if room.device.type == "cpu" and not cpu.is_available().why_not:
+        is_fp32 = room.element_bytes == 4
+        options = _choose_options(weights, spec)
+        return cpu.count_block_bytes(shape, _BLOCK_SIZE, options, is_fp32=is_fp32)
+    is_full = spec.kv_precision == "full"
+    element_bytes = room.element_bytes if is_full else _KV_BITS[spec.kv_precision] / 8
+    return int(_BLOCK_SIZE * shape.kv_bytes_per_token * element_bytes / 2)
 
 
 def choose_num_blocks(
@@ -191,7 +220,7 @@ def choose_num_blocks(
     Raises:
         EngineError: out_of_memory, when they would hold less than a short conversation.
     """
-    block_bytes = _BLOCK_SIZE * shape.kv_bytes_per_token * room.element_bytes // 2
+    block_bytes = room.block_bytes
     max_context = min(spec.max_context, shape.max_positions)
     num_useful = spec.max_running * -(-max_context // _BLOCK_SIZE)
     memory_bytes = spec.kv_memory_bytes or _find_spare_bytes(spec, placement, room)

@@ -81,6 +81,21 @@ class ServeSpec(Spec):
     )
     """Keys and values of all requests that run, and of prefixes kept ready; by default what the
     device has to spare, and no more than all that may run could fill."""
+    kv_precision: Literal["full", "int8", "int4"] = Field(
+        default="full",
+        title="Precision of contexts",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """Keys and values: as the weights are computed, or rounded as they come, each token and head by
+    itself. int8 holds twice as many contexts, int4 nearly four times; a report card says what it
+    costs a model."""
+    is_batch_invariant: bool = Field(
+        default=False,
+        title="Same numbers always",
+        json_schema_extra={"part": "how", "advanced": True},
+    )
+    """An answer's log-probabilities are bit for bit the same whatever else is served; slower where
+    the decoder is not so by itself, which on a processor it is."""
     max_running: int = Field(
         default=64,
         ge=1,

@@ -16,6 +16,5 @@ def build_images(engine: DockerEngine, context: Path) -> None:
         engine.build(IMAGES / f"{name}.Dockerfile", IMAGES, f"athanor-test-{name}", BASE=BASE)
     offline = {"BASE": BASE, "PIP_OPTIONS": "--no-index"}
     engine.build(context / "deploy" / "studio.Dockerfile", context, "athanor-studio", **offline)
-    engine.build(
-        context / "workers" / "images" / "node.Dockerfile", context, "athanor-node", **offline
-    )
+    node = context / "workers" / "images" / "node.Dockerfile"
+    engine.build(node, context, "athanor-node", COMPILER="", **offline)

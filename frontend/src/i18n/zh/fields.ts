@@ -240,6 +240,14 @@ export const fields: Record<string, FieldWords> = {
     title: "上下文内存",
     help: "运行中的请求和保留的前缀的键值缓存。留空则用设备余下的内存，最多用到同时运行的请求能占满为止。",
   },
+  kv_precision: {
+    title: "上下文精度",
+    help: "键值缓存的精度：与计算相同，或随生成逐词元、逐头舍入。int8 能容纳约两倍的上下文，int4 接近四倍；对模型的影响见其质量报告。",
+  },
+  is_batch_invariant: {
+    title: "结果与批次无关",
+    help: "无论同时还有哪些请求，回答的对数概率逐位相同；在处理器上本来如此，在其他设备上会慢一些。",
+  },
   max_running: { title: "同时处理的请求", help: "同时生成的回答数；越多，每个越慢，合计越快。" },
   max_batch_tokens: {
     title: "每步词元数",
