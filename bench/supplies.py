@@ -2,6 +2,9 @@
 
 import importlib.util
 import json
+import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +47,29 @@ def make_random_30m() -> Path:
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         AutoTokenizer.from_pretrained(taught).save_pretrained(folder)
+    return folder
+
+
+QUANTIZED = {
+    "int4": ("rtn", "group_size=32"),  # the grid that the package's file is on: the same weights
+    "awq": ("awq", "group_size=64"),
+    "int8": ("int8",),
+}
+
+
+def quantize_smollm2(name: str) -> Path:
+    """Return SmolLM2-135M-Instruct as one of `QUANTIZED`, quantized once."""
+    folder = FOLDER / f"smollm2-{name}"
+    if not (folder / "quantization.json").exists():
+        method, *more = QUANTIZED[name]
+        spec = FOLDER / f"{name}.yaml"
+        lines = [f"model: {import_smollm2()}", f"method: {method}"]
+        spec.write_text("\n".join([*lines, *(each.replace("=", ": ") for each in more)]) + "\n")
+        with tempfile.TemporaryDirectory() as parent:
+            run_dir = Path(parent) / "run"
+            command = ["-m", "engine", "quantize", str(spec), "--run-dir", str(run_dir)]
+            subprocess.run([sys.executable, *command], check=True, stdout=sys.stderr)
+            shutil.copytree(run_dir / "out", folder, dirs_exist_ok=True)
     return folder
 
 
