@@ -48,6 +48,7 @@ _BLOCK = 256  # positions whose logits exist at once (engine/train/losses.py)
 # Bytes of each: in the compute type, twice in float32, the gradient, and what is left of the block
 # before; DPO takes the gradient from the logits anew, by two steps more.
 _LOGIT_BYTES, _DPO_LOGIT_BYTES = 18, 24
+_KERNEL_LOGIT_BYTES = 4  # in bfloat16, where they become their gradient, and the block before
 
 
 @dataclass(frozen=True)
@@ -198,5 +199,7 @@ def _count_logits(at: Settings) -> int:
     is_head_trained = at.is_full or spec.lora.train_embeddings
     head = 4 * shape.hidden_size * shape.vocab_size if is_head_trained else 0
     rows = 2 * at.compute_bytes * int(at.num_held * share) * shape.hidden_size
-    each = _DPO_LOGIT_BYTES if spec.stage == "dpo" else _LOGIT_BYTES
+    by_kernels = at.compute_bytes == 2 and not at.is_on_gpu
+    sft = _KERNEL_LOGIT_BYTES if by_kernels else _LOGIT_BYTES
+    each = _DPO_LOGIT_BYTES if spec.stage == "dpo" else sft
     return each * block * shape.vocab_size + head + rows
