@@ -67,6 +67,7 @@ def match(engine: Engine, model: Path) -> dict[str, Any]:
         )
         for question in QUESTIONS
     ]
+    engine.write([list(prompts[0])], 2)  # what is made at first use is not judged
     return {"answers": [engine.write([list(prompt)], NUM_MATCHED)[0] for prompt in prompts]}
 
 
