@@ -143,12 +143,19 @@ def _is_inner_matrix(name: str, parameter: torch.nn.Parameter) -> bool:
 
 def _refuse_spread(inner: list[Named]) -> None:
     """Muon's step needs a whole matrix; torch's takes a spread one part by part, which differs."""
-    if any(isinstance(parameter, torch.distributed.tensor.DTensor) for _, parameter in inner):
+    if any(_is_part(parameter) for _, parameter in inner):
         raise EngineError(
             Reason.BAD_SPEC,
             "optimizer: muon needs whole matrices on each process: take adamw, or set "
             "parallel.shards and parallel.tensor to 1.",
         )
+
+
+def _is_part(parameter: torch.Tensor) -> bool:
+    """Say whether other processes hold more of a matrix; on a mesh of one, none does."""
+    if not isinstance(parameter, torch.distributed.tensor.DTensor):
+        return False
+    return parameter.to_local().shape != parameter.shape
 
 
 def _group(named: list[Named], weight_decay: float, rate_ratio: float) -> list[dict[str, Any]]:

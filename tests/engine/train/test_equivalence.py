@@ -219,7 +219,9 @@ def test_bfloat16_kernels_work_on_parts(tmp_path):
     found = run_ranks({guise: kind | ON_TWO[guise] for guise in guises}, 2, tmp_path)
     wanted = run_case(kind, tmp_path / "plain")
     for guise in guises:
-        assert_same(found[guise], wanted, tolerance=5e-3)
+        for what, tolerance in (("losses", 5e-3), ("eval", 5e-3), ("norms", 5e-2)):
+            got = found[guise][what]
+            assert got == pytest.approx(wanted[what], rel=tolerance), f"{guise} {what}"
 
 
 @pytest.mark.slow
