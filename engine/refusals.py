@@ -179,5 +179,36 @@ REFUSALS = Sentences(
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
+        "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
+        "no_room_for_contexts": "kv_memory_bytes: {left} bytes are left for contexts, and the "
+        "shortest of use take {least}: give more memory, or take a smaller model.",
+        "adapters_fill_slots": "adapters: {num} fill every slot; name fewer.",
+        "grpc_port_taken": "{address} cannot be taken for gRPC; choose another port.",
+        "lmdeploy_unnamed": "backend: lmdeploy needs its environment: make it with `python -m "
+        "engine lmdeploy install DIR` and name it with --lmdeploy DIR.",
+        "lmdeploy_missing": "{folder} has no bin/lmdeploy: make it with `python -m engine lmdeploy "
+        "install {again}`.",
+        "lmdeploy_unknown": "{program} is no LMDeploy that we know: {why}; install {version} "
+        "beside it.",
+        "lmdeploy_unrunnable": "{program} cannot be run: {error}.",
+        "lmdeploy_lacks": "This LMDeploy has no {flag}; install {version} beside it.",
+        "lmdeploy_ended": "LMDeploy ended while it loaded:\n{said}",
+        "lmdeploy_silent": "LMDeploy did not answer within {seconds} s:\n{said}",
+        "server_not_allowed": "url: this node asks no server at {url}; ask its administrator to "
+        "add it to ATHANOR_MODEL_SERVERS.",
+        "url_no_address": "url: {url} is no address: {error}.",
+        "url_refused": "url: {url}: {said}",
+        "tensor_parallel_wide": "tensor_parallel: {error} among {world} devices; take fewer of "
+        "them.",
+        "tensor_parallel_uneven": "tensor_parallel: the model's {name} of {size} cannot be divided "
+        "among {world} devices; take a number that divides it.",
+        "not_servable": "model: {model} cannot be served: {why}.",
+        "no_layer_to_adapt": "this base has no linear layer named {names} to adapt",
+        "odd_adapter_weight": "adapter_model.safetensors has {what} weight {name}",
+        "adapter_of_another": "{name} has the shape {shapes}: it was trained on another base",
+        "adapter_no_floats": "{name} is {dtype}, which is no number of an adapter",
+        "step_too_small": "max_batch_tokens is {most} and max_running {running}: raise the first "
+        "above the second, or lower the second.",
+        "url_with_remote": "url goes with backend: remote, and that needs it; set both or none",
     }
 )

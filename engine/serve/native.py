@@ -176,6 +176,11 @@ def _open_base(folder: Path, spec: ServeSpec, placement: Placement) -> _Base:
 
 
 def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> _Base:
+    if spec.kv_precision != "full":
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"kv_precision: {spec.kv_precision} is for {', '.join(FAMILIES)}: set it to full.",
+        )
     device = pick_device(placement.devices)
     model, shape = open_module(folder, precision=spec.precision, device=device)
     room = _Room(_BLOCK_SIZE * shape.kv_bytes_per_token, shape.max_positions, 0, device)

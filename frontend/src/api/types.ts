@@ -5007,8 +5007,11 @@ export interface components {
             results: components["schemas"]["TokenOutput"][];
         };
         /**
-         * @description * `adapter_unusable` - adapter_unusable
+         * @description * `adapter_no_floats` - adapter_no_floats
+         *     * `adapter_of_another` - adapter_of_another
+         *     * `adapter_unusable` - adapter_unusable
          *     * `adapter_window` - adapter_window
+         *     * `adapters_fill_slots` - adapters_fill_slots
          *     * `alpha_is_smoothquants` - alpha_is_smoothquants
          *     * `attention_differs` - attention_differs
          *     * `attention_window` - attention_window
@@ -5063,6 +5066,7 @@ export interface components {
          *     * `gpus_too_few` - gpus_too_few
          *     * `group_size_of_4_bits` - group_size_of_4_bits
          *     * `group_size_unfit` - group_size_unfit
+         *     * `grpc_port_taken` - grpc_port_taken
          *     * `has_sinks` - has_sinks
          *     * `head_differs` - head_differs
          *     * `heads_undealt` - heads_undealt
@@ -5076,11 +5080,19 @@ export interface components {
          *     * `instruct_wanted` - instruct_wanted
          *     * `kernel_out_of_memory` - kernel_out_of_memory
          *     * `kv_heads_uneven` - kv_heads_uneven
+         *     * `kv_precision_unfit` - kv_precision_unfit
          *     * `layers_entangled` - layers_entangled
          *     * `layers_not_quantized` - layers_not_quantized
          *     * `layers_too_few` - layers_too_few
          *     * `layers_uncut` - layers_uncut
          *     * `layers_unsaid` - layers_unsaid
+         *     * `lmdeploy_ended` - lmdeploy_ended
+         *     * `lmdeploy_lacks` - lmdeploy_lacks
+         *     * `lmdeploy_missing` - lmdeploy_missing
+         *     * `lmdeploy_silent` - lmdeploy_silent
+         *     * `lmdeploy_unknown` - lmdeploy_unknown
+         *     * `lmdeploy_unnamed` - lmdeploy_unnamed
+         *     * `lmdeploy_unrunnable` - lmdeploy_unrunnable
          *     * `longer_than_micro` - longer_than_micro
          *     * `longer_than_positions` - longer_than_positions
          *     * `lower_length_or` - lower_length_or
@@ -5122,6 +5134,7 @@ export interface components {
          *     * `no_engine` - no_engine
          *     * `no_fp8` - no_fp8
          *     * `no_group_size` - no_group_size
+         *     * `no_layer_to_adapt` - no_layer_to_adapt
          *     * `no_layers` - no_layers
          *     * `no_model` - no_model
          *     * `no_node` - no_node
@@ -5129,6 +5142,7 @@ export interface components {
          *     * `no_packet_filter` - no_packet_filter
          *     * `no_program` - no_program
          *     * `no_readable_rows` - no_readable_rows
+         *     * `no_room_for_contexts` - no_room_for_contexts
          *     * `no_rotary` - no_rotary
          *     * `no_rows` - no_rows
          *     * `no_safetensors` - no_safetensors
@@ -5144,8 +5158,10 @@ export interface components {
          *     * `not_finite` - not_finite
          *     * `not_parquet` - not_parquet
          *     * `not_quantizable` - not_quantizable
+         *     * `not_servable` - not_servable
          *     * `not_whole` - not_whole
          *     * `nothing_to_save_there` - nothing_to_save_there
+         *     * `odd_adapter_weight` - odd_adapter_weight
          *     * `of_another_plan` - of_another_plan
          *     * `output_linked` - output_linked
          *     * `pairs_mixed` - pairs_mixed
@@ -5206,19 +5222,26 @@ export interface components {
          *     * `script_needs_box` - script_needs_box
          *     * `script_past_memory` - script_past_memory
          *     * `server_idle` - server_idle
+         *     * `server_not_allowed` - server_not_allowed
          *     * `special_tokens_twice` - special_tokens_twice
          *     * `split_not_there` - split_not_there
          *     * `split_unclear` - split_unclear
+         *     * `step_too_small` - step_too_small
          *     * `stopped_by_operator` - stopped_by_operator
          *     * `stopped_by_owner` - stopped_by_owner
          *     * `stopped_by_studio` - stopped_by_studio
          *     * `studio_unknown` - studio_unknown
          *     * `template_is_no_jinja` - template_is_no_jinja
          *     * `tensor_missing` - tensor_missing
+         *     * `tensor_parallel_uneven` - tensor_parallel_uneven
+         *     * `tensor_parallel_wide` - tensor_parallel_wide
          *     * `time_limit` - time_limit
          *     * `tokenizer_unreadable` - tokenizer_unreadable
          *     * `too_few_rows` - too_few_rows
          *     * `two_models` - two_models
+         *     * `url_no_address` - url_no_address
+         *     * `url_refused` - url_refused
+         *     * `url_with_remote` - url_with_remote
          *     * `vocab_too_small` - vocab_too_small
          *     * `weights_unreadable` - weights_unreadable
          *     * `window_stays` - window_stays
@@ -5226,7 +5249,7 @@ export interface components {
          *     * `world_differs` - world_differs
          * @enum {string}
          */
-        ToldCodeEnum: "adapter_unusable" | "adapter_window" | "alpha_is_smoothquants" | "attention_differs" | "attention_window" | "bad_rows" | "bad_rows_allowed" | "bases_by_layer" | "box_has_link" | "caps_scores" | "carrier_silent" | "checkpoint_away" | "checkpoint_refused" | "command_failed" | "command_word" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "dataset_problem" | "device_missing" | "disk_full" | "dora_whole" | "drive_missing" | "drive_of_another" | "drives_not_set" | "embeddings_tied" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "environment_name" | "environment_own" | "environment_value" | "file_breaks_off" | "file_broken" | "format_unknown" | "fp8_whole" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "gpus_too_few" | "group_size_of_4_bits" | "group_size_unfit" | "has_sinks" | "head_differs" | "heads_undealt" | "heads_uneven" | "hub_away" | "hub_refuses" | "image_missing" | "image_not_pinned" | "input_place" | "input_within" | "instruct_wanted" | "kernel_out_of_memory" | "kv_heads_uneven" | "layers_entangled" | "layers_not_quantized" | "layers_too_few" | "layers_uncut" | "layers_unsaid" | "longer_than_micro" | "longer_than_positions" | "lower_length_or" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "matrices_4bit" | "matrices_part" | "matrices_style" | "matrices_uncut" | "matrices_unsaid" | "memory_ran_out" | "micro_over_step" | "model_unreadable" | "model_unusable" | "model_use" | "moments_overflow" | "mount_failed" | "muon_whole" | "no_chat_template" | "no_column_names" | "no_data_file" | "no_decoder" | "no_end_token" | "no_engine" | "no_fp8" | "no_group_size" | "no_layers" | "no_model" | "no_node" | "no_own_files" | "no_packet_filter" | "no_program" | "no_readable_rows" | "no_rotary" | "no_rows" | "no_safetensors" | "no_such_layer" | "no_user_namespaces" | "no_whole_window" | "no_words" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "not_data_file" | "not_finite" | "not_parquet" | "not_quantizable" | "not_whole" | "nothing_to_save_there" | "of_another_plan" | "output_linked" | "pairs_mixed" | "pairs_not_learnt" | "pairs_wanted" | "path_in_box" | "path_not_there" | "pattern_matches_none" | "pipeline_is_silent" | "points_used_up" | "port_taken" | "quality_low" | "quality_unknown" | "quality_unreadable" | "quantized_already" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "ref_form" | "repo_not_fetched" | "repo_not_there" | "reward_is_silent" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "row_refused" | "row_unmaskable" | "run_all_aside" | "run_all_busy" | "run_dir_incomplete" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "scratch_is_pretrain" | "scratch_window" | "script_crashed" | "script_needs_box" | "script_past_memory" | "server_idle" | "special_tokens_twice" | "split_not_there" | "split_unclear" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "template_is_no_jinja" | "tensor_missing" | "time_limit" | "tokenizer_unreadable" | "too_few_rows" | "two_models" | "vocab_too_small" | "weights_unreadable" | "window_stays" | "window_too_long" | "world_differs";
+        ToldCodeEnum: "adapter_no_floats" | "adapter_of_another" | "adapter_unusable" | "adapter_window" | "adapters_fill_slots" | "alpha_is_smoothquants" | "attention_differs" | "attention_window" | "bad_rows" | "bad_rows_allowed" | "bases_by_layer" | "box_has_link" | "caps_scores" | "carrier_silent" | "checkpoint_away" | "checkpoint_refused" | "command_failed" | "command_word" | "container_killed" | "container_removed" | "container_stopped" | "copy_failed" | "copy_is_made" | "dataset_problem" | "device_missing" | "disk_full" | "dora_whole" | "drive_missing" | "drive_of_another" | "drives_not_set" | "embeddings_tied" | "engine_away" | "engine_crashed" | "engine_failed" | "engine_image_empty" | "engine_image_missing" | "engine_killed" | "engine_not_looked_at" | "engine_not_up" | "engine_says" | "engine_signalled" | "engine_took_run" | "engine_version_differs" | "engine_version_unknown" | "engines_need_root" | "environment_name" | "environment_own" | "environment_value" | "file_breaks_off" | "file_broken" | "format_unknown" | "fp8_whole" | "gate_empty" | "gate_refused" | "gate_silent" | "gate_unwell" | "gpus_too_few" | "group_size_of_4_bits" | "group_size_unfit" | "grpc_port_taken" | "has_sinks" | "head_differs" | "heads_undealt" | "heads_uneven" | "hub_away" | "hub_refuses" | "image_missing" | "image_not_pinned" | "input_place" | "input_within" | "instruct_wanted" | "kernel_out_of_memory" | "kv_heads_uneven" | "kv_precision_unfit" | "layers_entangled" | "layers_not_quantized" | "layers_too_few" | "layers_uncut" | "layers_unsaid" | "lmdeploy_ended" | "lmdeploy_lacks" | "lmdeploy_missing" | "lmdeploy_silent" | "lmdeploy_unknown" | "lmdeploy_unnamed" | "lmdeploy_unrunnable" | "longer_than_micro" | "longer_than_positions" | "lower_length_or" | "machine_all_aside" | "machine_all_busy" | "machine_container_gone" | "machine_drained" | "machine_drained_why" | "machine_ended" | "machine_idle" | "machine_image_removed" | "machine_no_engine" | "machine_node_lost" | "machine_node_removed" | "machine_node_silent" | "machine_none_holds" | "machine_not_started" | "machine_note" | "machine_out_of_memory" | "machines_need_root" | "matrices_4bit" | "matrices_part" | "matrices_style" | "matrices_uncut" | "matrices_unsaid" | "memory_ran_out" | "micro_over_step" | "model_unreadable" | "model_unusable" | "model_use" | "moments_overflow" | "mount_failed" | "muon_whole" | "no_chat_template" | "no_column_names" | "no_data_file" | "no_decoder" | "no_end_token" | "no_engine" | "no_fp8" | "no_group_size" | "no_layer_to_adapt" | "no_layers" | "no_model" | "no_node" | "no_own_files" | "no_packet_filter" | "no_program" | "no_readable_rows" | "no_room_for_contexts" | "no_rotary" | "no_rows" | "no_safetensors" | "no_such_layer" | "no_user_namespaces" | "no_whole_window" | "no_words" | "node_aside_change" | "node_aside_reset" | "node_away" | "node_restarted" | "not_data_file" | "not_finite" | "not_parquet" | "not_quantizable" | "not_servable" | "not_whole" | "nothing_to_save_there" | "odd_adapter_weight" | "of_another_plan" | "output_linked" | "pairs_mixed" | "pairs_not_learnt" | "pairs_wanted" | "path_in_box" | "path_not_there" | "pattern_matches_none" | "pipeline_is_silent" | "points_used_up" | "port_taken" | "quality_low" | "quality_unknown" | "quality_unreadable" | "quantized_already" | "quota_btrfs_off" | "quota_btrfs_tools" | "quota_not_btrfs" | "quota_not_project" | "quota_project_off" | "quota_project_tools" | "recorder_killed" | "ref_form" | "repo_not_fetched" | "repo_not_there" | "reward_is_silent" | "rollout_back" | "rollout_begun" | "rollout_not_started" | "rollout_refused" | "row_refused" | "row_unmaskable" | "run_all_aside" | "run_all_busy" | "run_dir_incomplete" | "run_drained" | "run_drained_why" | "run_no_able" | "run_no_engine" | "run_no_node" | "run_node_removed" | "run_node_silent" | "run_none_holds" | "run_not_started" | "run_over_memory" | "run_past_memory" | "run_stopped" | "save_disk_full" | "saving_image_deleted" | "saving_machine_deleted" | "saving_node_removed" | "saving_silent" | "saving_too_long" | "scratch_failed" | "scratch_is_pretrain" | "scratch_window" | "script_crashed" | "script_needs_box" | "script_past_memory" | "server_idle" | "server_not_allowed" | "special_tokens_twice" | "split_not_there" | "split_unclear" | "step_too_small" | "stopped_by_operator" | "stopped_by_owner" | "stopped_by_studio" | "studio_unknown" | "template_is_no_jinja" | "tensor_missing" | "tensor_parallel_uneven" | "tensor_parallel_wide" | "time_limit" | "tokenizer_unreadable" | "too_few_rows" | "two_models" | "url_no_address" | "url_refused" | "url_with_remote" | "vocab_too_small" | "weights_unreadable" | "window_stays" | "window_too_long" | "world_differs";
         /** @description The code of a sentence, and what it names. */
         ToldOutput: {
             code: components["schemas"]["ToldCodeEnum"];

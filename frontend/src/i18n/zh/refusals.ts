@@ -162,4 +162,38 @@ export const refusals = {
     `模型：${model} 是量化模型却没有成绩单：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   quality_unreadable: ({ model }: Names) =>
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  kv_precision_unfit: ({ wanted, families }: Names) =>
+    `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
+  no_room_for_contexts: ({ left, least }: Names) =>
+    `kv_memory_bytes：留给上下文的有 ${left} 字节，而最短的也要 ${least}：请增加内存，或换更小的模型。`,
+  adapters_fill_slots: ({ num }: Names) => `adapters：${num} 个占满了全部位置，请减少。`,
+  grpc_port_taken: ({ address }: Names) => `gRPC 不能使用 ${address}，请换一个端口。`,
+  lmdeploy_unnamed: () =>
+    "backend：lmdeploy 需要它自己的环境：请用 `python -m engine lmdeploy install DIR` 创建，并以 --lmdeploy DIR 指明。",
+  lmdeploy_missing: ({ folder, again }: Names) =>
+    `${folder} 中没有 bin/lmdeploy：请用 \`python -m engine lmdeploy install ${again}\` 创建。`,
+  lmdeploy_unknown: ({ program, why, version }: Names) =>
+    `${program} 不是已知的 LMDeploy：${why}；请另装 ${version}。`,
+  lmdeploy_unrunnable: ({ program, error }: Names) => `无法运行 ${program}：${error}。`,
+  lmdeploy_lacks: ({ flag, version }: Names) => `这个 LMDeploy 没有 ${flag}，请另装 ${version}。`,
+  lmdeploy_ended: ({ said }: Names) => `LMDeploy 在加载时结束：\n${said}`,
+  lmdeploy_silent: ({ seconds, said }: Names) => `LMDeploy 在 ${seconds} 秒内没有应答：\n${said}`,
+  server_not_allowed: ({ url }: Names) =>
+    `url：该节点不访问 ${url} 上的服务，请管理员把它加入 ATHANOR_MODEL_SERVERS。`,
+  url_no_address: ({ url, error }: Names) => `url：${url} 不是地址：${error}。`,
+  url_refused: ({ url, said }: Names) => `url：${url}：${said}`,
+  tensor_parallel_wide: ({ error, world }: Names) =>
+    `tensor_parallel：${error}（${world} 个设备），请减少设备。`,
+  tensor_parallel_uneven: ({ name, size, world }: Names) =>
+    `tensor_parallel：模型的 ${name} 为 ${size}，不能分给 ${world} 个设备，请取能整除的数。`,
+  not_servable: ({ model, why }: Names) => `模型：${model} 不能提供服务：${why}。`,
+  no_layer_to_adapt: ({ names }: Names) => `该基座没有名为 ${names} 的线性层`,
+  odd_adapter_weight: ({ what, name }: Names) =>
+    `adapter_model.safetensors ${what === "no" ? "缺少权重" : "有未知的权重"} ${name}`,
+  adapter_of_another: ({ name, shapes }: Names) =>
+    `${name} 的形状是 ${shapes}：它是在另一个基座上训练的`,
+  adapter_no_floats: ({ name, dtype }: Names) => `${name} 是 ${dtype}，不是适配器的数值`,
+  step_too_small: ({ most, running }: Names) =>
+    `max_batch_tokens 为 ${most}，max_running 为 ${running}：请让前者大于后者，或减小后者。`,
+  url_with_remote: () => "url 与 backend: remote 必须一起设置，请都设置或都不设置",
 };

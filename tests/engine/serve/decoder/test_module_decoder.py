@@ -233,6 +233,14 @@ def test_what_remembers_otherwise_is_refused(tmp_path, config, words):
     assert caught.value.message.count(".") == 1
 
 
+def test_fewer_bits_of_contexts_are_refused(folder):
+    with (
+        pytest.raises(EngineError, match="kv_precision: int8 is for llama"),
+        open_backend(folder("gpt2"), kv_precision="int8"),
+    ):
+        pass
+
+
 def test_what_writes_no_text_or_is_quantized_is_refused(tmp_path, folder):
     config = T5Config(num_layers=1, d_model=16, d_ff=16, num_heads=2, vocab_size=VOCAB)
     T5ForConditionalGeneration(config).save_pretrained(tmp_path)
