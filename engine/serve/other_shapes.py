@@ -88,14 +88,22 @@ class UnloadBody(Shape):
     lora_name: str
 
 
-def shape_embeddings(model: str, vectors: list[Embedding], encoding: str) -> dict[str, Any]:
+def shape_embeddings(
+    model: str, vectors: list[Embedding], encoding: str, *, tells_time: bool = False
+) -> dict[str, Any]:
     """Shape the answer of `POST /v1/embeddings`."""
     data = [
         {"object": "embedding", "index": index, "embedding": _encode(one.vector, encoding)}
         for index, one in enumerate(vectors)
     ]
     num_tokens = sum(one.num_tokens for one in vectors)
-    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    usage: dict[str, Any] = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    if tells_time:
+        usage["timing"] = {
+            "queue_s": max(one.queue_s for one in vectors),
+            "prefill_s": sum(one.prefill_s for one in vectors),
+            "decode_s": 0.0,
+        }
     return {"object": "list", "model": model, "data": data, "usage": usage}
 
 
