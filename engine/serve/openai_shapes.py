@@ -21,6 +21,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 # Parameters that name the caller or the call, and never change an answer.
 _PASSED_OVER = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key"})
 
+StopText = Annotated[str, Field(max_length=1024)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -56,7 +57,7 @@ class AskBody(Shape):
     max_tokens: int | None = Field(default=None, ge=1)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     frequency_penalty: Penalty = 0.0
     presence_penalty: Penalty = 0.0
