@@ -28,7 +28,7 @@ FLAVOR = "serve"
 IDLE_AFTER = timedelta(minutes=30)
 _FAILED_LATELY = timedelta(seconds=15)  # a server that cannot start is not started at each request
 _USE_NOTED_EVERY = timedelta(seconds=15)
-# Several people fill the queue; one alone does not. Each has room for the most answers to a request.
+# One person alone does not fill the queue, and has room for the most answers to one request.
 _QUEUE = {"max_waiting": 512, "max_waiting_of_tenant": 128}
 _RETIRES_AFTER = timedelta(minutes=2)  # longer than a stream goes without its use being noted
 
