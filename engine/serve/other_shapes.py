@@ -4,11 +4,11 @@ import base64
 import struct
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.serve.backend import Embedding, RequestRefused
 from engine.serve.chat_shapes import Message, Tool
-from engine.serve.openai_shapes import Shape, TokenId
+from engine.serve.openai_shapes import Shape, TokenId, check_texts
 
 _MOST_TEXTS = 2048  # as OpenAI's own
 
@@ -21,6 +21,12 @@ class EmbeddingBody(Shape):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
     user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, body: Any) -> Any:
+        check_texts(body)
+        return body
 
     def list_texts(self) -> list[str | tuple[int, ...]]:
         """Return each text.

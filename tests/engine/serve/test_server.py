@@ -179,6 +179,9 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"stream_options": {"x": 1}}, "stream_options.x"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["x", "x" * 1025]}, "stop[1]"),
+        ({"top_k": 2**40}, "top_k"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
         ({"max_tokens": 10**6}, "messages"),
     ],
 )
