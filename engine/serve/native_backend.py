@@ -46,6 +46,7 @@ from engine.serve.tickets import AnswerTicket, EmbedTicket
 from engine.specs import ServeSpec, split_ref
 
 NUM_ADAPTER_SLOTS = 256
+_SLACK = 4  # between letters and tokens: some tokenizers drop blanks or join letters first
 _NUM_TEXTS = 8  # of one embedding request that are in the line at once
 _TOO_LONG = {
     "messages": ("The messages take", "shorten the messages or lower max_tokens"),
@@ -85,6 +86,8 @@ class NativeBackend:
         self._model = model
         self._vocab_size = decoder.vocab_size
         self._tokenizer = model.tokenizer
+        longest = max(map(len, model.tokenizer.get_vocab()))
+        self._most_letters = _SLACK * self._max_context * longest
         self._renderer = Renderer(model.tokenizer, max_length=self._max_context)
         self._tokenizer_lock = threading.Lock()  # a fast tokenizer takes one encoder at a time
         self._grammars = Grammars(model.tokenizer, decoder.vocab_size, model.end_ids)
@@ -274,6 +277,7 @@ class NativeBackend:
         if isinstance(request, TextRequest):
             return self._encode(request.prompt, "prompt"), "prompt"
         messages: list[Any] = list(request.messages)
+        self._check_letters(len(str(messages)) + len(str(request.tools)), "messages")
         try:
             with self._tokenizer_lock:
                 ids = self._renderer.render_prompt(messages, list(request.tools) or None)
@@ -285,10 +289,22 @@ class NativeBackend:
 
     def _encode(self, text: str | tuple[int, ...], field: str) -> list[int]:
         if isinstance(text, str):
+            self._check_letters(len(text), field)
             with self._tokenizer_lock:
                 return self._renderer.render_opening(text, is_turn=False)
         self._check_ids(text, field)
         return list(text)
+
+    def _check_letters(self, num_letters: int, field: str) -> None:
+        """Refuse what cannot fit before it is read: the tokenizer reads one at a time, for all."""
+        if num_letters > self._most_letters:
+            what, mend = _TOO_LONG[field]
+            raise RequestRefused(
+                "context_length_exceeded",
+                f"{what} {num_letters} letters, more than a context of {self._max_context} tokens "
+                f"can hold: {mend}.",
+                field=field,
+            )
 
     def _check_ids(self, token_ids: Sequence[int], field: str) -> None:
         odd = next((i for i in token_ids if not 0 <= i < self._vocab_size), None)

@@ -44,8 +44,12 @@ class UpstreamRefusal(StudioError):
         message = str((error or {}).get("message") or f"The model server answered {status}.")
         super().__init__(message, code=str((error or {}).get("code") or self.code))
         self.status = status
-        self.body = body
+        self.body = body if error else {"error": self._shape()}
         self.headers = headers
+
+    def _shape(self) -> dict[str, Any]:
+        """Return an error in OpenAI's shape, for a server that broke before it had words."""
+        return {"message": self.message, "type": "server_error", "param": None, "code": self.code}
 
 
 @dataclass(frozen=True)

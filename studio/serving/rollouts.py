@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from studio.accounts.models import User
 from studio.core import audit
-from studio.core.errors import Conflict, NotFound, Unavailable
+from studio.core.errors import Conflict, NotFound, StudioError
 from studio.core.sentences import say
 from studio.hub.models import Commit, Kind
 from studio.hub.selectors import get_commit, get_repo
@@ -164,7 +164,7 @@ def _begin(rollout: Rollout, head: Commit) -> None:
         return  # somebody else's request was first
     try:
         _keep(rollout.model, ensure_deployment(commit=head).revision)
-    except Unavailable as error:
+    except StudioError as error:  # whoever asked is answered by what is served
         rollout.candidate = head.sha
         _set_aside(rollout, error.message)
 

@@ -183,6 +183,7 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"top_k": 2**40}, "top_k"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
         ({"max_tokens": 10**6}, "messages"),
+        ({"messages": [{"role": "user", "content": "x" * 10**7}]}, "messages"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):

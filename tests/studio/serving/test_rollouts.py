@@ -90,6 +90,16 @@ def test_one_that_does_not_start_is_set_aside(alice, first, second):
     assert "No weights." in Rollout.objects.get().message
 
 
+def test_one_that_cannot_even_be_queued_is_nobodys_trouble(alice, first, second, monkeypatch):
+    def refuse(*, commit, asked_by=None):
+        raise Conflict("No node has a place.", code="full")
+
+    monkeypatch.setattr("studio.serving.rollouts.ensure_deployment", refuse)
+    assert choose(alice) == first.sha
+    rollout = Rollout.objects.get()
+    assert (rollout.candidate, rollout.refused) == ("", second.sha)
+
+
 def test_where_nothing_answers_the_new_one_is_taken_at_once_and_mended_when_it_fails(
     alice, first, second
 ):
