@@ -34,11 +34,13 @@ def choose_commit(viewer: User, wanted: Wanted) -> Commit:
         kept = _get_served(viewer, rollout, head)
         return kept if kept and is_alike(kept, head) else head
     rollout = _find(head)
+    if rollout is None:
+        return head
     served = _get_served(viewer, rollout, head)
     if served is None:  # its history was deleted
         _switch(rollout, head.sha)
         return head
-    if rollout is None or _is_set_aside(rollout, head) or is_alike(served, head):
+    if _is_set_aside(rollout, head) or is_alike(served, head):
         return served
     if not _find_open(head, rollout.served):  # nothing answers that a switch could disturb
         _switch(rollout, head.sha)

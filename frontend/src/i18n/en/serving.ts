@@ -36,7 +36,8 @@ export const serving = {
     follows: "follows what is pushed",
     rollBack: "Go back",
     rollBackTitle: (model: string) => `Take ${model} back to its previous revision?`,
-    rollBackText: "It answers from the next request on, and stays until you choose Follow again, whatever is pushed.",
+    rollBackText:
+      "It answers from the next request on, and stays until you choose Follow again, whatever is pushed.",
     follow: "Follow again",
     followHint: "Move with what is pushed again, and try anew what was set aside.",
   },
@@ -52,7 +53,8 @@ export const serving = {
     anyModel: "any",
     modelsHint: "Leave it empty for every model that you may use.",
     budget: "Budget",
-    budgetHint: "Most points that it may ever spend; requests under way when they end are still counted. Empty is no limit of its own.",
+    budgetHint:
+      "Most points that it may ever spend; requests under way when they end are still counted. Empty is no limit of its own.",
     points: "points",
     noBudget: "no limit",
     spent: "Spent",
