@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 _REPLACEMENT = "\ufffd"
 # A UTF-8 character has up to four bytes, so up to three may lie there unfinished.
 _MAX_OPEN = 3
+_MOST_HELD = 64  # ids of a window without an end: a text in UTF-8 has one every few
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -34,6 +35,8 @@ class TokenText:
         self._num_given += len(sure)
         if sure and not num_open:
             self._slide()
+        elif len(self._ids) > _MOST_HELD:
+            sure += self._bound(text)
         return sure
 
     def flush(self) -> str:
@@ -41,6 +44,18 @@ class TokenText:
         text = self._decode(self._ids) if self._ids else ""
         rest = text[self._num_given :]
         self._num_given = len(text)
+        return rest
+
+    def _bound(self, text: str) -> str:
+        """Keep short a window that is all bytes of no character, or tokens of no text.
+
+        Else each token would cost as much as all before it: time that belongs to others too.
+        """
+        rest = text[self._num_given :]
+        if rest:
+            self._slide()
+        else:
+            self._ids.pop()
         return rest
 
     def _slide(self) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 from fastapi import Depends, FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -41,6 +43,8 @@ from engine.serve.other_shapes import (
 )
 from engine.serve.streaming import AnswerResponse, LiveAnswer
 
+_MOST_EMBEDS = 64
+_MOST_LOADS = 16
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
@@ -111,13 +115,22 @@ def _add_answers(
     async def complete(body: CompletionBody, caller: CallerHere) -> Response:
         return await respond(body, await asyncio.to_thread(ask_completion, body, backend, caller))
 
-    @app.post("/v1/embeddings", dependencies=guard)
-    def embed(body: EmbeddingBody, caller: CallerHere) -> dict[str, Any]:
+    def embed_now(body: EmbeddingBody, caller: Caller) -> dict[str, Any]:
         model = resolve_model(body.model, backend.list_models())
         texts = tuple(body.list_texts())
-        vectors = backend.embed(EmbedRequest(model, texts, tenant=caller.tenant))
+        asked = EmbedRequest(model, texts, tenant=caller.tenant, deadline_s=caller.deadline_s)
+        vectors = backend.embed(asked)
         body.check(len(vectors[0].vector))
-        return shape_embeddings(body.model, vectors, body.encoding_format)
+        return shape_embeddings(
+            body.model, vectors, body.encoding_format, tells_time=caller.tells_time
+        )
+
+    # Long work has threads of its own: /health shall not wait for a free one.
+    threads = CapacityLimiter(_MOST_EMBEDS)
+
+    @app.post("/v1/embeddings", dependencies=guard)
+    async def embed(body: EmbeddingBody, caller: CallerHere) -> dict[str, Any]:
+        return await run_sync(embed_now, body, caller, limiter=threads)
 
 
 def _add_tokens(app: FastAPI, backend: Backend, token: str | None, guard: list[Any]) -> None:
@@ -140,14 +153,16 @@ def _add_adapters(app: FastAPI, backend: Backend, guard: list[Any]) -> None:
     def list_models() -> dict[str, Any]:
         return shape_models(backend.list_models())
 
+    threads = CapacityLimiter(_MOST_LOADS)  # as for embeddings
+
     @app.post("/v1/load_lora_adapter", dependencies=guard)
-    def load_adapter(body: LoadBody) -> dict[str, str]:
-        backend.load_adapter(body.lora_name, body.lora_path)
+    async def load_adapter(body: LoadBody) -> dict[str, str]:
+        await run_sync(backend.load_adapter, body.lora_name, body.lora_path, limiter=threads)
         return {"status": "loaded", "lora_name": body.lora_name}
 
     @app.post("/v1/unload_lora_adapter", dependencies=guard)
-    def unload_adapter(body: UnloadBody) -> dict[str, str]:
-        backend.unload_adapter(body.lora_name)
+    async def unload_adapter(body: UnloadBody) -> dict[str, str]:
+        await run_sync(backend.unload_adapter, body.lora_name, limiter=threads)
         return {"status": "unloaded", "lora_name": body.lora_name}
 
 

@@ -159,6 +159,8 @@ class EmbedRequest:
     model: str
     texts: tuple[str | tuple[int, ...], ...]
     tenant: str = ""
+    deadline_s: float | None = None
+    """As of a `Request`; of all texts together."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,9 @@ class Embedding:
 
     vector: tuple[float, ...]
     num_tokens: int
+    queue_s: float = 0.0
+    """As in `Usage`."""
+    prefill_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -327,6 +332,14 @@ class WaitTooLong(QueueFull):
             f"{deadline_s:.1f} s; try again in {retry_after_s} s.",
         )
         self.retry_after_s = retry_after_s
+
+
+class EmbedFailed(RequestRefused):
+    """A text that was taken and has no vector: it failed, or its deadline has passed."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.status = 500 if code == "failed" else 503
 
 
 class ServerClosing(RequestRefused):

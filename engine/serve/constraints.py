@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llguidance._lib import JsonCompileOptions
 
 _NUM_KEPT = 64
+_MOST_LETTERS = 2**19  # compiling so many takes about a second of one processor
 # Separators as `json.dumps` writes them. Left free, small models write blanks without end.
 _JSON_OPTIONS: "JsonCompileOptions" = {
     "whitespace_flexible": False,
@@ -100,6 +101,8 @@ class Grammars:
             return Matcher(fresh.deep_copy())
 
     def _compile(self, constraint: Constraint) -> LLMatcher:
+        if len(constraint.text) > _MOST_LETTERS:
+            raise _refuse(constraint, f"it has more than {_MOST_LETTERS} letters")
         with self._lock:
             if self._table is None:  # takes a second, and most servers never need it
                 self._table = from_tokenizer(self._tokenizer, self._vocab_size, self._end_ids)
@@ -110,6 +113,10 @@ class Grammars:
         matcher = LLMatcher(self._table, grammar, log_level=0)
         if matcher.is_error():
             raise _refuse(constraint, matcher.get_error())
+        try:  # some, such as a schema that is nothing but itself, fail only when they are followed
+            make_masks([Matcher(matcher.deep_copy())], self._vocab_size)
+        except ValueError as error:
+            raise _refuse(constraint, str(error)) from error
         return matcher
 
 

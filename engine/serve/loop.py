@@ -17,7 +17,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from engine.serve.backend import FinishReason, QueueFull, ServerClosing, WaitTooLong
+from engine.serve.backend import EmbedFailed, FinishReason, QueueFull, ServerClosing, WaitTooLong
 from engine.serve.batches import make_batch
 from engine.serve.constraints import make_masks
 from engine.serve.decoder.step import Decoder
@@ -69,7 +69,7 @@ class StepLoop:
         self._pace = Pace()
         self._wake = threading.Condition()  # guards the planner and what follows
         self._tickets: dict[Stream, Ticket] = {}
-        self._released: dict[AnswerTicket, tuple[FinishReason, str]] = {}
+        self._released: dict[Ticket, tuple[FinishReason, str]] = {}
         self._orders: deque[Callable[[], None]] = deque()
         self._progress_at = clock()
         self._close_by: float | None = None
@@ -96,10 +96,8 @@ class StepLoop:
             self._tickets[ticket.stream] = ticket
             self._wake.notify()
 
-    def release(
-        self, ticket: AnswerTicket, finish: FinishReason = "abort", message: str = ""
-    ) -> None:
-        """End an answer, at once where it waits, and else before the next step; from any thread."""
+    def release(self, ticket: Ticket, finish: FinishReason = "abort", message: str = "") -> None:
+        """End a request, at once where it waits, and else before the next step; from any thread."""
         with self._wake:
             if self._tickets.get(ticket.stream) is not ticket:
                 return
@@ -212,8 +210,9 @@ class StepLoop:
             charged.append((ticket, chunk.count, ticket.first_at is not None))
         texts = [chunk for chunk in chunks if self._is_text(chunk)]
         answers = [chunk for chunk in chunks if not self._is_text(chunk)]
+        embedded: list[EmbedTicket] = []
         for part, states_NE in self._compute(texts, self._embed):
-            self._settle_texts(part, states_NE)
+            embedded += self._settle_texts(part, states_NE)
         said: list[Said] = []
         for part, logits_RV in self._compute(answers, self._forward):
             said += self._settle_answers(part, logits_RV)
@@ -223,6 +222,8 @@ class StepLoop:
             ticket.charge(took_s * count / num_computed, is_decode=is_decode)
         self._writer.put(said)
         with self._wake:
+            for text in embedded:
+                self._end(text, "stop")
             self._progress_at = self._clock()
             self.counts.num_steps += 1
             self.counts.busy_s += took_s
@@ -257,16 +258,18 @@ class StepLoop:
         middle = len(chunks) // 2
         return self._compute(chunks[:middle], run) + self._compute(chunks[middle:], run)
 
-    def _settle_texts(self, chunks: Chunks, states_NE: Tensor) -> None:
+    def _settle_texts(self, chunks: Chunks, states_NE: Tensor) -> list[EmbedTicket]:
+        """Add up what was computed; return whose text is read to its end."""
         self._mark(chunks)
+        done = []
         parts = states_NE.split([chunk.count for chunk in chunks])
         for chunk, part_NE in zip(chunks, parts, strict=True):
             ticket = self._tickets[chunk.stream]
             assert isinstance(ticket, EmbedTicket)
             ticket.add(chunk.start, part_NE)
             if chunk.is_last:
-                with self._wake:
-                    self._end(ticket, "stop")
+                done.append(ticket)
+        return done
 
     def _settle_answers(self, chunks: Chunks, logits_RV: Tensor) -> list[Said]:
         self._mark(chunks)
@@ -357,7 +360,9 @@ class StepLoop:
             assert ticket.sum_E is not None
             ticket.outcome.set_result(ticket.sum_E / ticket.stream.num_prompt_tokens)
         else:
-            refused = ServerClosing() if finish == "abort" else RuntimeError(message)
+            code = "failed" if finish == "error" else "aborted"
+            is_closing = finish == "abort" and self._close_by is not None
+            refused = ServerClosing() if is_closing else EmbedFailed(code, message)
             ticket.outcome.set_exception(refused)
 
     def _take_out(self, ticket: Ticket, finish: FinishReason) -> None:

@@ -5,15 +5,14 @@
 
 import hashlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
-from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase
 
@@ -23,6 +22,7 @@ from engine.serve.backend import (
     BackendFacts,
     ChatRequest,
     Embedding,
+    EmbedFailed,
     EmbedRequest,
     Generation,
     ModelUnknown,
@@ -33,6 +33,7 @@ from engine.serve.backend import (
     Sampling,
     ServedModel,
     TextRequest,
+    WaitTooLong,
 )
 from engine.serve.blocks import BlockPool, make_root
 from engine.serve.constraints import Grammars
@@ -45,6 +46,7 @@ from engine.serve.tickets import AnswerTicket, EmbedTicket
 from engine.specs import ServeSpec, split_ref
 
 NUM_ADAPTER_SLOTS = 256
+_SLACK = 4  # between letters and tokens: some tokenizers drop blanks or join letters first
 _NUM_TEXTS = 8  # of one embedding request that are in the line at once
 _TOO_LONG = {
     "messages": ("The messages take", "shorten the messages or lower max_tokens"),
@@ -84,6 +86,8 @@ class NativeBackend:
         self._model = model
         self._vocab_size = decoder.vocab_size
         self._tokenizer = model.tokenizer
+        longest = max(map(len, model.tokenizer.get_vocab()))
+        self._most_letters = _SLACK * self._max_context * longest
         self._renderer = Renderer(model.tokenizer, max_length=self._max_context)
         self._tokenizer_lock = threading.Lock()  # a fast tokenizer takes one encoder at a time
         self._grammars = Grammars(model.tokenizer, decoder.vocab_size, model.end_ids)
@@ -122,13 +126,10 @@ class NativeBackend:
             prompts = [self._encode(text, "input") for text in request.texts]
             for prompt in prompts:
                 self._check_prompt(prompt, "input")
-            vectors = self._embed_all(prompts, held, request.tenant)
+            tickets = self._embed_all(prompts, held, request)
         finally:
             self._let_go(held)
-        return [
-            Embedding(tuple(normalize(vector_E, dim=0).tolist()), len(prompt))
-            for vector_E, prompt in zip(vectors, prompts, strict=True)
-        ]
+        return [_shape_embedding(ticket) for ticket in tickets]
 
     def tokenize(self, request: ChatRequest | TextRequest) -> list[int]:
         """Return a request's prompt as token ids; see `Backend.tokenize`."""
@@ -231,33 +232,52 @@ class NativeBackend:
         return Stream(list(prompt_ids), root, request.tenant, max_tokens)
 
     def _embed_all(
-        self, prompts: Sequence[list[int]], held: Held | None, tenant: str
-    ) -> list[Tensor]:
+        self, prompts: Sequence[list[int]], held: Held | None, request: EmbedRequest
+    ) -> list[EmbedTicket]:
         """Send texts through the loop, a few at a time: one caller does not fill the line."""
-        vectors: list[Tensor] = []
-        under_way: deque[Future[Tensor]] = deque()
-        for prompt in prompts:
-            ticket = EmbedTicket(
-                stream=Stream(list(prompt), tenant=tenant), slot=-1 if held is None else held.slot
-            )
-            while True:
+        slot = -1 if held is None else held.slot
+        tickets: list[EmbedTicket] = []
+        until = None if request.deadline_s is None else time.monotonic() + request.deadline_s
+        under_way: deque[EmbedTicket] = deque()
+        try:
+            for prompt in prompts:
+                stream = Stream(list(prompt), tenant=request.tenant)
+                ticket = EmbedTicket(stream=stream, slot=slot)
                 if len(under_way) >= _NUM_TEXTS:
-                    vectors.append(under_way.popleft().result())
-                try:
-                    self._loop.enter(ticket)
-                    break
-                except QueueFull:
-                    if not under_way:
-                        raise
-                    vectors.append(under_way.popleft().result())
-            under_way.append(ticket.outcome)
-        return vectors + [outcome.result() for outcome in under_way]
+                    under_way.popleft().outcome.result()
+                while not self._enter_text(ticket, until, may_wait=bool(under_way)):
+                    under_way.popleft().outcome.result()
+                under_way.append(ticket)
+                tickets.append(ticket)
+            for ticket in tickets:
+                ticket.outcome.result()
+        except BaseException:
+            for ticket in under_way:
+                self._loop.release(ticket, message="Another text of this request failed.")
+            raise
+        return tickets
+
+    def _enter_text(self, ticket: EmbedTicket, until: float | None, *, may_wait: bool) -> bool:
+        """Put a text into the line; False where that is full and `may_wait`."""
+        left_s = None if until is None else until - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            raise EmbedFailed("aborted", "The deadline of this request has passed.")
+        try:
+            self._loop.enter(ticket, left_s)
+        except WaitTooLong:
+            raise
+        except QueueFull:
+            if not may_wait:
+                raise
+            return False
+        return True
 
     def _read_prompt(self, request: ChatRequest | TextRequest) -> tuple[list[int], str]:
         """Return a request's prompt and the name of the field that it is from."""
         if isinstance(request, TextRequest):
             return self._encode(request.prompt, "prompt"), "prompt"
         messages: list[Any] = list(request.messages)
+        self._check_letters(len(str(messages)) + len(str(request.tools)), "messages")
         try:
             with self._tokenizer_lock:
                 ids = self._renderer.render_prompt(messages, list(request.tools) or None)
@@ -269,10 +289,22 @@ class NativeBackend:
 
     def _encode(self, text: str | tuple[int, ...], field: str) -> list[int]:
         if isinstance(text, str):
+            self._check_letters(len(text), field)
             with self._tokenizer_lock:
                 return self._renderer.render_opening(text, is_turn=False)
         self._check_ids(text, field)
         return list(text)
+
+    def _check_letters(self, num_letters: int, field: str) -> None:
+        """Refuse what cannot fit before it is read: the tokenizer reads one at a time, for all."""
+        if num_letters > self._most_letters:
+            what, mend = _TOO_LONG[field]
+            raise RequestRefused(
+                "context_length_exceeded",
+                f"{what} {num_letters} letters, more than a context of {self._max_context} tokens "
+                f"can hold: {mend}.",
+                field=field,
+            )
 
     def _check_ids(self, token_ids: Sequence[int], field: str) -> None:
         odd = next((i for i in token_ids if not 0 <= i < self._vocab_size), None)
@@ -336,6 +368,16 @@ class NativeBackend:
         parts = (model.digest, adapter_digest, model.quantization, str(template), model.engine)
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return f"fp_{digest[:16]}"
+
+
+def _shape_embedding(ticket: EmbedTicket) -> Embedding:
+    assert ticket.started_at is not None
+    return Embedding(
+        tuple(normalize(ticket.outcome.result(), dim=0).tolist()),
+        ticket.stream.num_prompt_tokens,
+        queue_s=ticket.started_at - ticket.entered_at,
+        prefill_s=ticket.prefill_s,
+    )
 
 
 class _Answer:

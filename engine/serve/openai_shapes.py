@@ -5,6 +5,7 @@ Shapes: https://platform.openai.com/docs/api-reference. What OpenAI has no word 
 vLLM names it. Each door has a file of its own: `chat_shapes`, `completion_shapes`, `other_shapes`.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
@@ -21,6 +22,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 # Parameters that name the caller or the call, and never change an answer.
 _PASSED_OVER = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key"})
 
+StopText = Annotated[str, Field(max_length=1024)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -56,14 +58,14 @@ class AskBody(Shape):
     max_tokens: int | None = Field(default=None, ge=1)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    stop: str | Annotated[list[str], Field(max_length=16)] | None = None
+    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     frequency_penalty: Penalty = 0.0
     presence_penalty: Penalty = 0.0
     logit_bias: dict[TokenId, Annotated[float, Field(ge=-100, le=100)]] = Field(
         default={}, max_length=1024
     )
-    top_k: int = Field(default=0, ge=-1)
+    top_k: int = Field(default=0, ge=-1, le=2**31)
     min_p: float = Field(default=0.0, ge=0, le=1)
     repetition_penalty: float = Field(default=1.0, gt=0, le=10)
     ignore_eos: bool = False
@@ -76,6 +78,7 @@ class AskBody(Shape):
     def _drop_what_asks_for_nothing(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
+        check_texts(body)
         return {name: value for name, value in body.items() if not _is_neutral(name, value)}
 
     def to_sampling(self, **known: Any) -> Sampling:
@@ -199,6 +202,20 @@ def shape_model(model: ServedModel) -> dict[str, Any]:
     }
 
 
+def check_texts(body: Any) -> None:
+    """Refuse what no tokenizer takes, here where its author hears of it.
+
+    Raises:
+        ValueError: a text holds half a letter, or the body is too deep.
+    """
+    try:
+        json.dumps(body, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half of a surrogate pair; leave it out") from error
+    except RecursionError as error:
+        raise ValueError("it nests too deep; write it flatter") from error
+
+
 def drop_none(body: Any) -> Any:
     """Return an object without its nulls; anything else as it is."""
     if not isinstance(body, dict):
@@ -240,6 +257,7 @@ _NO_PLACES = frozenset(
         "list[str]",
         "list[TextPart]",
         "constrained-str",
+        "list[constrained-str]",
         "list[constrained-int]",
         "list[list[constrained-int]]",
         "literal['none','auto','required']",

@@ -4,11 +4,11 @@ import base64
 import struct
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from engine.serve.backend import Embedding, RequestRefused
 from engine.serve.chat_shapes import Message, Tool
-from engine.serve.openai_shapes import Shape, TokenId
+from engine.serve.openai_shapes import Shape, TokenId, check_texts
 
 _MOST_TEXTS = 2048  # as OpenAI's own
 
@@ -21,6 +21,12 @@ class EmbeddingBody(Shape):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
     user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, body: Any) -> Any:
+        check_texts(body)
+        return body
 
     def list_texts(self) -> list[str | tuple[int, ...]]:
         """Return each text.
@@ -88,14 +94,22 @@ class UnloadBody(Shape):
     lora_name: str
 
 
-def shape_embeddings(model: str, vectors: list[Embedding], encoding: str) -> dict[str, Any]:
+def shape_embeddings(
+    model: str, vectors: list[Embedding], encoding: str, *, tells_time: bool = False
+) -> dict[str, Any]:
     """Shape the answer of `POST /v1/embeddings`."""
     data = [
         {"object": "embedding", "index": index, "embedding": _encode(one.vector, encoding)}
         for index, one in enumerate(vectors)
     ]
     num_tokens = sum(one.num_tokens for one in vectors)
-    usage = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    usage: dict[str, Any] = {"prompt_tokens": num_tokens, "total_tokens": num_tokens}
+    if tells_time:
+        usage["timing"] = {
+            "queue_s": max(one.queue_s for one in vectors),
+            "prefill_s": sum(one.prefill_s for one in vectors),
+            "decode_s": 0.0,
+        }
     return {"object": "list", "model": model, "data": data, "usage": usage}
 
 

@@ -45,7 +45,7 @@ class ServeSpec(Spec):
     )
     """Prompt and answer together; a longer request is refused."""
     max_waiting: int = Field(
-        default=64,
+        default=128,
         ge=1,
         le=10_000,
         title="Longest queue",

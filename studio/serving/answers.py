@@ -91,8 +91,10 @@ class Answer:
         if self._is_closed:
             return
         self._is_closed = True
-        await self._response.aclose()
-        await database_sync_to_async(record_use)(asked=self._asked, measured=self._measure())
+        try:
+            await self._response.aclose()
+        finally:
+            await database_sync_to_async(record_use)(asked=self._asked, measured=self._measure())
 
     def _take(self, body: Any) -> dict[str, Any]:
         if not isinstance(body, dict):

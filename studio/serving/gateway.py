@@ -7,6 +7,7 @@ views and the playground are its two callers.
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,8 +21,8 @@ from studio.core.errors import StudioError, Unavailable
 from studio.serving import services, upstream
 from studio.serving.answers import Answer, Target, gone, mark_used
 from studio.serving.keys import check_key
-from studio.serving.metering import Asked, check_can_pay
-from studio.serving.models import ApiKey, Deployment, DeploymentStatus
+from studio.serving.metering import Asked, Measured, check_can_pay, record_use
+from studio.serving.models import ApiKey, Deployment, DeploymentStatus, UseState
 from studio.serving.rollouts import choose_commit
 from studio.serving.selectors import Wanted, find_model
 
@@ -43,8 +44,12 @@ class UpstreamRefusal(StudioError):
         message = str((error or {}).get("message") or f"The model server answered {status}.")
         super().__init__(message, code=str((error or {}).get("code") or self.code))
         self.status = status
-        self.body = body
+        self.body = body if error else {"error": self._shape()}
         self.headers = headers
+
+    def _shape(self) -> dict[str, Any]:
+        """Return an error in OpenAI's shape, for a server that broke before it had words."""
+        return {"message": self.message, "type": "server_error", "param": None, "code": self.code}
 
 
 @dataclass(frozen=True)
@@ -82,20 +87,21 @@ async def open_answer(
     model = str(body["model"])
     if terms.api_key is not None:
         check_key(terms.api_key, model)
+    sender = _Sender(user, terms, on_start, asyncio.get_running_loop().time())
     wanted = await database_sync_to_async(_choose)(user, model)
-    target = await _prepare(user, wanted, model, on_start)
+    target = await _prepare(sender, wanted, model)
     await database_sync_to_async(check_can_pay)(user, target.deployment.pk)
-    response = await _send(target, body, model, _Sender(user, terms))
+    response = await _send(target, body, model, sender)
     if response.status_code == 404 and target.is_adapter:  # it was restarted, or has unloaded it
         await response.aclose()
         await database_sync_to_async(services.drop_adapter)(
             deployment=target.deployment, name=target.name
         )
-        target = await _prepare(user, wanted, model, on_start)
-        response = await _send(target, body, model, _Sender(user, terms))
+        target = await _prepare(sender, wanted, model)
+        response = await _send(target, body, model, sender)
     if response.status_code != 200:
         raise await _read_refusal(response, model)
-    asked = Asked(user, model, target.deployment.pk, terms.api_key)
+    asked = sender.tell(target, model)
     return Answer(target, response, asked, tells_usage=_wants_usage(body))
 
 
@@ -103,6 +109,18 @@ async def open_answer(
 class _Sender:
     user: User
     terms: Terms
+    on_start: OnStart | None
+    came_at: float
+
+    def tell(self, target: Target, model: str) -> Asked:
+        """Return who asks what."""
+        return Asked(self.user, model, target.deployment.pk, self.terms.api_key)
+
+    def count_left_s(self) -> float:
+        """Return how long it waits yet; for ever without a deadline."""
+        if self.terms.deadline_s is None:
+            return math.inf
+        return self.came_at + self.terms.deadline_s - asyncio.get_running_loop().time()
 
 
 def _choose(user: User, model: str) -> Wanted:
@@ -115,8 +133,8 @@ def _wants_usage(body: dict[str, Any]) -> bool:
     return isinstance(options, dict) and options.get("include_usage") is True
 
 
-async def _prepare(user: User, wanted: Wanted, model: str, on_start: OnStart | None) -> Target:
-    deployment = await _await_ready(user, wanted, model, on_start)
+async def _prepare(sender: _Sender, wanted: Wanted, model: str) -> Target:
+    deployment = await _await_ready(sender, wanted, model)
     if wanted.adapter_ref is None:
         await mark_used(deployment)
         return Target(deployment, deployment.served_name, is_adapter=False)
@@ -125,14 +143,13 @@ async def _prepare(user: User, wanted: Wanted, model: str, on_start: OnStart | N
     return Target(deployment, wanted.adapter_ref, is_adapter=True)
 
 
-async def _await_ready(
-    user: User, wanted: Wanted, model: str, on_start: OnStart | None
-) -> Deployment:
+async def _await_ready(sender: _Sender, wanted: Wanted, model: str) -> Deployment:
     ensure = database_sync_to_async(services.ensure_deployment)
-    deployment = await ensure(commit=wanted.base, asked_by=user)
-    deadline, poll_s = asyncio.get_running_loop().time() + READY_WITHIN_S, _POLL_S
-    if deployment.status != DeploymentStatus.READY and on_start:
-        on_start()
+    deployment = await ensure(commit=wanted.base, asked_by=sender.user)
+    within_s = min(READY_WITHIN_S, sender.count_left_s())
+    deadline, poll_s = asyncio.get_running_loop().time() + within_s, _POLL_S
+    if deployment.status != DeploymentStatus.READY and sender.on_start:
+        sender.on_start()
     while deployment.status != DeploymentStatus.READY:
         if deployment.status != DeploymentStatus.STARTING:
             said = deployment.message or "its log says why"
@@ -172,17 +189,25 @@ async def _send(
 ) -> httpx.Response:
     token = services.get_server_token(target.deployment.pk)
     sent = {**body, "model": target.name}
-    if body.get("stream") is True and not isinstance(body.get("stream_options"), str | list):
+    options = body.get("stream_options") or {}
+    if body.get("stream") is True and isinstance(options, dict):
         # What it took is written down, whether its reader wants to know or not.
-        sent["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        sent["stream_options"] = {**options, "include_usage": True}
     headers = {"X-Athanor-Tenant": f"user-{sender.user.pk}"}
-    if sender.terms.deadline_s is not None:
-        headers["X-Athanor-Deadline"] = f"{sender.terms.deadline_s:g}"
+    if (left_s := sender.count_left_s()) <= 0:
+        message = f"The deadline passed before the server of {model} could be asked: wait longer."
+        raise Unavailable(message, code="deadline_passed", model=model)
+    if left_s < math.inf:
+        headers["X-Athanor-Deadline"] = f"{left_s:.3f}"
     address = upstream.Address(target.deployment.url, f"/v1/{sender.terms.door}", token)
     try:
         return await upstream.send(address, sent, headers)
     except httpx.TransportError as error:
         raise gone(model) from error
+    except asyncio.CancelledError:  # the caller left while the server worked on a whole answer
+        left = Measured(state=UseState.LEFT)
+        await database_sync_to_async(record_use)(asked=sender.tell(target, model), measured=left)
+        raise
 
 
 async def _read_refusal(response: httpx.Response, model: str) -> StudioError:

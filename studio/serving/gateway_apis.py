@@ -72,8 +72,12 @@ async def list_all(request: HttpRequest) -> HttpResponseBase:
 async def get_one(request: HttpRequest, model: str) -> HttpResponseBase:
     """Answer one model."""
     caller = await call_in(request, scope=SCOPE)
-    namespace, _, name = model.partition("@")[0].partition("/")
+    repo_id = model.partition("@")[0]
+    namespace, _, name = repo_id.partition("/")
+    allowed = set(caller.api_key.allowed_models) if caller.api_key else set()
     try:
+        if allowed and repo_id not in allowed:
+            raise NotFound
         repo = await database_sync_to_async(get_repo)(caller.user, "model", namespace, name)
     except NotFound as error:
         message = f"There is no model {model[:200]!r} that you may use."
@@ -150,6 +154,8 @@ def _read_body(request: HttpRequest) -> dict[str, Any]:
         raise BadInput("The body is not an object: send a JSON object.", code="bad_json")
     if not isinstance(body.get("model"), str) or not body["model"]:
         raise BadInput("model is missing: name one of /v1/models.", field="model")
+    if not isinstance(body.get("stream"), bool | None):
+        raise BadInput("stream: write true or false.", field="stream")
     return body
 
 

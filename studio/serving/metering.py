@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from studio.accounts.models import User
 from studio.core.sentences import say
-from studio.points.selectors import get_balance
+from studio.points.selectors import get_balance, get_run_cost
 from studio.points.services import charge_run
 from studio.serving.keys import BudgetExhausted
 from studio.serving.models import ApiKey, Deployment, Use, UsePeriod, UseState
@@ -158,7 +158,9 @@ def list_days(viewer: User, *, since: datetime, key_id: int | None = None) -> li
 def _settle(period_id: UUID) -> None:
     period = UsePeriod.objects.select_for_update().select_related("user").get(pk=period_id)
     total = period.total_upoints // UPOINTS
-    charge_run(user=period.user, run_id=period.pk, total_mpoints=total, note=say("model_use"))
+    # What could not be paid before is not asked for again: only what is new is added.
+    owed = get_run_cost(period.pk) + total - period.charged_mpoints
+    charge_run(user=period.user, run_id=period.pk, total_mpoints=owed, note=say("model_use"))
     period.charged_mpoints = total
     period.save(update_fields=["charged_mpoints"])
 

@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 
 from studio.accounts.models import User
 from studio.core import audit
-from studio.core.errors import Conflict, NotFound, Unavailable
+from studio.core.errors import Conflict, NotFound, StudioError
 from studio.core.sentences import say
 from studio.hub.models import Commit, Kind
 from studio.hub.selectors import get_commit, get_repo
@@ -31,11 +31,16 @@ def choose_commit(viewer: User, wanted: Wanted) -> Commit:
     head = wanted.base
     if not wanted.follows_head:
         rollout = Rollout.objects.filter(model=head.repo.repo_id).first()
-        served = _get_served(viewer, rollout, head)
-        return served if is_alike(served, head) else head
+        kept = _get_served(viewer, rollout, head)
+        return kept if kept and is_alike(kept, head) else head
     rollout = _find(head)
+    if rollout is None:
+        return head
     served = _get_served(viewer, rollout, head)
-    if rollout is None or _is_set_aside(rollout, head) or is_alike(served, head):
+    if served is None:  # its history was deleted
+        _switch(rollout, head.sha)
+        return head
+    if _is_set_aside(rollout, head) or is_alike(served, head):
         return served
     if not _find_open(head, rollout.served):  # nothing answers that a switch could disturb
         _switch(rollout, head.sha)
@@ -56,7 +61,6 @@ def tend_rollouts(gate: Gate) -> int:
         elif deployment.status == DeploymentStatus.READY:
             if problem := gate(deployment):
                 _set_aside(rollout, problem)
-                _retire(rollout.model, rollout.candidate)
             else:
                 _switch(rollout, rollout.candidate)
         else:
@@ -98,6 +102,7 @@ def roll_back(*, by: User, rollout: Rollout) -> Rollout:
             f"{locked.model} has answered from one revision only: there is none to go back to.",
             code="no_previous",
         )
+    _retire(locked.model, locked.candidate)
     locked.served, locked.previous = locked.previous, locked.served
     locked.candidate, locked.is_held, locked.message = "", True, say("rollout_back")
     locked.save()
@@ -141,15 +146,15 @@ def _is_set_aside(rollout: Rollout, head: Commit) -> bool:
     return rollout.is_held or rollout.refused == head.sha
 
 
-def _get_served(viewer: User, rollout: Rollout | None, head: Commit) -> Commit:
+def _get_served(viewer: User, rollout: Rollout | None, head: Commit) -> Commit | None:
+    """Return the commit that answers; None where it is in the model's history no more."""
     if rollout is None or rollout.served == head.sha:
         return head
     namespace, _, name = head.repo.repo_id.partition("/")
     try:
         return get_commit(get_repo(viewer, Kind.MODEL, namespace, name), rollout.served)
-    except NotFound:  # its history was deleted
-        _switch(rollout, head.sha)
-        return head
+    except NotFound:
+        return None
 
 
 def _begin(rollout: Rollout, head: Commit) -> None:
@@ -161,14 +166,17 @@ def _begin(rollout: Rollout, head: Commit) -> None:
         return  # somebody else's request was first
     try:
         _keep(rollout.model, ensure_deployment(commit=head).revision)
-    except Unavailable as error:
+    except StudioError as error:  # whoever asked is answered by what is served
+        rollout.candidate = head.sha
         _set_aside(rollout, error.message)
 
 
 @transaction.atomic
 def _switch(rollout: Rollout, sha: str) -> None:
+    """Let a revision answer; not where the rollout has moved since it was read."""
     locked = Rollout.objects.select_for_update().get(pk=rollout.pk)
-    if locked.served == sha:
+    has_moved = (locked.served, locked.candidate) != (rollout.served, rollout.candidate)
+    if locked.served == sha or has_moved:
         return
     locked.previous, locked.served = locked.served, sha
     locked.candidate = locked.refused = locked.message = ""
@@ -179,10 +187,14 @@ def _switch(rollout: Rollout, sha: str) -> None:
 
 @transaction.atomic
 def _set_aside(rollout: Rollout, why: str) -> None:
+    """Give the candidate up; not where another has taken its place since it was read."""
     locked = Rollout.objects.select_for_update().get(pk=rollout.pk)
-    locked.refused, locked.candidate = locked.candidate or locked.served, ""
+    if locked.candidate != rollout.candidate:
+        return
+    locked.refused, locked.candidate = locked.candidate, ""
     locked.message = say("rollout_refused", problem=why)
     locked.save()
+    _retire(locked.model, locked.refused)
     audit.record("rollout.refused", actor=None, subject=str(locked), why=why)
 
 
@@ -193,11 +205,20 @@ def _mend_broken_switches() -> int:
         last = _find_latest(rollout.model, rollout.served)
         if last is None or last.status != DeploymentStatus.FAILED or last.started_at is not None:
             continue
-        rollout.refused, rollout.served, rollout.previous = rollout.served, rollout.previous, ""
-        rollout.message = say("rollout_refused", problem=last.message or say("rollout_not_started"))
-        rollout.save()
+        _go_back(rollout, last.message or say("rollout_not_started"))
         mended += 1
     return mended
+
+
+@transaction.atomic
+def _go_back(rollout: Rollout, why: str) -> None:
+    locked = Rollout.objects.select_for_update().get(pk=rollout.pk)
+    if locked.is_held or (locked.served, locked.previous) != (rollout.served, rollout.previous):
+        return
+    locked.refused, locked.served, locked.previous = locked.served, locked.previous, ""
+    locked.message = say("rollout_refused", problem=why)
+    locked.save()
+    audit.record("rollout.refused", actor=None, subject=str(locked), why=why)
 
 
 def _find_open(head: Commit, sha: str) -> Deployment | None:

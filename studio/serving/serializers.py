@@ -33,7 +33,8 @@ class DeploymentPageOutput(serializers.Serializer):
 class DeploymentHealthOutput(serializers.Serializer):
     status = serializers.CharField(help_text="ok, failed, or unreachable")
     facts = serializers.DictField(
-        child=serializers.JSONField(), help_text="What the server counts, by name."
+        child=serializers.JSONField(),
+        help_text="What the server counts, by name; empty but for operators.",
     )
 
 

@@ -28,6 +28,8 @@ FLAVOR = "serve"
 IDLE_AFTER = timedelta(minutes=30)
 _FAILED_LATELY = timedelta(seconds=15)  # a server that cannot start is not started at each request
 _USE_NOTED_EVERY = timedelta(seconds=15)
+# One person alone does not fill the queue, and has room for the most answers to one request.
+_QUEUE = {"max_waiting": 512, "max_waiting_of_tenant": 128}
 _RETIRES_AFTER = timedelta(minutes=2)  # longer than a stream goes without its use being noted
 
 
@@ -174,7 +176,7 @@ def _start(commit: Commit, asked_by: User | None) -> Deployment:
     deployment = Deployment.objects.create(model=repo_id, revision=commit.sha, asked_by=asked_by)
     deployment.job, _ = submit_job(
         owner=get_platform_user(),
-        spec={"kind": "serve", "model": f"{repo_id}@{commit.sha}"},
+        spec={"kind": "serve", "model": f"{repo_id}@{commit.sha}", **_QUEUE},
         flavor_name=FLAVOR,
         name=f"Chat: {commit.repo.name}",
         is_platform=True,

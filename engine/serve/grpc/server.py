@@ -183,7 +183,8 @@ class _Calls:
     def _embed(self, request: pb.EmbedRequest, context: Context) -> Message:
         body = validate(EmbeddingBody, {"model": request.model, "input": list(request.input)})
         texts = tuple(body.list_texts())
-        asked = EmbedRequest(self._resolve(body.model), texts, self._caller(context).tenant)
+        caller = self._caller(context)
+        asked = EmbedRequest(self._resolve(body.model), texts, caller.tenant, caller.deadline_s)
         vectors = self._backend.embed(asked)
         return write(shape_embeddings(body.model, vectors, "float"), pb.EmbedAnswer())
 

@@ -59,7 +59,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** @description Ask the deployment's server how it is. */
+        /**
+         * @description Ask the deployment's server how it is; what it counts is told to operators alone.
+         *
+         *     From the counts of a server that is shared, one could read how long others' requests are.
+         */
         get: operations["deployments_health"];
         put?: never;
         post?: never;
@@ -2491,7 +2495,7 @@ export interface components {
         DeploymentHealthOutput: {
             /** @description ok, failed, or unreachable */
             status: string;
-            /** @description What the server counts, by name. */
+            /** @description What the server counts, by name; empty but for operators. */
             facts: {
                 [key: string]: unknown;
             };

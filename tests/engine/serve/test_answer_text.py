@@ -33,6 +33,22 @@ def test_no_character_is_cut(said):
     assert "".join([*pieces, text.flush()]) == said
 
 
+@pytest.mark.parametrize("token", ["\u00e4", "<|im_end|>"])
+def test_an_answer_of_broken_bytes_or_no_text_is_not_decoded_ever_longer(token):
+    first = TOKENIZER.encode(token, add_special_tokens=False)[0]  # half a letter, or no text
+    longest = 0
+
+    def watch(ids):
+        nonlocal longest
+        longest = max(longest, len(ids))
+        return decode(ids)
+
+    text = TokenText(watch)
+    pieces = [text.push(first) for _ in range(1000)]
+    assert "".join([*pieces, text.flush()]) == decode([first] * 1000)
+    assert longest < 200
+
+
 def test_spaces_between_words_survive():
     text = TokenText(metaspace)
     assert [text.push(index) for index in (1, 2, 3)] == ["w1", " w2", " w3"]

@@ -94,6 +94,8 @@ def test_a_token_that_is_not_allowed_is_refused(grammars):
 @pytest.mark.parametrize(
     ("constraint", "word"),
     [
+        (Constraint("json_schema", '{"$ref": "#"}'), "NoExtension"),
+        (Constraint("regex", "a" * 2**20), "letters"),
         (Constraint("json_schema", "{"), "JSON schema"),
         (Constraint("json_schema", "3"), "a schema is a JSON object"),
         (Constraint("json_schema", '{"type": "objec"}'), "objec"),

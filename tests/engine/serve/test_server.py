@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import httpx
 import openai
@@ -22,6 +23,7 @@ from tests.engine.serve.tiny_models import (
     open_backend,
     serve_backend,
 )
+from tests.live import wait_for
 
 LONG = {"max_tokens": 60, "temperature": 0.0}
 MESSAGES = list(HELLO)
@@ -177,7 +179,11 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"stream_options": {"x": 1}}, "stream_options.x"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["x", "x" * 1025]}, "stop[1]"),
+        ({"top_k": 2**40}, "top_k"),
+        ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
         ({"max_tokens": 10**6}, "messages"),
+        ({"messages": [{"role": "user", "content": "x" * 10**7}]}, "messages"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):
@@ -340,6 +346,38 @@ def test_who_asks_is_told_only_with_the_servers_token():
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "X-Athanor-Tenant")
 
 
+def test_vectors_tell_what_they_took_and_keep_a_deadline(url, http, base, backend):
+    asked = {"model": str(base), "input": ["Hello", "A longer text"]}
+    told = http.post("/v1/embeddings", json=asked, headers={"X-Athanor-Tenant": "alice"}).json()
+    assert told["usage"]["timing"]["prefill_s"] > 0
+    assert "timing" not in http.post("/v1/embeddings", json=asked).json()["usage"]
+    late = http.post("/v1/embeddings", json=asked, headers={"X-Athanor-Deadline": "1e-6"})
+    assert late.status_code in (429, 503)
+    assert "deadline" in late.json()["error"]["message"]
+    wait_for("the late texts to leave", lambda: not backend.describe().num_running_now)
+
+
+def test_long_work_does_not_hold_health_up():
+    release = threading.Event()
+
+    class Slow(Scripted):
+        def embed(self, request):
+            release.wait(DEADLINE_S)
+            return super().embed(request)
+
+    door = Door()
+    with serve_backend(Slow(), door=door) as url, ThreadPoolExecutor(50) as pool:
+        asked = {"model": "base", "input": "a"}
+        ask = partial(httpx.post, f"{url}/v1/embeddings", json=asked, timeout=DEADLINE_S)
+        waiting = [pool.submit(ask) for _ in range(50)]
+        try:
+            wait_for("all to be inside", lambda: door.num_inside == 50)
+            assert httpx.get(f"{url}/health", timeout=5).status_code == 200
+        finally:
+            release.set()
+        assert all(one.result().status_code == 200 for one in waiting)
+
+
 def test_a_closed_door_sends_newcomers_away_and_lets_others_end():
     door, release = Door(), threading.Event()
 
@@ -360,4 +398,4 @@ def test_a_closed_door_sends_newcomers_away_and_lets_others_end():
             assert answer.result().json()["choices"][0]["message"]["content"] == "late"
         assert (newcomer.status_code, newcomer.json()["error"]["code"]) == (503, "server_closing")
         assert (health.status_code, health.json()["status"]) == (503, "closing")
-        assert door.is_drained(60)
+        wait_for("everybody to have left", lambda: door.is_drained(60), timeout_s=DEADLINE_S)

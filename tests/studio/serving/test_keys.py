@@ -45,6 +45,8 @@ def test_a_key_asks_its_models_alone(ask_with, alice, server):
     mixed = client.post("/v1/chat/completions", json=ASK | {"model": "athanor/tiny+alice/tuned"})
     assert mixed.status_code == 403
     assert [shown["id"] for shown in client.get("/v1/models").json()["data"]] == ["alice/tuned"]
+    assert client.get("/v1/models/alice/tuned").is_success
+    assert client.get("/v1/models/athanor/tiny").status_code == 404
 
 
 def test_a_spent_budget_is_told_before_a_server_is_asked(ask_with, alice, server):

@@ -2,6 +2,7 @@
 
 from datetime import UTC
 
+import httpx
 import pytest
 from django.utils import timezone
 
@@ -64,6 +65,9 @@ def test_a_balance_never_falls_below_zero(alice, deployment):
     give(alice, 7)
     assert settle_uses() == 0
     assert get_balance(alice).available_mpoints == 7
+    record_use(asked=asked, measured=Measured(prefill_ms=0, decode_ms=1))
+    settle_uses()
+    assert get_balance(alice).available_mpoints == 6  # and not what was owed before
 
 
 def test_who_leaves_pays_for_the_tokens_that_came(alice, deployment):
@@ -150,7 +154,7 @@ def test_the_server_hears_whose_request_it_is_and_until_when(client_of, alice, s
     headers = {"X-Athanor-Deadline": "2.5"}
     client_of(alice).post("/v1/chat/completions", json=ASK, headers=headers)
     assert server.headers[0]["x-athanor-tenant"] == f"user-{alice.pk}"
-    assert server.headers[0]["x-athanor-deadline"] == "2.5"
+    assert 2 < float(server.headers[0]["x-athanor-deadline"]) <= 2.5
     for bad in ("soon", "0", "-1", "nan", "1e9"):
         refused = client_of(alice).post(
             "/v1/chat/completions", json=ASK, headers={"X-Athanor-Deadline": bad}
@@ -159,11 +163,41 @@ def test_the_server_hears_whose_request_it_is_and_until_when(client_of, alice, s
         assert "X-Athanor-Deadline" in refused.json()["error"]["message"]
 
 
+def test_who_leaves_before_a_whole_answer_is_written_down(client_of, alice, server):
+    server.holds_after = 0
+    with pytest.raises(httpx.ReadTimeout):
+        client_of(alice).post("/v1/chat/completions", json=ASK, timeout=0.5)
+    wait_for("the use to be written", Use.objects.exists, timeout_s=10)
+    assert Use.objects.get().state == "left"
+
+
+def test_a_deadline_ends_the_wait_for_a_server_too(client_of, alice, server):
+    Deployment.objects.update(status="starting")
+    headers = {"X-Athanor-Deadline": "0.3"}
+    late = client_of(alice).post("/v1/chat/completions", json=ASK, headers=headers, timeout=10)
+    assert late.status_code == 503
+    assert late.json()["error"]["code"] == "model_starting"
+    assert not server.chats
+
+
+@pytest.mark.parametrize(
+    ("odd", "status"),
+    [({"stream": 1}, 400), ({"stream": "true"}, 400), ({"stream": True, "stream_options": 5}, 200)],
+)
+def test_an_odd_stream_is_no_way_round_the_meter(client_of, alice, server, odd, status):
+    answer = client_of(alice).post("/v1/chat/completions", json=ASK | odd)
+    assert answer.status_code == status
+    # The fake server takes anything: the real one refuses what is no object.
+    assert [chat.get("stream_options") for chat in server.chats] in ([], [5])
+
+
 def test_texts_and_vectors_go_the_same_way(client_of, alice, server):
     client = client_of(alice)
+    server.timing = {"queue_s": 0.0, "prefill_s": 0.03, "decode_s": 0.0}
     text = client.post("/v1/completions", json={"model": "athanor/tiny", "prompt": "Once"})
     assert text.status_code == 200
     vectors = client.post("/v1/embeddings", json={"model": "athanor/tiny", "input": "a"}).json()
     assert vectors["model"] == "athanor/tiny"
     assert vectors["data"][0]["embedding"] == [1.0, 0.0]
     assert [use.num_prompt_tokens for use in Use.objects.order_by("pk")] == [7, 4]
+    assert [use.prefill_ms for use in Use.objects.all()] == [30, 30]

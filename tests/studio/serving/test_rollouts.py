@@ -90,6 +90,16 @@ def test_one_that_does_not_start_is_set_aside(alice, first, second):
     assert "No weights." in Rollout.objects.get().message
 
 
+def test_one_that_cannot_even_be_queued_is_nobodys_trouble(alice, first, second, monkeypatch):
+    def refuse(*, commit, asked_by=None):
+        raise Conflict("No node has a place.", code="full")
+
+    monkeypatch.setattr("studio.serving.rollouts.ensure_deployment", refuse)
+    assert choose(alice) == first.sha
+    rollout = Rollout.objects.get()
+    assert (rollout.candidate, rollout.refused) == ("", second.sha)
+
+
 def test_where_nothing_answers_the_new_one_is_taken_at_once_and_mended_when_it_fails(
     alice, first, second
 ):
@@ -104,6 +114,42 @@ def test_a_named_revision_is_what_is_asked(alice, first, second):
     choose(alice)
     assert choose(alice, f"{NAME}@{second.sha}") == second.sha
     assert choose(alice, f"{NAME}@{first.sha[:12]}") == first.sha
+
+
+def test_asking_for_a_named_revision_moves_nobody_else(alice, first, second):
+    Rollout.objects.update(served="f" * 40)  # of a history that was deleted
+    assert choose(alice, f"{NAME}@{first.sha}") == first.sha
+    assert Rollout.objects.get().served == "f" * 40
+    assert choose(alice) == second.sha
+    assert Rollout.objects.get().served == second.sha
+
+
+def test_what_an_operator_does_while_a_server_is_tried_stays(alice, olga, first, second):
+    third = push(first, {"weights.bin": b"third"})
+    Rollout.objects.update(served=second.sha, previous=first.sha, candidate=third.sha)
+    serve(third)
+
+    def go_back_meanwhile(deployment):
+        roll_back(by=olga, rollout=Rollout.objects.get())
+        return ""
+
+    tend_rollouts(go_back_meanwhile)
+    rollout = Rollout.objects.get()
+    assert (rollout.served, rollout.is_held) == (first.sha, True)
+    assert Deployment.objects.get(revision=third.sha).is_retiring
+
+
+def test_two_looks_at_a_new_revision_do_not_set_the_served_one_aside(alice, first, second):
+    choose(alice)
+    Deployment.objects.filter(revision=second.sha).update(status=DeploymentStatus.READY)
+
+    def look_again(deployment):
+        tend_rollouts(lambda deployment: "")
+        return "It answers nothing."
+
+    tend_rollouts(look_again)
+    rollout = Rollout.objects.get()
+    assert (rollout.served, rollout.refused) == (second.sha, "")
 
 
 def test_another_card_starts_nothing(alice, first):
@@ -158,12 +204,16 @@ def test_the_gate_asks_a_real_server(tiny):
     assert "did not answer" in try_server(deployment)
 
 
-def test_health_is_asked_of_the_server_itself(client_of, alice, tiny):
+def test_health_is_asked_of_the_server_itself(api, alice, olga, tiny, settings):
+    settings.ALLOWED_HOSTS = ["testserver"]
     with deployed(tiny):
         deployment = Deployment.objects.get()
-        told = client_of(alice).get(f"/api/deployments/{deployment.pk}/health/").json()
+        told = api(olga).get(f"/api/deployments/{deployment.pk}/health/").json()
         assert told == {"status": "ok", "facts": {"num_running_now": 2}}
-    told = client_of(alice).get(f"/api/deployments/{deployment.pk}/health/").json()
+        # Counts of a shared server would tell one what another asks.
+        told = api(alice).get(f"/api/deployments/{deployment.pk}/health/").json()
+        assert told == {"status": "ok", "facts": {}}
+    told = api(alice).get(f"/api/deployments/{deployment.pk}/health/").json()
     assert told["status"] == "unreachable"
 
 

@@ -64,7 +64,8 @@ class FakeServer:
         body = await request.json()
         self.chats.append(body)
         data = [{"object": "embedding", "index": 0, "embedding": [1.0, 0.0]}]
-        usage = {"prompt_tokens": 4, "total_tokens": 4}
+        usage: dict[str, Any] = {"prompt_tokens": 4, "total_tokens": 4}
+        usage |= {"timing": self.timing} if self.timing else {}
         return JSONResponse(
             {"object": "list", "model": body["model"], "data": data, "usage": usage}
         )
@@ -86,6 +87,8 @@ class FakeServer:
             return JSONResponse(_error("logit_bias is not supported.", "bad_request"), 400)
         if body.get("stream"):
             return StreamingResponse(self._stream(body), media_type="text/event-stream")
+        if self.holds_after is not None:
+            await asyncio.sleep(5)
         message = {"role": "assistant", "content": "".join(self.words)}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         answer = {"id": "1", "model": body["model"], "choices": [choice]}
