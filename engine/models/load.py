@@ -52,13 +52,14 @@ def load_base(
     *,
     precision: str,
     device: torch.device,
-    attention: str = "sdpa",
+    attention: str | None = "sdpa",
     quantize: Literal["nf4"] | None = None,
     context: ContextOptions | None = None,
 ) -> Any:
     """Open a causal language model in eval mode, frozen, on `device`.
 
-    `attention` is a name that transformers knows or that was registered with it. A processor
+    `attention` is a name that transformers knows or that was registered with it; None leaves the
+    choice to transformers, for models that have no `sdpa`. A processor
     without bfloat16 instructions computes it many times slower than float32: there a bf16 model is
     held in float32, its weights still rounded to bfloat16, so that the numbers stay those of bf16.
     With `quantize` the layers of its blocks go to `device` one by one, each at 4 bits: only the
@@ -82,7 +83,7 @@ def open_model(
     folder: Path,
     *,
     dtype: torch.dtype | str,
-    attention: str = "sdpa",
+    attention: str | None = "sdpa",
     context: ContextOptions | None = None,
 ) -> Any:
     """Open a causal language model on the CPU; `dtype` "auto" is that of its files.

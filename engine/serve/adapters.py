@@ -20,10 +20,12 @@ from engine.status import Reason
 
 # Settings of a LoRA that shape the low-rank update, which is all that may be loaded.
 _TAKEN = ("r", "lora_alpha", "target_modules", "use_rslora", "rank_pattern", "alpha_pattern")
-# Settings that mean nothing once an adapter is trained.
+# Settings that mean nothing once an adapter is trained; `fan_in_fan_out` says how weights of the
+# base lie (GPT-2's), and the adapter's own lie the same either way.
 _PASSED_OVER = frozenset(
     {"peft_type", "task_type", "base_model_name_or_path", "revision", "inference_mode"}
-    | {"auto_mapping", "peft_version", "lora_dropout", "init_lora_weights", *_TAKEN}
+    | {"auto_mapping", "peft_version", "lora_dropout", "init_lora_weights"}
+    | {"fan_in_fan_out", *_TAKEN}
 )
 _MAX_RANK = 512  # twice what a TrainSpec takes
 _PLAIN_NAME = re.compile(r"^[\w.]{1,200}$")

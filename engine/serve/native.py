@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,11 +15,14 @@ from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.models.load import DTYPES, has_fast_bf16, load_tokenizer, pick_device
 from engine.serve import cpu
-from engine.serve.adapters import read_adapter
+from engine.serve.adapters import AdapterFiles, read_adapter
 from engine.serve.decoder.families import read_model
-from engine.serve.decoder.lora import read_lora
+from engine.serve.decoder.lora import read_lora, read_module_lora
+from engine.serve.decoder.module_decoder import ModuleDecoder
+from engine.serve.decoder.module_shape import open_module
 from engine.serve.decoder.shape import DecoderShape
-from engine.serve.decoder.step import Decoder
+from engine.serve.decoder.shapes import FAMILIES, read_family
+from engine.serve.decoder.step import Decoder, LoraPair
 from engine.serve.decoder.torch_decoder import TorchDecoder
 from engine.serve.decoder.weights import DecoderWeights
 from engine.serve.native_backend import NUM_ADAPTER_SLOTS, NativeBackend, OpenedModel
@@ -51,21 +55,20 @@ def open_native(spec: ServeSpec, placement: Placement, emitter: Emitter) -> Nati
     emitter.progress("load", 0, num_parts, unit="model")
     tokenizer = load_tokenizer(folder)
     device = pick_device(placement.devices)
-    shape, weights = read_model(folder, dtype=DTYPES[spec.precision])
-    decoder = _open_decoder(shape, weights, spec, placement)
+    base = _open_base(folder, spec, placement)
 
     def fetch_adapter(ref: str) -> Adapter:
         files = read_adapter(fetch_repo(ref, "model", placement, emitter).path)
-        return Adapter(read_lora(files, shape), files.digest, files.size_bytes)
+        return Adapter(base.read_lora(files), files.digest, files.size_bytes)
 
     model = OpenedModel(
-        decoder=decoder,
+        decoder=base.decoder,
         tokenizer=tokenizer,
         end_ids=find_end_ids(read_end_id(folder), tokenizer),
-        max_positions=shape.max_positions,
+        max_positions=base.max_positions,
         engine=f"native/{read_version()}",
         device=str(device),
-        quantization=name_quantization(weights),
+        quantization=base.quantization,
         digest=digest_model(folder),
     )
     backend = NativeBackend(spec, model, fetch_adapter)
@@ -133,13 +136,61 @@ _PIECE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
+class _Base:
+    """A decoder, and what the rest needs to know of its model."""
+
+    decoder: Decoder
+    read_lora: Callable[[AdapterFiles], dict[tuple[int, str], LoraPair]]
+    max_positions: int
+    quantization: str
+
+
+@dataclass(frozen=True)
 class _Room:
     """What bounds the pool's size."""
 
-    element_bytes: int
+    block_bytes: int
+    """Of a block's keys and values in all layers."""
+    max_positions: int
     weights_bytes: int
+    """That are not in the memory of the device yet."""
     device: torch.device
-    block_bytes: int = 0
+
+
+def _open_base(folder: Path, spec: ServeSpec, placement: Placement) -> _Base:
+    family = read_family(folder)
+    if family not in FAMILIES:
+        print(
+            f"model_type {family!r} is served by transformers' module, one request after the "
+            f"other; faster are {', '.join(FAMILIES)}.",
+            flush=True,
+        )
+        return _open_module_base(folder, spec, placement)
+    shape, weights = read_model(folder, dtype=DTYPES[spec.precision])
+    return _Base(
+        decoder=_open_decoder(shape, weights, spec, placement),
+        read_lora=lambda files: read_lora(files, shape),
+        max_positions=shape.max_positions,
+        quantization=name_quantization(weights),
+    )
+
+
+def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> _Base:
+    if spec.kv_precision != "full":
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"kv_precision: {spec.kv_precision} is for {', '.join(FAMILIES)} only: take full.",
+        )
+    device = pick_device(placement.devices)
+    model, shape = open_module(folder, precision=spec.precision, device=device)
+    room = _Room(_BLOCK_SIZE * shape.kv_bytes_per_token, shape.max_positions, 0, device)
+    num_blocks = choose_num_blocks(spec, placement, room)
+    return _Base(
+        decoder=ModuleDecoder(model, shape, num_blocks=num_blocks, block_size=_BLOCK_SIZE),
+        read_lora=lambda files: read_module_lora(files, model),
+        max_positions=shape.max_positions,
+        quantization="none",
+    )
 
 
 def _open_decoder(
@@ -149,9 +200,10 @@ def _open_decoder(
     dtype = DTYPES[spec.precision]
     if dtype == torch.bfloat16 and not has_fast_bf16(device):
         dtype = torch.float32  # its weights stay rounded to bfloat16
-    room = _Room(dtype.itemsize, count_bytes(weights), device)
-    room = replace(room, block_bytes=count_block_bytes(shape, weights, spec, room))
-    num_blocks = choose_num_blocks(spec, placement, shape, room)
+    weights_bytes = count_bytes(weights)
+    block_bytes = count_block_bytes(shape, weights, spec, device, dtype)
+    room = _Room(block_bytes, shape.max_positions, weights_bytes, device)
+    num_blocks = choose_num_blocks(spec, placement, room)
     if device.type == "cpu" and (decoder := _open_cpu(shape, weights, num_blocks, spec, placement)):
         return decoder
     return TorchDecoder(
@@ -200,28 +252,29 @@ def _choose_options(weights: DecoderWeights, spec: ServeSpec) -> cpu.CpuOptions:
 
 
 def count_block_bytes(
-    shape: DecoderShape, weights: DecoderWeights, spec: ServeSpec, room: _Room
+    shape: DecoderShape,
+    weights: DecoderWeights,
+    spec: ServeSpec,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> int:
     """Return what a block of keys and values takes in all layers."""
-    if room.device.type == "cpu" and not cpu.is_available().why_not:
-        is_fp32 = room.element_bytes == 4
+    if device.type == "cpu" and not cpu.is_available().why_not:
         options = _choose_options(weights, spec)
-        return cpu.count_block_bytes(shape, _BLOCK_SIZE, options, is_fp32=is_fp32)
+        return cpu.count_block_bytes(shape, _BLOCK_SIZE, options, is_fp32=dtype.itemsize == 4)
     is_full = spec.kv_precision == "full"
-    element_bytes = room.element_bytes if is_full else _KV_BITS[spec.kv_precision] / 8
+    element_bytes = dtype.itemsize if is_full else _KV_BITS[spec.kv_precision] / 8
     return int(_BLOCK_SIZE * shape.kv_bytes_per_token * element_bytes / 2)
 
 
-def choose_num_blocks(
-    spec: ServeSpec, placement: Placement, shape: DecoderShape, room: _Room
-) -> int:
+def choose_num_blocks(spec: ServeSpec, placement: Placement, room: _Room) -> int:
     """Return how many blocks the pool has.
 
     Raises:
         EngineError: out_of_memory, when they would hold less than a short conversation.
     """
     block_bytes = room.block_bytes
-    max_context = min(spec.max_context, shape.max_positions)
+    max_context = min(spec.max_context, room.max_positions)
     num_useful = spec.max_running * -(-max_context // _BLOCK_SIZE)
     memory_bytes = spec.kv_memory_bytes or _find_spare_bytes(spec, placement, room)
     num_blocks = min(num_useful, memory_bytes // block_bytes)

@@ -3,12 +3,13 @@
 R rank, I inputs, O outputs.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from peft.utils.other import get_pattern_key
-from torch import Tensor
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from engine.errors import EngineError
 from engine.serve.adapters import AdapterFiles
@@ -44,9 +45,9 @@ class _Module:
     outputs: int
     inputs: int
 
-    @property
-    def own_name(self) -> str:
-        return self.name.rpartition(".")[2]
+    def is_meant(self, target: str) -> bool:
+        """Say whether peft means it by an entry of `target_modules`."""
+        return self.name == target or self.name.endswith(f".{target}")
 
 
 def read_lora(files: AdapterFiles, shape: DecoderShape) -> dict[tuple[int, str], LoraPair]:
@@ -58,24 +59,56 @@ def read_lora(files: AdapterFiles, shape: DecoderShape) -> dict[tuple[int, str],
     Raises:
         EngineError: bad_model, when it names a layer that the base has not, or does not fit it.
     """
-    modules = _choose_modules(files, list(_list_modules(shape)))
-    wanted = {
-        f"base_model.model.{module.name}.lora_{letter}.weight": size
-        for module in modules
-        for letter, size in zip("AB", _get_sizes(files, module), strict=True)
-    }
-    _check(files.weights, wanted)
-    pairs: dict[tuple[int, str], LoraPair] = {}
-    for module in modules:
-        down, up = (
-            files.weights[f"base_model.model.{module.name}.lora_{letter}.weight"].float()
-            for letter in "AB"
-        )
-        up = up * _get_scale(files, module)
+    pairs = {}
+    for module, down, up in _read_pairs(files, _list_modules(shape)):
         ups = [up[rows] for rows in split_fused_rows(shape)] if module.targets[1:] else [up]
         for target, part in zip(module.targets, ups, strict=True):
             pairs[module.layer, target] = LoraPair(down, part.contiguous())
     return pairs
+
+
+def read_module_lora(files: AdapterFiles, model: nn.Module) -> dict[tuple[int, str], LoraPair]:
+    """As `read_lora`, for a module of transformers: keys are (0, the linear layer's full name).
+
+    Raises:
+        EngineError: bad_model, when it names a layer that the base has not, or does not fit it.
+    """
+    modules = [
+        _Module(name, 0, (name,), *_get_module_sizes(module))
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    ]
+    return {
+        (module.layer, module.name): LoraPair(down, up)
+        for module, down, up in _read_pairs(files, modules)
+    }
+
+
+def _get_module_sizes(module: nn.Linear | Conv1D) -> tuple[int, int]:
+    """Return outputs and inputs; GPT-2's `Conv1D` is a linear layer whose weight lies turned."""
+    outputs, inputs = module.weight.shape
+    return (outputs, inputs) if isinstance(module, nn.Linear) else (inputs, outputs)
+
+
+def _read_pairs(
+    files: AdapterFiles, modules: Iterable[_Module]
+) -> list[tuple[_Module, Tensor, Tensor]]:
+    """Return A and B of each layer that is changed, the scale in B, in float32."""
+    chosen = _choose_modules(files, list(modules))
+    wanted = {
+        f"base_model.model.{module.name}.lora_{letter}.weight": size
+        for module in chosen
+        for letter, size in zip("AB", _get_sizes(files, module), strict=True)
+    }
+    _check(files.weights, wanted)
+    found = []
+    for module in chosen:
+        down, up = (
+            files.weights[f"base_model.model.{module.name}.lora_{letter}.weight"].float()
+            for letter in "AB"
+        )
+        found.append((module, down, up * _get_scale(files, module)))
+    return found
 
 
 def _list_modules(shape: DecoderShape) -> Iterator[_Module]:
@@ -102,10 +135,11 @@ def _list_modules(shape: DecoderShape) -> Iterator[_Module]:
 
 
 def _choose_modules(files: AdapterFiles, modules: list[_Module]) -> list[_Module]:
-    targets = set(files.config.target_modules)
-    if missing := sorted(targets - {module.own_name for module in modules}):
+    targets = sorted(files.config.target_modules)
+    missing = [name for name in targets if not any(module.is_meant(name) for module in modules)]
+    if missing:
         raise _bad(f"this base has no linear layer named {', '.join(missing)} to adapt")
-    return [module for module in modules if module.own_name in targets]
+    return [module for module in modules if any(map(module.is_meant, targets))]
 
 
 def _get_rank(files: AdapterFiles, module: _Module) -> int:

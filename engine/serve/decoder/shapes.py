@@ -47,21 +47,39 @@ _UNUSABLE = (
 _UNKNOWN = ("attn_logit_softcapping", "final_logit_softcapping", "use_bidirectional_attention")
 
 
+def read_family(folder: Path) -> object:
+    """Return the `model_type` in a model folder's config.json; None, if it says none.
+
+    Raises:
+        EngineError: bad_model, when it cannot be read.
+    """
+    try:
+        return json.loads((folder / "config.json").read_bytes()).get("model_type")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise bad_model(folder, f"its config.json cannot be read ({error})") from error
+
+
 def read_config(folder: Path) -> Any:
     """Return transformers' config of a model folder.
 
     Raises:
-        EngineError: bad_model, when it cannot be read or is of no family that is served.
+        EngineError: bad_model, when it cannot be read or is of no family that is read here.
     """
-    register_models()
-    try:
-        family = json.loads((folder / "config.json").read_bytes()).get("model_type")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise bad_model(folder, f"its config.json cannot be read ({error})") from error
+    family = read_family(folder)
     if family not in FAMILIES:
         raise bad_model(
             folder, f"model_type in config.json is {family!r}; served are {', '.join(FAMILIES)}"
         )
+    return open_config(folder)
+
+
+def open_config(folder: Path) -> Any:
+    """Return transformers' config of a model folder of any family.
+
+    Raises:
+        EngineError: bad_model, when it cannot be used.
+    """
+    register_models()
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except _UNUSABLE as error:

@@ -63,6 +63,8 @@ class Decoder(Protocol):
     def set_adapter(self, slot: int, pairs: dict[tuple[int, str], LoraPair]) -> None:
         """Fill a slot; keys are (layer, `query|key|value|output|gate|up|down`).
 
+        Only a module's are other ones (`module_decoder`): whoever opens a decoder has the reader of
+        its adapters.
         A slot that a running step may use is never set: the loop calls it between steps.
         """
         ...
