@@ -65,11 +65,7 @@ def open_module(folder: Path, *, precision: str, device: torch.device) -> tuple[
     refuse: Callable[[str], Exception] = lambda what: bad_model(folder, what)  # noqa: E731
     config = open_config(folder)
     _check_config(config, refuse)
-    # transformers' choice may be sdpa, which does not cap scores and does not say so
-    is_capped = getattr(config.get_text_config(decoder=True), "attn_logit_softcapping", None)
-    model = load_base(
-        folder, precision=precision, device=device, attention="eager" if is_capped else None
-    )
+    model = load_base(folder, precision=precision, device=device, attention=None)
     try:
         return model, _measure(model, refuse)
     except _UNASKABLE as error:

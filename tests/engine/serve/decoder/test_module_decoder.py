@@ -24,6 +24,7 @@ from engine.errors import EngineError
 from engine.models.tiny import make_family, make_tokenizer
 from engine.serve.adapters import read_adapter
 from engine.serve.backend import ChatRequest
+from engine.serve.decoder import module_shape
 from engine.serve.decoder.lora import read_module_lora
 from engine.serve.decoder.module_decoder import ModuleDecoder
 from engine.serve.decoder.module_shape import open_module
@@ -239,6 +240,20 @@ def test_fewer_bits_of_contexts_are_refused(folder):
         open_backend(folder("gpt2"), kv_precision="int8"),
     ):
         pass
+
+
+def test_a_module_that_remembers_beside_its_cache_is_refused(tmp_path, monkeypatch):
+    model, seen = make_case("gpt2"), []
+
+    def add_last(module, inputs, out):  # what the pass before ended with, kept in the module
+        seen.append(out[:, -1:])
+        return out + seen[-2] if len(seen) > 1 else out
+
+    model.transformer.wte.register_forward_hook(add_last)
+    monkeypatch.setattr(module_shape, "load_base", lambda *args, **options: model)
+    make_case("gpt2").save_pretrained(tmp_path)
+    with pytest.raises(EngineError, match="'gpt2' models do not remember"):
+        open_decoder(tmp_path)
 
 
 def test_what_writes_no_text_or_is_quantized_is_refused(tmp_path, folder):
