@@ -234,10 +234,12 @@ def test_what_remembers_otherwise_is_refused(tmp_path, config, words):
     assert caught.value.message.count(".") == 1
 
 
-def test_fewer_bits_of_contexts_are_refused(folder):
+def test_fewer_bits_of_contexts_are_refused(tmp_path):
+    make_case("gpt2").save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
     with (
         pytest.raises(EngineError, match="kv_precision: int8 is for llama"),
-        open_backend(folder("gpt2"), kv_precision="int8"),
+        open_backend(tmp_path, kv_precision="int8"),
     ):
         pass
 
