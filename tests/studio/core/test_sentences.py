@@ -86,7 +86,8 @@ REFUSERS = {"EngineError": 1, "FilesUnclear": 0, "BrokenFile": 0, "_bad": -1, "_
 NOT_SHOWN = {"__main__.py", "chat.py", "console.py", "launch.py", "spec_file.py"}
 NOT_SHOWN |= {"new_tokenizer.py", "inspect.py", "merge.py", "adapters.py"}
 NOT_SHOWN |= {"lmdeploy_install.py", "triton_repo.py", "gradio_page.py"}
-NOT_SHOWN |= {"chat_shapes.py", "constraints.py"}  # said to callers of `/v1`, whose clients show it as it is
+# Said to callers of `/v1`, whose clients show it as it is.
+NOT_SHOWN |= {"chat_shapes.py", "constraints.py"}
 
 
 def list_refusals():
