@@ -26,7 +26,7 @@ from rich.table import Table
 
 from bench.supplies import import_smollm2
 
-OURS = ("ours-int4", "ours-awq", "ours-int8", "ours-bf16")
+OURS = ("ours-int4", "ours-int8", "ours-bf16")
 PEERS = ("transformers", "generate-batch", "llama-cpp", "ctranslate2", "openvino")
 ARMS = (*OURS, *PEERS)
 TASKS = ("prefill", "decode1", "decode8", "decode16")

@@ -180,7 +180,7 @@ class GenerateBatch(Generate):
         config = GenerationConfig(
             max_new_tokens=num_tokens, do_sample=False, eos_token_id=-1, pad_token_id=0
         )
-        with self._torch.inference_mode():
+        with self._torch.no_grad():  # it refuses inference mode
             done = self._model.generate_batch(inputs=list(prompts), generation_config=config)
         by_order = sorted(done.values(), key=lambda each: int(each.request_id.split("_")[-1]))
         return [list(each.generated_tokens) for each in by_order]

@@ -51,9 +51,8 @@ def make_random_30m() -> Path:
 
 
 QUANTIZED = {
-    "int4": ("rtn", "group_size=32"),  # the grid that the package's file is on: the same weights
-    "awq": ("awq", "group_size=64"),
-    "int8": ("int8",),
+    "int4": ("awq", "group_size=32", "num_samples=16", "num_held_out=4", "length=256"),
+    "int8": ("int8", "num_samples=4", "num_held_out=4", "length=256"),
 }
 
 

@@ -5,6 +5,7 @@ the request it fails on is alone. Between steps the thread does the other work o
 as filling an adapter's slot. It knows nothing of HTTP, of names or of text.
 """
 
+import atexit
 import threading
 import time
 import traceback
@@ -76,6 +77,9 @@ class StepLoop:
         self._writer = Writer(self.release)
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
+        # At the end of a program that closes nothing: a thread that Python ends inside C++ takes
+        # the whole process down with it.
+        atexit.register(self.close)
 
     def enter(self, ticket: Ticket, deadline_s: float | None = None) -> None:
         """Put a request into the line.
@@ -143,6 +147,7 @@ class StepLoop:
 
     def close(self, drain_s: float = 0.0) -> None:
         """Take nobody more, go on for up to `drain_s`, abort who is left and end the thread."""
+        atexit.unregister(self.close)
         with self._wake:
             self._close_by = self._clock() + drain_s
             self._wake.notify()
