@@ -197,12 +197,8 @@ class LlamaCpp:
         params = llama_cpp.llama_model_default_params()
         self._model = llama_cpp.llama_model_load_from_file(str(find_gguf()).encode(), params)
         options = llama_cpp.llama_context_default_params()
-        options.n_ctx, options.n_batch, options.n_ubatch, options.n_seq_max = (
-            16 * 256,
-            2048,
-            512,
-            16,
-        )
+        options.n_ctx, options.n_batch, options.n_ubatch = 8192, 2048, 512
+        options.n_seq_max, options.kv_unified = 16, True
         options.n_threads = options.n_threads_batch = threads
         self._context = llama_cpp.llama_init_from_model(self._model, options)
         vocab = llama_cpp.llama_model_get_vocab(self._model)
