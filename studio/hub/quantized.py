@@ -1,5 +1,7 @@
 """What a commit says of its own quantization: its config, and the report card that came with it."""
 
+from functools import lru_cache
+
 from pydantic import ValidationError
 
 from engine.specs.quality import REPORT_NAME, QualityReport
@@ -23,6 +25,10 @@ def find_quality(blobs: dict[str, Blob]) -> QualityReport | None:
 
 def is_quantized(blobs: dict[str, Blob]) -> bool:
     """Say whether a model's files hold weights in fewer bits, by its config."""
-    if CONFIG not in blobs:
-        return False
-    return isinstance(read_json(read_text(blobs[CONFIG])).get(_CONFIG_KEY), dict)
+    return CONFIG in blobs and _says_quantized(blobs[CONFIG])
+
+
+@lru_cache(maxsize=4096)
+def _says_quantized(config: Blob) -> bool:
+    """Read a config once: a blob is named by its content, and every look at a model asks this."""
+    return isinstance(read_json(read_text(config)).get(_CONFIG_KEY), dict)
