@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,7 @@ def _open_base(folder: Path, spec: ServeSpec, placement: Placement) -> _Base:
         print(
             f"model_type {family!r} is served by transformers' module, one request after the "
             f"other; faster are {', '.join(FAMILIES)}.",
+            file=sys.stderr,
             flush=True,
         )
         return _open_module_base(folder, spec, placement)
@@ -240,7 +242,7 @@ def _open_cpu(
             )
         except (cpu.KernelsUnavailable, ValueError) as error:
             why = str(error)
-    print(f"The slower torch decoder serves: {why}", flush=True)
+    print(f"The slower torch decoder serves: {why}", file=sys.stderr, flush=True)
     return None
 
 

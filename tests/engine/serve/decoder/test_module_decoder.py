@@ -182,7 +182,7 @@ def test_it_answers_as_transformers_does(tmp_path, capsys, name, target):
             request = ChatRequest(model=model, messages=HELLO, sampling=GREEDY)
             backend.submit(request, reader.pieces.put)
         assert [reader.read_all()[0] for reader, _ in readers] == wanted
-    assert "is served by transformers' module" in capsys.readouterr().out
+    assert "is served by transformers' module" in capsys.readouterr().err
 
 
 def test_the_pool_is_sized_by_what_the_module_keeps(folder):
