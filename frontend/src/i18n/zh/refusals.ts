@@ -181,7 +181,7 @@ export const refusals = {
   server_not_allowed: ({ url }: Names) =>
     `url：该节点不访问 ${url} 上的服务，请管理员把它加入 ATHANOR_MODEL_SERVERS。`,
   url_no_address: ({ url, error }: Names) => `url：${url} 不是地址：${error}。`,
-  url_refused: ({ url, said }: Names) => `url：${url}：${said}`,
+  url_refused: ({ url, said }: Names) => `url：${url} 拒绝：${said}`,
   tensor_parallel_wide: ({ error, world }: Names) =>
     `tensor_parallel：${error}（${world} 个设备），请减少设备。`,
   tensor_parallel_uneven: ({ name, size, world }: Names) =>
