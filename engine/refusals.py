@@ -180,6 +180,7 @@ REFUSALS = Sentences(
         "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
+        "batch_invariance_unfit": "is_batch_invariant: it is for {families}: leave it out.",
         "no_room_for_contexts": "kv_memory_bytes: {left} bytes are left for contexts, and the "
         "shortest of use take {least}: give more memory, or take a smaller model.",
         "adapters_fill_slots": "adapters: {num} fill every slot; name fewer.",

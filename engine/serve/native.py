@@ -183,6 +183,10 @@ def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> _B
             Reason.BAD_SPEC,
             f"kv_precision: {spec.kv_precision} is for {', '.join(FAMILIES)}: set it to full.",
         )
+    if spec.is_batch_invariant:
+        raise EngineError(
+            Reason.BAD_SPEC, f"is_batch_invariant: it is for {', '.join(FAMILIES)}: leave it out."
+        )
     device = pick_device(placement.devices)
     model, shape = open_module(folder, precision=spec.precision, device=device)
     room = _Room(_BLOCK_SIZE * shape.kv_bytes_per_token, shape.max_positions, 0, device)

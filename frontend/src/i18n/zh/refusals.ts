@@ -164,6 +164,8 @@ export const refusals = {
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
+  batch_invariance_unfit: ({ families }: Names) =>
+    `is_batch_invariant：只用于 ${families}，请去掉。`,
   no_room_for_contexts: ({ left, least }: Names) =>
     `kv_memory_bytes：留给上下文的有 ${left} 字节，而最短的也要 ${least}：请增加内存，或换更小的模型。`,
   adapters_fill_slots: ({ num }: Names) => `adapters：${num} 个占满了全部位置，请减少。`,

@@ -234,12 +234,15 @@ def test_what_remembers_otherwise_is_refused(tmp_path, config, words):
     assert caught.value.message.count(".") == 1
 
 
-def test_fewer_bits_of_contexts_are_refused(tmp_path):
+@pytest.mark.parametrize(
+    "asked", [{"kv_precision": "int8"}, {"is_batch_invariant": True}], ids=lambda asked: min(asked)
+)
+def test_what_a_module_cannot_give_is_refused(tmp_path, asked):
     make_case("gpt2").save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
     with (
-        pytest.raises(EngineError, match="kv_precision: int8 is for llama"),
-        open_backend(tmp_path, kv_precision="int8"),
+        pytest.raises(EngineError, match=f"^{min(asked)}: .* for llama"),
+        open_backend(tmp_path, **asked),
     ):
         pass
 
