@@ -32,9 +32,10 @@ def measure_server(server: str, model: Path) -> float | None:
     with start_server(server, model) as url:
         if url is None:
             return None
-        name = httpx.get(f"{url}/v1/models").json()["data"][0]["id"]
         if server == "transformers-serve":
-            name = str(model)
+            name = str(model)  # its list is of what lies in a cache, not of what it serves
+        else:
+            name = httpx.get(f"{url}/v1/models").json()["data"][0]["id"]
         asyncio.run(load(url, [name], num_answers=2))
         return asyncio.run(load(url, [name]))
 
