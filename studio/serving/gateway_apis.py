@@ -141,6 +141,7 @@ async def _relay(answer: Answer) -> AsyncIterator[bytes]:
         async with aclosing(answer.events()) as events:
             async for event in events:
                 yield f"data: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        await answer.close()  # first, so that who has read the end finds the use on record
         yield b"data: [DONE]\n\n"
     except StudioError as error:  # the status line is sent: only an event can tell
         yield f"data: {json.dumps(_shape_error(error))}\n\n".encode()

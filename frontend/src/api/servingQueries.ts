@@ -5,6 +5,7 @@ import { get } from "./client";
 import type { ApiKey, DayUse, DeploymentHealth, Page, Rollout } from "./shapes";
 
 const LOOK_EVERY_MS = 3000;
+const COUNT_EVERY_MS = 10_000; // what programs used meanwhile
 
 export const servingQueries = {
   health: (id: string) =>
@@ -25,11 +26,13 @@ export const servingQueries = {
       queryKey: ["api-keys"],
       queryFn: async ({ signal }) =>
         (await get<Page<ApiKey>>("/api/api-keys/", { page_size: 100 }, signal)).results,
+      refetchInterval: COUNT_EVERY_MS,
     }),
   uses: (days: number, key: number | null) =>
     queryOptions({
       queryKey: ["model-uses", days, key],
       queryFn: ({ signal }) =>
         get<DayUse[]>("/api/model-uses/", key === null ? { days } : { days, key }, signal),
+      refetchInterval: COUNT_EVERY_MS,
     }),
 };

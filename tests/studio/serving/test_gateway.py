@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from studio.hub.models import Repo
 from studio.serving import gateway
-from studio.serving.models import Deployment, DeploymentStatus
+from studio.serving.models import Deployment, DeploymentStatus, Use, UseState
 from tests.live import wait_for
 from tests.studio.asgi import make_token
 from tests.studio.serving.deployed import push_adapter, push_model
@@ -70,6 +70,15 @@ def test_an_answer_under_way_holds_no_database_connection(client_of, alice, serv
         lines = answer.iter_lines()  # held: a generator that is dropped closes the answer
         assert next(lines).startswith("data:")
         assert count_open_connections() == before
+
+
+def test_whoever_has_read_a_streams_end_finds_its_use_on_record(client_of, alice, server):
+    with client_of(alice).stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as r:
+        lines = (line for line in r.iter_lines() if line)
+        while next(lines) != "data: [DONE]":
+            assert not Use.objects.exists()
+        assert Use.objects.get().state == UseState.COMPLETE
+        assert next(lines, None) is None
 
 
 def test_a_reader_who_leaves_frees_the_server(client_of, alice, server):
