@@ -29,6 +29,9 @@ PACKED = "athanor_packed"
 _MOST_COPIES_KEPT = 2
 
 
+# Compiled layers step out of their graph here: its kernels are made for the shapes at hand, and
+# tracing fails over an autograd function among a list of buckets (torch 2.13).
+@torch.compiler.disable
 def attend_packed(
     module: torch.nn.Module,
     query_BHTD: Tensor,

@@ -5,6 +5,7 @@ import { en } from "./en";
 import { makeFormat } from "./format";
 import { sayError, sayRow } from "./said";
 import { zh } from "./zh";
+import { errors as later } from "./zh/errors";
 
 // Left to the reader's language on purpose: names, units and examples that are the same in both.
 const SAME =
@@ -42,6 +43,12 @@ describe("the catalogues", () => {
         /[a-z]{3}/i.test(render(value)),
     );
     expect(left.map(([path]) => path)).toEqual([]);
+  });
+
+  it("have words that come later in Chinese too, and none twice", () => {
+    const left = Object.entries(later).filter(([, say]) => !/[\u4e00-\u9fff]/.test(say({})));
+    expect(left.map(([code]) => code)).toEqual([]);
+    expect(Object.keys(later).filter((code) => code in zh.errors)).toEqual([]);
   });
 
   it("leave nothing empty", () => {

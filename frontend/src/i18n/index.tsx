@@ -16,6 +16,10 @@ const LOAD: Record<Language, () => Promise<Catalogue>> = {
   en: async () => (await import("./en")).en,
   zh: async () => (await import("./zh")).zh,
 };
+/** Refusals that no first screen meets; until they are here, and in English, the studio's own sentences stand. */
+const LOAD_ERRORS: Partial<Record<Language, () => Promise<Catalogue["errors"]>>> = {
+  zh: async () => (await import("./zh/errors")).errors,
+};
 const AGAIN_MS = 2000;
 
 const Context = createContext<Words | null>(null);
@@ -34,7 +38,15 @@ function useCatalogue(language: Language): Loaded | null {
     const load = () =>
       LOAD[language]().then(
         (text) => {
-          if (isWanted) setLoaded({ language, text });
+          if (!isWanted) return;
+          setLoaded({ language, text });
+          void LOAD_ERRORS[language]?.().then(
+            (more) => {
+              const errors = { ...more, ...text.errors };
+              if (isWanted) setLoaded({ language, text: { ...text, errors } });
+            },
+            () => undefined, // the sentences as they come are enough
+          );
         },
         () => {
           if (isWanted) timer = setTimeout(() => void load(), AGAIN_MS);
