@@ -8,6 +8,7 @@ clock counts the samples' own tokens, never padding.
 
 import gc
 import json
+import os
 import sys
 import tempfile
 import time
@@ -19,7 +20,11 @@ from typing import Any
 from engine.runtime import prepare_process, read_peak_bytes
 
 if __name__ == "__main__":
-    prepare_process(int(sys.argv[5]))
+    if "-tr" in sys.argv[1]:  # a peer: how its threads wait stays as PyTorch comes
+        os.environ |= {"OMP_NUM_THREADS": sys.argv[5], "MKL_NUM_THREADS": sys.argv[5]}
+        os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    else:
+        prepare_process(int(sys.argv[5]))
 
 import torch
 import torch.nn.functional as F
