@@ -20,11 +20,10 @@ from typing import Any
 from engine.runtime import prepare_process, read_peak_bytes
 
 if __name__ == "__main__":
-    if "-tr" in sys.argv[1]:  # a peer: how its threads wait stays as PyTorch comes
-        os.environ |= {"OMP_NUM_THREADS": sys.argv[5], "MKL_NUM_THREADS": sys.argv[5]}
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    else:
-        prepare_process(int(sys.argv[5]))
+    prepare_process(int(sys.argv[5]))
+    if {"trainer", "trl"} & set(sys.argv[1].split("-")):  # peers wait as PyTorch comes
+        for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+            os.environ.pop(name, None)
 
 import torch
 import torch.nn.functional as F

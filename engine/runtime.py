@@ -88,12 +88,12 @@ def prepare_process(num_threads: int) -> None:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
+    }
+    if "OMP_WAIT_POLICY" not in os.environ:
         # A waiting OpenMP thread spins for some tenths of a millisecond, which is what lies between
         # two operations, and gives its core up then: spinning on starves whatever else the node
         # runs, and sleeping at once costs a sixth of a training's speed on two cores.
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "10000",
-    }
+        quiet |= {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "10000"}
     if num_threads:
         quiet |= {"OMP_NUM_THREADS": str(num_threads), "MKL_NUM_THREADS": str(num_threads)}
     for name, value in quiet.items():

@@ -51,14 +51,14 @@ export const errors: Record<string, (p: Params) => string> = {
   // jobs, nodes, machines, drive
   no_checkpoint: () => "这个任务没有留下检查点，请从头重试。",
   not_ended: () => "这个任务还没有结束，请先停止它。",
-  path_not_offered: (p) => `${n(p.ref)} 是路径，而节点上没有您的文件，请填写仓库的名称。`,
+  path_not_offered: (p) => `${n(p.ref)} 是路径，而节点上没有你的文件，请填写仓库的名称。`,
   bad_grace: () => "请填写 0 秒到上限之间的宽限时间。",
+  no_node_fits: () => "没有节点能容纳这个规格，请另选一个。",
   no_studio_port: () => "平台留给开发机的端口都在使用中，请十分钟后再试。",
   etag_missing: () => "没有说明所读的版本，请重新打开文件。",
   wrong_offset: () => "上传的位置与平台不一致，将从平台已有之处继续。",
   bad_key: () => "请求缺少有效的 Idempotency-Key，请重新加载页面后再试。",
-  unknown_field: (p) =>
-    typeof p.field === "string" ? `没有字段 ${p.field}。` : "有不认识的字段。",
+  unknown_field: () => "有不认识的字段，请重新加载页面后再试。",
   // models that answer
   deadline_passed: (p) => `还没有问到 ${n(p.model)} 的服务，等待时间就到了，请等久一些。`,
   deployment_failed: (p) => `${n(p.model)} 未能启动服务，原因见它的日志。`,
