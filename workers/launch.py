@@ -3,7 +3,7 @@
 | the node died ... | it leaves | and the next start |
 | --- | --- | --- |
 | before the order was spooled | a hidden partial file | ignores it; the studio sends again |
-| before the claim | orders/RUN.json | claims |
+| before the claim, or a refusal | orders/RUN.json | claims, or refuses |
 | after the claim | orders/RUN.json | claims again: the studio says yes until the run reports |
 | in making the folder | runs/.new-RUN | makes it anew |
 | before the order was dropped | runs/RUN and orders/RUN.json | drops the order |
@@ -19,12 +19,13 @@ import sys
 from pathlib import Path
 
 import structlog
+from pydantic import ValidationError
 
 from engine.specs import CONTAINABLE, Placement
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused
 from workers.node_dir import NodeDir
-from workers.orders import RunOrder
+from workers.orders import OrderHead, RunOrder, name_fields
 from workers.run_dir import RunDir
 from workers.runtimes.base import Runtime
 from workers.studio_client import StudioClient
@@ -47,7 +48,19 @@ async def claim(client: StudioClient, order: RunOrder) -> bool | None:
     return answer.start
 
 
-def is_expired(order: RunOrder, now: float) -> bool:
+async def refuse(client: StudioClient, order: OrderHead, problem: ValidationError) -> bool:
+    """Tell the studio that an order cannot be read here; False while it cannot be told."""
+    try:
+        await client.refuse_run(order.run_id, order.run_token, name_fields(problem))
+    except StudioAway as error:
+        log.warning("refusal_waits", run_id=order.run_id, error=str(error))
+        return False
+    except StudioRefused as error:  # a studio that has no such door gives up by its own clock
+        log.warning("refusal_refused", run_id=order.run_id, error=str(error))
+    return True
+
+
+def is_expired(order: OrderHead, now: float) -> bool:
     """Say whether it is too late to start; the studio has then sent anew or given up."""
     return now >= order.expires_at
 

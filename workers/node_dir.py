@@ -11,6 +11,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -72,8 +73,12 @@ class NodeDir:
 
     def spool_order(self, order: RunOrder) -> bool:
         """Keep an order for the supervisor; False when this run is known already."""
-        path = self.orders / f"{order.run_id}.json"
-        return not self.find_run(order.run_id) and write_once(path, order.model_dump(mode="json"))
+        return self.spool(order.run_id, order.model_dump(mode="json"))
+
+    def spool(self, run_id: str, order: dict[str, Any]) -> bool:
+        """Do the same for one that may not be readable here."""
+        path = self.orders / f"{run_id}.json"
+        return not self.find_run(run_id) and write_once(path, order)
 
     def list_orders(self) -> list[Path]:
         """Return the spooled orders, oldest name first."""

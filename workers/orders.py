@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from celery import Celery
 from celery.exceptions import TaskRevokedError, TimeoutError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from engine.specs import JobSpec
 from workers.machines.orders import FOLDER, IMAGE, TENANT, MachineLimits
@@ -15,6 +15,8 @@ RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"  # never a path
 REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}$"
 START_RUN = "workers.tasks.start_run"
 PING = "workers.tasks.ping"
+_MOST_FIELDS = 10  # that a refusal names
+_LONGEST_FIELD = 200
 
 
 class ContainerOrder(BaseModel):
@@ -33,18 +35,25 @@ class ContainerOrder(BaseModel):
     """The GPUs it may use, by NVIDIA's UUID; a `MOCK-` one is only told of."""
 
 
-class RunOrder(BaseModel):
-    """Start one run, once. Sent as JSON; a node that has seen `run_id` before does nothing."""
+class OrderHead(BaseModel):
+    """What a node must be able to read of any order, so that it can at least refuse the rest."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
 
     run_id: str = Field(pattern=RUN_ID)
     """Also the name of the run's folder on the node."""
+    run_token: str
+    """Bearer token of the run: claims it, posts its events, reads and writes its repos."""
+    expires_at: float
+    """Unix seconds; a run not claimed by then is not started."""
+
+
+class RunOrder(OrderHead):
+    """Start one run, once. Sent as JSON; a node that has seen `run_id` before does nothing."""
+
     job_id: str
     run_index: int = Field(ge=1)
     spec: JobSpec
-    run_token: str
-    """Bearer token of the run: claims it, posts its events, reads and writes its repos."""
     num_threads: int = Field(default=0, ge=0)
     memory_bytes: int | None = None
     devices: tuple[int, ...] = ()
@@ -59,8 +68,6 @@ class RunOrder(BaseModel):
     provenance: dict[str, str] = {}
     issued_at: float
     """Unix seconds."""
-    expires_at: float
-    """Unix seconds; a run not claimed by then is not started."""
 
 
 class ShareOrder(BaseModel):
@@ -107,6 +114,23 @@ class ShareReport(BaseModel):
     cache_bytes: int = Field(ge=0, lt=2**62)
     cache_limit_bytes: int = Field(ge=0, lt=2**62)
     share: list[ShareState] = Field(max_length=10_000)
+
+
+def name_fields(problem: ValidationError, *, of_spec: bool = False) -> list[str]:
+    """Return the fields of an order that cannot be read, as people write them: `spec.lora.rank`.
+
+    The kind of a spec stands in pydantic's places, and not in the spec. `of_spec`: the problem is
+    of a spec alone.
+    """
+    fields = []
+    for error in problem.errors(include_url=False, include_input=False, include_context=False):
+        where = [*(["spec"] if of_spec else []), *map(str, error["loc"])]
+        if where[0:1] == ["spec"]:
+            where[1:2] = [] if len(where) > 1 else ["kind"]
+        field = "".join(filter(str.isprintable, ".".join(where)))[:_LONGEST_FIELD]
+        if field and field not in fields:
+            fields.append(field)
+    return fields[:_MOST_FIELDS]
 
 
 def queue_name(node: str) -> str:

@@ -1,5 +1,7 @@
-"""The five doors of the studio that a node knows, and what can be made of its answers."""
+"""The six doors of the studio that a node knows, and what can be made of its answers."""
 
+import json
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
@@ -81,6 +83,11 @@ class StudioClient:
             StudioAway, StudioRefused: as they say; so do the methods below.
         """
         return await self._post(ClaimAnswer, f"/api/internal/runs/{run_id}/claim/", token, b"{}")
+
+    async def refuse_run(self, run_id: str, token: str, fields: Sequence[str]) -> None:
+        """Say that this node cannot read the run's order, and which fields of it."""
+        body = json.dumps({"fields": list(fields)}).encode()
+        await self._post(_Answer, f"/api/internal/runs/{run_id}/refuse/", token, body)
 
     async def post_events(self, run_id: str, token: str, body: bytes) -> EventsAnswer:
         """Hand over a batch, `{"now", "alive", "events"}` as JSON."""

@@ -10,6 +10,7 @@ import shutil
 import signal
 import time
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,9 +21,9 @@ from workers.config import NodeConfig
 from workers.engines.check import RuntimeCheck
 from workers.errors import StudioAway, StudioRefused
 from workers.inventory import take_inventory
-from workers.launch import claim, is_expired, place, start
+from workers.launch import claim, is_expired, place, refuse, start
 from workers.node_dir import NodeDir
-from workers.orders import RunOrder
+from workers.orders import OrderHead, RunOrder
 from workers.run_dir import RunDir
 from workers.runtimes.base import Life, Runtime
 from workers.runtimes.docker import DockerRuntime
@@ -103,13 +104,27 @@ class Supervisor:
             order = RunOrder.model_validate_json(path.read_bytes())
         except ValidationError as error:
             log.error("order_unreadable", run_id=run_id, error=str(error))
-            path.unlink()
+            await self._refuse(path, error)
             return
         if self.node.find_run(run_id) is None:
             may_start = await self._claim_in_time(order)
             if may_start:
                 run = place(self.node, self._config, order)
                 start(run, self._runtime_at(run))
+        path.unlink(missing_ok=True)
+
+    async def _refuse(self, path: Path, problem: ValidationError) -> None:
+        """Have the studio end a run whose order cannot be read here, and drop the order."""
+        try:
+            order = OrderHead.model_validate_json(path.read_bytes())
+        except ValidationError:
+            path.unlink()  # it does not even say whose it is
+            return
+        if self.node.find_run(order.run_id) is None:
+            while not is_expired(order, time.time()):
+                if await refuse(self._client, order, problem):
+                    break
+                await asyncio.sleep(CLAIM_AGAIN_S)
         path.unlink(missing_ok=True)
 
     async def _claim_in_time(self, order: RunOrder) -> bool:

@@ -12,9 +12,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from engine.events import Event, StatusEvent
-from engine.status import Status
+from engine.status import Reason, Status
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict
+from studio.core.sentences import say
 from studio.jobs.models import Run
 from studio.jobs.moves import Move, move_run
 from studio.jobs.stored import apply_events
@@ -66,6 +67,22 @@ def claim_run(*, run: Run, placement_number: int) -> Claim:
         move_run(run, Move(Status.STARTING))
         audit.record("run.claimed", actor=None, subject=str(run.pk), node=str(run.node))
     return Claim(start=True)
+
+
+@transaction.atomic
+def refuse_run(*, run: Run, placement_number: int, fields: Sequence[str]) -> bool:
+    """End a run that its node cannot read, and say whether this did.
+
+    A refusal that comes again, after a claim, or from a node that the run was taken off, does
+    nothing.
+    """
+    run = _lock(run)
+    is_here = placement_number == run.placement_number and run.node_id is not None
+    if run.status != Status.QUEUED or run.claimed_at is not None or not is_here:
+        return False
+    message = say("run_refused", node=run.node, fields=", ".join(fields) or "spec")
+    audit.record("run.refused", actor=None, subject=str(run.pk), node=str(run.node))
+    return move_run(run, Move(Status.FAILED, Reason.LAUNCH_FAILED, message))
 
 
 @transaction.atomic

@@ -1,6 +1,7 @@
 """The door that nodes post runs' news to. It takes run tokens and nothing else."""
 
 import json
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
@@ -14,7 +15,12 @@ from studio.core.errors import BadInput, NotFound
 from studio.core.inputs import read_body
 from studio.jobs.models import Run
 from studio.jobs.run_tokens import BadRunToken, read_any_run_token
-from studio.jobs.services import Post, claim_run, ingest_events
+from studio.jobs.services import Post, claim_run, ingest_events, refuse_run
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+_FIELD = r"^[^\x00-\x1f\x7f]{1,200}$"
 
 
 class EventsInput(BaseModel):
@@ -27,8 +33,16 @@ class EventsInput(BaseModel):
     events: list[Event] = []
 
 
+class RefusalInput(BaseModel):
+    """What a node posts that cannot read a run's order."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    fields: list[Annotated[str, Field(pattern=_FIELD)]] = Field(default=[], max_length=20)
+
+
 class RunDoor(APIView):
-    """What both doors share: the caller is the run its token speaks for."""
+    """What the doors share: the caller is the run its token speaks for."""
 
     authentication_classes: list[type[BaseAuthentication]] = []
     permission_classes = [AllowAny]
@@ -59,6 +73,17 @@ class RunClaimApi(RunDoor):
         return Response({"start": claim.start, "reason": claim.reason})
 
 
+class RunRefuseApi(RunDoor):
+    """A node says that it cannot read the run's order."""
+
+    def post(self, request: Request, run_id: object) -> Response:
+        """Answer whether the run has ended by this."""
+        run, placement_number = self.get_caller(request, run_id)
+        given = _read(RefusalInput, read_body(request._request))
+        is_taken = refuse_run(run=run, placement_number=placement_number, fields=given.fields)
+        return Response({"is_taken": is_taken})
+
+
 class RunPostApi(RunDoor):
     """A reporter posts what is new."""
 
@@ -80,8 +105,12 @@ def read_events_input(body: bytes) -> EventsInput:
     Raises:
         BadInput: malformed; the sentence names the field, and the event's seq where it has one.
     """
+    return _read(EventsInput, body)
+
+
+def _read(shape: type[_Shape], body: bytes) -> _Shape:
     try:
-        return EventsInput.model_validate_json(body)
+        return shape.model_validate_json(body)
     except ValidationError as error:
         problem = error.errors(include_url=False, include_input=False)[0]
     where = [str(part) for part in problem["loc"]]

@@ -81,6 +81,8 @@ class Run(models.Model):
     """How often it was given to a node; a token of an earlier placement starts nothing."""
     placed_at = models.DateTimeField(null=True, blank=True)
     order_sent_at = models.DateTimeField(null=True, blank=True)
+    num_orders = models.PositiveIntegerField(default=0)
+    """How often its order was sent, to whichever node."""
     claimed_at = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)

@@ -16,13 +16,14 @@ from uuid import UUID
 import structlog
 from celery import Celery
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from kombu.exceptions import OperationalError
+from pydantic import ValidationError
 from redis.exceptions import RedisError
 
 from engine.specs import JOB_SPEC, ScriptSpec
-from engine.status import Status
+from engine.status import Reason, Status
 from studio.compute.models import Node
 from studio.compute.rooms import (
     Occupant,
@@ -38,9 +39,10 @@ from studio.core.sentences import say
 from studio.jobs.containers import keep_able, make_container_order, needs_container
 from studio.jobs.hooks import get_listener
 from studio.jobs.models import LIVE, Run
+from studio.jobs.moves import Move, move_run
 from studio.jobs.run_tokens import make_run_token
 from studio.jobs.wakes import wake_run_viewers
-from workers.orders import RunOrder, send_run_order
+from workers.orders import RunOrder, name_fields, send_run_order
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +91,17 @@ def send_orders(app: Celery) -> int:
     for run in due.select_related("job__owner", "job__flavor", "node").order_by("created_at"):
         assert run.node is not None
         try:
-            send_run_order(app, make_order(run), node=run.node.name)
+            order = make_order(run)
+        except ValidationError as error:  # launched before an upgrade: others' orders shall go
+            _end_unreadable(run, error)
+            continue
+        try:
+            send_run_order(app, order, node=run.node.name)
         except (OperationalError, RedisError, OSError) as error:
             log.warning("order.not_sent", run_id=str(run.pk), error=str(error))
             return num_sent
-        Run.objects.filter(pk=run.pk).update(order_sent_at=timezone.now())
+        sent = {"order_sent_at": timezone.now(), "num_orders": F("num_orders") + 1}
+        Run.objects.filter(pk=run.pk).update(**sent)
         log.info("order.sent", run_id=str(run.pk), node=run.node.name)
         num_sent += 1
     return num_sent
@@ -128,6 +136,17 @@ def make_order(run: Run) -> RunOrder:
         issued_at=now,
         expires_at=now + _ORDER_LASTS_S,
     )
+
+
+@transaction.atomic
+def _end_unreadable(seen: Run, problem: ValidationError) -> None:
+    locked = Run.objects.select_for_update(of=("self",)).select_related("job__owner", "job__flavor")
+    run = locked.get(pk=seen.pk)
+    if run.status != Status.QUEUED:
+        return
+    log.error("order.unreadable", run_id=str(run.pk), error=str(problem))
+    message = say("run_unreadable", fields=", ".join(name_fields(problem, of_spec=True)))
+    move_run(run, Move(Status.FAILED, Reason.BAD_SPEC, message))
 
 
 def list_queue() -> list[UUID]:

@@ -18,7 +18,7 @@ from studio.core.errors import BadInput, Conflict, NotFound, StudioError
 from studio.core.sentences import say
 from studio.drive.spaces import home_path
 from studio.jobs.advisor import Advice, advise
-from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events
+from studio.jobs.ingest import Claim, Post, Receipt, claim_run, ingest_events, refuse_run
 from studio.jobs.kicks import kick_scheduler
 from studio.jobs.models import Job, Run
 from studio.jobs.moves import Move, move_run
@@ -32,6 +32,7 @@ __all__ = [
     "Receipt",
     "claim_run",
     "ingest_events",
+    "refuse_run",
     "rename_job",
     "retry_job",
     "stop_job",

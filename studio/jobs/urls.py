@@ -21,5 +21,6 @@ urlpatterns = [
     path("runs/<uuid:run_id>/log/search/", apis.RunLogSearchApi.as_view()),
     path("runs/<uuid:run_id>/log/download/", apis.RunLogDownloadApi.as_view()),
     path("internal/runs/<uuid:run_id>/claim/", internal_apis.RunClaimApi.as_view()),
+    path("internal/runs/<uuid:run_id>/refuse/", internal_apis.RunRefuseApi.as_view()),
     path("internal/runs/<uuid:run_id>/events/", internal_apis.RunPostApi.as_view()),
 ]

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from studio.core.sentences import say
 from studio.jobs.wakes import wake_user
-from studio.machines.models import HOLDS_NODE, Machine, PublishedPort, Reason, Status
+from studio.machines.models import GOES, Machine, PublishedPort, Reason, Status
 from studio.machines.moves import Move, make_end, move_machine
 
 SILENT_S = 12.0
@@ -16,12 +16,13 @@ LOST_S = 120.0
 _START_WITHIN = timedelta(minutes=15)
 _STOP_WITHIN = timedelta(minutes=5)
 _DELETE_WITHIN = timedelta(hours=1)
+_WAIT_WITHIN = timedelta(days=7)
 
 
 def tend_machines() -> None:
     """Look at every machine that goes, and end what has gone past its deadline."""
     now = timezone.now()
-    going = Machine.objects.filter(status__in=[*HOLDS_NODE, Status.DELETING])
+    going = Machine.objects.filter(status__in=[*GOES, Status.DELETING])
     for machine in going.select_related("node__machine_engine", "lease"):
         if _may_be_due(machine, now):
             _tend(machine)
@@ -31,6 +32,7 @@ def tend_machines() -> None:
 def _may_be_due(machine: Machine, now: datetime) -> bool:
     """Say whether a machine is worth a lock: almost none is, of thousands."""
     deadlines = {
+        Status.QUEUED: _WAIT_WITHIN,
         Status.DELETING: _DELETE_WITHIN,
         Status.STARTING: _START_WITHIN,
         Status.STOPPING: _STOP_WITHIN,
@@ -51,6 +53,10 @@ def _tend(seen: Machine) -> None:
     if machine.status == Status.DELETING:
         if since > _DELETE_WITHIN:  # a node ends whatever it has no order for, when it is back
             move_machine(machine, Move(Status.DELETED))
+    elif machine.status == Status.QUEUED:
+        if since > _WAIT_WITHIN:
+            told = say("machine_waited_too_long", days=str(_WAIT_WITHIN.days))
+            move_machine(machine, Move(Status.STOPPED, Reason.START_FAILED, told))
     elif silent_s > LOST_S and since.total_seconds() > LOST_S:
         move_machine(machine, Move(Status.STOPPED, Reason.NODE_LOST, say("machine_node_lost")))
     elif machine.status == Status.STARTING and since > _START_WITHIN:
@@ -65,8 +71,7 @@ def _tend(seen: Machine) -> None:
 
 
 def _get_silence_s(machine: Machine) -> float:
-    """Return for how long the node has told nothing of its machines."""
-    assert machine.node is not None
+    """Return for how long the node has told nothing of its machines; 0 of one without a node."""
     engine = getattr(machine.node, "machine_engine", None)
     if engine is None:
         return 0.0

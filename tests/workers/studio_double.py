@@ -1,4 +1,4 @@
-"""The studio's three internal doors as a small real HTTP server, with the faults a test asks for.
+"""The studio's four internal doors as a small real HTTP server, with the faults a test asks for.
 
 It keeps the contract of ingest: it stores only what follows, and asks for what it wants.
 """
@@ -35,6 +35,8 @@ class StudioDouble:
     stop: dict[str, str] | None = None
     num_turned_away: int = 0
     claims: list[str] = field(default_factory=list)
+    refusals: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Runs whose order the node could not read, and the fields that it named."""
     events: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     proofs: dict[str, int] = field(default_factory=dict)
     heartbeats: list[dict[str, Any]] = field(default_factory=list)
@@ -56,6 +58,14 @@ class StudioDouble:
         return JSONResponse(
             {"start": self.may_start, "reason": "" if self.may_start else "stopped"}
         )
+
+    async def refuse_run(self, request: Request) -> Response:
+        if self.is_away:
+            return self.turn_away()
+        run_id, body = request.path_params["run_id"], json.loads(await request.body())
+        assert request.headers["authorization"] == f"Bearer run_{run_id}"
+        self.refusals.append((run_id, body["fields"]))
+        return JSONResponse({"is_taken": True})
 
     async def ingest(self, request: Request) -> Response:
         if self.is_away:
@@ -87,6 +97,7 @@ async def serve_double() -> AsyncIterator[StudioDouble]:
     double = StudioDouble(url=f"http://127.0.0.1:{port}")
     routes = [
         Route("/api/internal/runs/{run_id}/claim/", double.claim, methods=["POST"]),
+        Route("/api/internal/runs/{run_id}/refuse/", double.refuse_run, methods=["POST"]),
         Route("/api/internal/runs/{run_id}/events/", double.ingest, methods=["POST"]),
         Route("/api/internal/nodes/heartbeat/", double.heartbeat, methods=["POST"]),
     ]

@@ -174,10 +174,38 @@ async def test_an_order_waits_for_a_studio_that_is_away(
         await until("the end", place_node.run(order).is_final)
 
 
-async def test_an_unreadable_order_is_dropped(place_node: Node) -> None:
-    write_whole(place_node.dir.orders / "broken.json", b'{"run_id": "broken"')
+def spool_unreadable(node: Node, order: RunOrder, **fields: object) -> None:
+    """Keep an order whose spec only a newer node could read."""
+    spec = {**order.spec.model_dump(mode="json"), "not_known_here": 1}
+    node.dir.spool(order.run_id, {**order.model_dump(mode="json"), "spec": spec, **fields})
+
+
+async def test_an_order_that_cannot_be_read_is_refused_once_the_studio_can_be_told(
+    place_node: Node, make_order: MakeOrder, studio: StudioDouble
+) -> None:
+    studio.is_away = True
+    order = make_order()
+    spool_unreadable(place_node, order)
     async with place_node.supervise():
+        await until("some refusals unheard", lambda: studio.num_turned_away > 2)
+        assert place_node.dir.list_orders()
+        studio.is_away = False
         await until("the order to be dropped", lambda: not place_node.dir.list_orders())
+    assert studio.refusals == [(order.run_id, ["spec.not_known_here"])]
+    assert studio.claims == [] and not place_node.run(order).path.exists()
+
+
+async def test_an_unreadable_order_of_nobody_of_a_run_that_is_here_or_of_before_refuses_nothing(
+    place_node: Node, make_order: MakeOrder, studio: StudioDouble
+) -> None:
+    order, late = make_order(), make_order()
+    spool_unreadable(place_node, order)
+    spool_unreadable(place_node, late, expires_at=time.time() - 1)
+    write_whole(place_node.dir.orders / "broken.json", b'{"run_id": "broken"')
+    place(place_node.dir, place_node.config, order)
+    async with place_node.supervise():
+        await until("the orders to be dropped", lambda: not place_node.dir.list_orders())
+    assert studio.refusals == []
 
 
 # The launch matrix: the supervisor dies after each step of workers/launch.py.

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from workers import tasks
 from workers.errors import WorkerError
 from workers.files import hold_lock, read_json, write_once, write_whole
 from workers.inventory import take_inventory
 from workers.node_dir import NodeDir
-from workers.orders import RunOrder
+from workers.orders import RunOrder, name_fields
 
 MakeOrder = Callable[..., RunOrder]
 
@@ -58,6 +59,31 @@ def test_a_run_id_that_is_no_name_is_refused(
     order = json.loads(make_order().model_dump_json()) | {"run_id": run_id}
     assert tasks.start_run(node, json.dumps(order)) == "refused"
     assert list(node.orders.iterdir()) == []
+
+
+def test_an_order_that_cannot_be_read_is_kept_once_for_the_refusal(
+    node: NodeDir, make_order: MakeOrder
+) -> None:
+    order = json.loads(make_order().model_dump_json())
+    order["spec"]["not_known_here"] = 1
+    for _ in range(2):
+        assert tasks.start_run(node, json.dumps(order)) == "refused"
+    (path,) = node.list_orders()
+    assert json.loads(path.read_bytes()) == order
+    late = order | {"run_id": "late-1", "expires_at": time.time()}
+    assert tasks.start_run(node, json.dumps(late)) == "late"
+    assert node.list_orders() == [path]
+
+
+def test_a_refusal_names_fields_as_people_write_them(make_order: MakeOrder) -> None:
+    order = json.loads(make_order().model_dump_json())
+    order["spec"] |= {"not_known_here": 1, "lora": {"rank": "many\n"}}
+    with pytest.raises(ValidationError) as caught:
+        RunOrder.model_validate(order)
+    assert name_fields(caught.value) == ["spec.lora.rank", "spec.not_known_here"]
+    with pytest.raises(ValidationError) as caught:
+        RunOrder.model_validate(order | {"spec": {"kind": "dream"}, "run_index": 0})
+    assert name_fields(caught.value) == ["run_index", "spec.kind"]
 
 
 def test_an_order_of_a_newer_studio_with_more_fields_is_kept(

@@ -291,9 +291,20 @@ def test_a_node_claims_and_reports_a_run(api, alice):
     assert call(api(), run, "events", batch).json() == {"next_seq": 1, "stop": None}
 
 
+def test_a_node_refuses_a_run_that_it_cannot_read(api, alice):
+    run = make_job(owner=alice, node=make_node(), placement_number=1).current_run
+    for bad in ({"fields": ["a\nb"]}, {"fields": "spec"}, {"fields": ["x"] * 21}):
+        assert call(api(), run, "refuse", bad).status_code == 400
+    answers = [call(api(), run, "refuse", {"fields": ["spec.new"]}).json() for _ in range(2)]
+    assert answers == [{"is_taken": True}, {"is_taken": False}]
+    shown = api(alice).get(f"/api/jobs/{run.job_id}/").json()["run"]
+    assert (shown["status"], shown["told"]["code"]) == ("failed", "run_refused")
+
+
 def test_the_doors_of_a_run_open_to_its_own_token_only(api, alice, bob):
     mine, other = make_claimed_run(alice), make_job(owner=bob).current_run
-    for door, body in [("claim", {}), ("events", {"now": 1.0, "alive": True, "events": []})]:
+    post = {"now": 1.0, "alive": True, "events": []}
+    for door, body in [("claim", {}), ("events", post), ("refuse", {"fields": ["spec"]})]:
         assert call(api(), mine, door, body, make_run_token(other)).status_code == 404
         assert call(api(), mine, door, body, "").status_code == 401
         assert call(api(), mine, door, body, "run_forged").status_code == 401

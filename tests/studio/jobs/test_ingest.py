@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from engine.events import EVENTS, encode_log
 from studio.core.errors import BadInput, Conflict
-from studio.jobs.ingest import Post, claim_run, ingest_events
+from studio.core.sentences import find_told
+from studio.jobs.ingest import Post, claim_run, ingest_events, refuse_run
 from studio.jobs.models import Run, RunEvent
+from studio.jobs.services import stop_job
 from studio.jobs.stored import iterate_log
+from studio.points.selectors import get_balance, get_run_hold
+from studio.points.services import grant_points, hold_points
 from tests.factories import make_claimed_run, make_job, make_node
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +80,51 @@ def test_an_order_after_a_stop_starts_nothing(alice):
     ended = {"status": "stopped", "reason": "stopped_by_owner", "ended_at": timezone.now()}
     run = make_job(owner=alice, node=make_node(), placement_number=1, **ended).current_run
     assert not claim_run(run=run, placement_number=1).start
+
+
+@pytest.fixture
+def placed(alice, adam) -> Run:
+    """A run that was sent to a node, with a hold of 500."""
+    grant_points(by=adam, to=alice, mpoints=1000, note="", key="placed")
+    run = make_job(owner=alice, node=make_node(), placement_number=2).current_run
+    hold_points(user=alice, mpoints=500, run_id=run.pk, note="")
+    return run
+
+
+def refuse(run: Run, *fields: str, placement_number: int = 2) -> bool:
+    return refuse_run(run=run, placement_number=placement_number, fields=fields)
+
+
+def test_a_run_that_its_node_cannot_read_fails_once_and_gives_its_points_back(placed, alice):
+    assert refuse(placed, "spec.new_field", "spec.lora.rank")
+    assert not refuse(placed, "spec.new_field")
+    placed.refresh_from_db()
+    assert (placed.status, placed.reason) == ("failed", "launch_failed")
+    assert "Node lab-1 cannot read spec.new_field, spec.lora.rank of this job" in placed.message
+    assert find_told(placed.message)["code"] == "run_refused"
+    assert get_balance(alice).available_mpoints == 1000
+    assert get_run_hold(placed.pk) == 0
+    assert not claim_run(run=placed, placement_number=2).start
+
+
+def test_a_refusal_of_a_node_that_the_run_was_taken_off_changes_nothing(placed):
+    assert not refuse(placed, "spec", placement_number=1)
+    Run.objects.filter(pk=placed.pk).update(node=None)  # it waits for another
+    assert not refuse(placed, "spec")
+    placed.refresh_from_db()
+    assert placed.status == "queued"
+
+
+def test_a_refusal_after_a_claim_or_a_stop_changes_nothing(placed, alice):
+    assert claim_run(run=placed, placement_number=2).start
+    assert not refuse(placed, "spec")
+    placed.refresh_from_db()
+    assert placed.status == "starting"
+    other = make_job(owner=alice, node=placed.node, placement_number=2).current_run
+    stop_job(by=alice, job=other.job)
+    assert not refuse(other, "spec")
+    other.refresh_from_db()
+    assert (other.status, other.reason) == ("stopped", "stopped_by_owner")
 
 
 def test_nothing_comes_from_a_run_that_nobody_claimed(alice):

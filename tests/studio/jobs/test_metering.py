@@ -16,7 +16,7 @@ from studio.jobs.services import stop_job
 from studio.points.models import Transfer
 from studio.points.selectors import get_balance, get_run_cost, get_run_hold, sum_entries
 from studio.points.services import grant_points, hold_points
-from tests.factories import make_claimed_run, make_node
+from tests.factories import make_claimed_run, make_job, make_node
 from tests.studio.jobs.test_ingest import end, post, start
 
 pytestmark = pytest.mark.django_db
@@ -259,3 +259,31 @@ def test_a_launch_is_waited_for_while_its_node_has_it_or_is_away(alice, bob):
     away.last_seen_at = timezone.now() - timedelta(minutes=5)
     away.save()
     assert reap_runs() == 0
+
+
+def test_a_run_that_its_node_never_takes_fails_after_as_many_orders_as_ten_minutes_hold(
+    alice, adam
+):
+    grant_points(by=adam, to=alice, mpoints=1000, note="", key="g")
+    run = make_job(owner=alice, node=make_node(), placement_number=1, num_orders=119).current_run
+    hold_points(user=alice, mpoints=1000, run_id=run.pk, note="")
+    assert reap_runs() == 0
+    Run.objects.filter(pk=run.pk).update(num_orders=120, node=None)  # it waits: nobody is deaf now
+    assert reap_runs() == 0
+    Run.objects.filter(pk=run.pk).update(node=run.node)
+    assert (reap_runs(), reap_runs()) == (1, 0)
+    run.refresh_from_db()
+    assert (run.status, run.reason) == ("failed", "launch_failed")
+    assert "was sent the run for 10 minutes" in run.message
+    assert get_balance(alice).available_mpoints == 1000
+
+
+def test_a_run_that_no_node_had_room_for_in_a_week_fails(alice):
+    week = timezone.now() - timedelta(days=7)
+    late, fresh = (
+        make_job(owner=alice, status_since=week + timedelta(minutes=by)).current_run
+        for by in (-1, 1)
+    )
+    assert reap_runs() == 1
+    late.refresh_from_db(), fresh.refresh_from_db()
+    assert (late.status, late.reason, fresh.status) == ("failed", "no_node", "queued")

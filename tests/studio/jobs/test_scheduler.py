@@ -197,6 +197,19 @@ def test_an_order_is_sent_once_and_again_when_nobody_claims(alice, broker):
     assert count_orders(broker, "lab-1") == 2
 
 
+def test_a_run_that_the_studio_cannot_read_any_more_ends_and_holds_up_nobody(alice, bob, broker):
+    make_node()
+    old, fresh = make_job(owner=alice), make_job(owner=bob)
+    old.spec |= {"was_taken_away": 1}
+    old.save()
+    place_runs()
+    assert send_orders(broker) == 1
+    run = Run.objects.get(pk=old.current_run.pk)
+    assert (run.status, run.reason) == ("failed", "bad_spec")
+    assert "spec.was_taken_away" in run.message
+    assert Run.objects.get(pk=fresh.current_run.pk).num_orders == 1
+
+
 def test_with_the_broker_away_the_order_is_still_due(alice):
     away = Celery("away", broker="redis://127.0.0.1:1/0")
     away.conf.broker_transport_options = studio_app.conf.broker_transport_options

@@ -289,6 +289,20 @@ def test_a_start_that_does_not_come_ends_with_what_the_node_says(rich, node):
     assert get_balance(rich).held_mpoints == 0
 
 
+def test_a_machine_that_no_node_had_room_for_in_a_week_stops(rich, node):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        machine = make_machine(rich)
+        clock.shift(timedelta(days=7))
+        tend_machines()
+        assert again(machine).status == Status.QUEUED
+        clock.shift(1)
+        tend_machines()
+    machine = again(machine)
+    assert (machine.status, machine.reason) == (Status.STOPPED, Reason.START_FAILED)
+    assert "within 7 days" in machine.message
+    assert get_balance(rich).held_mpoints == 0
+
+
 def test_machines_and_jobs_share_a_node_without_overlap(rich, node):
     make_machine(rich, "one", flavor="cpu-2")
     make_machine(rich, "two", flavor="cpu-2")
