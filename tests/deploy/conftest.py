@@ -7,7 +7,7 @@ import pytest
 
 from tests.deploy.build import BASE
 from tests.deploy.engine import DockerEngine, run_engine, why_not
-from tests.deploy.machines import MachineStudio, is_offered, run_machine_studio
+from tests.deploy.machines import MachineStudio, SharedStudio
 from tests.deploy.nodes import Node
 from tests.deploy.supplies import get_base_tree
 from tests.live import wait_for
@@ -41,13 +41,19 @@ def node(docker, tmp_path) -> Iterator[Node]:
     assert docker.run("docker", "volume", "ls", "--quiet").stdout == ""
 
 
-@pytest.fixture(scope="module")
-def house(tmp_path_factory) -> Iterator[MachineStudio]:
+@pytest.fixture(scope="session")
+def shared_studio(tmp_path_factory) -> Iterator[SharedStudio]:
     if reason := why_not():
         pytest.fail(reason)
-    with run_machine_studio(tmp_path_factory.mktemp("studio")) as house:
-        wait_for("the engine to be told", lambda: is_offered(house))
-        yield house
+    shared = SharedStudio(lambda: tmp_path_factory.mktemp("studio"))
+    yield shared
+    shared.close()
+
+
+@pytest.fixture(scope="module")
+def house(shared_studio) -> MachineStudio:
+    """A studio whose node has an engine, with no machine of anybody's."""
+    return shared_studio.get()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.deploy.supplies import cache_dir
 
 _START_S = 60.0
 _ADDRESSES = "base=10.213.0.0/16,size=24"
+_KEPT: dict[Path, Callable[[], None]] = {}
 
 
 @dataclass
@@ -126,6 +127,11 @@ def find_compose() -> list[str]:
     return ["docker-compose"] if shutil.which("docker-compose") else []
 
 
+def keep_until_wanted(data: Path, end: Callable[[], None]) -> None:
+    """Have an engine that nobody uses now ended as soon as another of the same data is wanted."""
+    _KEPT[data] = end
+
+
 @contextmanager
 def run_engine(*options: str, data: Path | None = None) -> Iterator[DockerEngine]:
     """Start an engine with options of `dockerd`, and end it with every container it runs.
@@ -135,6 +141,8 @@ def run_engine(*options: str, data: Path | None = None) -> Iterator[DockerEngine
     folder = Path(tempfile.mkdtemp(prefix="athanor-docker-"))
     data = data or cache_dir() / "docker"
     data.parent.mkdir(parents=True, exist_ok=True)
+    if end := _KEPT.pop(data, None):
+        end()
     engine = DockerEngine(socket=folder / "docker.sock", folder=folder)
     engine.command = ["dockerd", "--host", f"unix://{engine.socket}", "--data-root", str(data)]
     engine.command += ["--exec-root", str(folder / "exec"), "--pidfile", str(folder / "pid")]

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,14 @@ from typing import Any
 import httpx
 
 from tests.deploy.build import BASE
-from tests.deploy.engine import DockerEngine, run_engine
+from tests.deploy.engine import DockerEngine, keep_until_wanted, run_engine
 from tests.deploy.supplies import get_base_tree
 from tests.live import LiveStudio, run_studio, wait_for
+from workers.machines.binds import list_mounted, unbind
 from workers.scripts.box import Box
 
 FOLDER = Path("/var/tmp/athanor-tests")
+_REST_S = 30  # in which what was deleted is gone
 _DOCKERFILE = f"""FROM {BASE}
 COPY start.py /start.py
 CMD ["python3", "/start.py"]
@@ -115,9 +117,61 @@ def run_machine_studio(
             with run_studio(path, **env, **prepare(docker)) as studio:
                 studio.manage("machine_image", "add", "base", image, "--tool", "vscode=8080")
                 yield MachineStudio(studio, docker, image)
+            left = list_left(path / "node")
+            assert [each for each in left if "slots" not in each.parts] == []
         finally:
+            for point in reversed(list_left(path / "node")):  # of machines of the engine that ends
+                unbind(point)
             for run in (path / "node" / "runs").glob("*"):  # what a node that is gone cannot
                 Box(run).close()
+
+
+class SharedStudio:
+    """One studio with an engine for all modules in a row that want one; it ends before any other
+    engine of its data starts.
+    """
+
+    def __init__(self, make_path: Callable[[], Path]) -> None:
+        self._make_path = make_path
+        self._open: ExitStack | None = None
+        self._house: MachineStudio | None = None
+
+    def get(self) -> MachineStudio:
+        """Return it, anew where there is none or the last module left it unwell."""
+        known = self._house
+        if known is not None:
+            try:
+                wait_for("it to be as it was", lambda: is_well(known), timeout_s=_REST_S)
+                return known
+            except AssertionError:
+                self.close()
+        opened = ExitStack()
+        house = opened.enter_context(run_machine_studio(self._make_path()))
+        self._open, self._house = opened, house
+        keep_until_wanted(FOLDER / "docker", self.close)
+        wait_for("the engine to be told", lambda: is_offered(house))
+        return house
+
+    def close(self) -> None:
+        opened, self._open, self._house = self._open, None, None
+        if opened is not None:
+            opened.close()
+
+
+def is_well(house: MachineStudio) -> bool:
+    """Say whether it works, and has nothing left of those who used it."""
+    try:
+        left = [house.call(user, "GET", "/api/machines/").json() for user in house.studio.tokens]
+        return is_offered(house) and not any(left)
+    except (httpx.TransportError, AssertionError):
+        return False
+
+
+def list_left(node_dir: Path) -> list[Path]:
+    """Return what is mounted for a node."""
+    notes = Path("/run/athanor").glob("*/node")
+    folders = [note.parent for note in notes if note.read_text() == str(node_dir)]
+    return [point for folder in folders for point in list_mounted(folder)]
 
 
 def is_offered(house: MachineStudio) -> bool:

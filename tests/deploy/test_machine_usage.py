@@ -108,6 +108,8 @@ def test_what_nobody_uses_stops_with_the_reason_and_what_runs_goes_on(house):
     assert 20 * MIB <= usage["live"]["layer_bytes"] < 45 * MIB
     for each in made.values():
         house.call("ada", "DELETE", f"/api/machines/{each['key']}/")
+    for each in made.values():
+        wait_for("its container to go", lambda each=each: not house.container(each))
 
 
 def come_up(house, name: str) -> dict:

@@ -42,5 +42,14 @@ def unbind(target: Path) -> None:
 
 def is_mounted(target: Path) -> bool:
     """Say whether something is mounted there; of a bind mount no path itself tells."""
+    return target in _list_points()
+
+
+def list_mounted(folder: Path) -> list[Path]:
+    """Return where something is mounted in a folder or on it, in the order that it was."""
+    return [point for point in _list_points() if point.is_relative_to(folder)]
+
+
+def _list_points() -> list[Path]:
     told = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
-    return any(line.split()[4] == str(target) for line in told)
+    return [Path(line.split()[4]) for line in told]

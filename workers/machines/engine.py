@@ -15,6 +15,7 @@ from typing import Any
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.types import LogConfig, Mount
 
+from workers.machines.binds import unbind
 from workers.machines.layers import can_limit_layers, tell_layer_option
 from workers.machines.orders import MachineLimits, MachineOrder
 from workers.machines.plan import Container
@@ -177,6 +178,16 @@ class MachineEngine(DockerEngine):
             except APIError as error:
                 if error.status_code != 409:  # it is being removed
                     raise
+
+    def show_mounts(self) -> None:
+        """Show on the node what was shown there before it ended."""
+        self._scratch.show_all()
+
+    def hide_mounts(self) -> None:
+        """Leave nothing mounted on the node; machines that run keep what they have."""
+        self._scratch.hide_all()
+        for folder in (self._folders.homes, self._folders.share):
+            unbind(folder)
 
     def remove_idle_scratch(self, lives: set[tuple[str, int]]) -> None:
         """Remove the scratch disks of all but these lives of machines."""

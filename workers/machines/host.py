@@ -20,10 +20,11 @@ from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused, WorkerError
 from workers.inventory import read_memory_bytes
 from workers.machines.bell import Bell
-from workers.machines.binds import bind, unbind
+from workers.machines.binds import bind
 from workers.machines.door import ADDRESS, door_url, find_port, needs_door, open_door
 from workers.machines.engine import Folders
 from workers.machines.firewall import raise_firewall
+from workers.machines.leftovers import note_node, sweep_leftovers
 from workers.machines.memory import MachineMemory
 from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
 from workers.machines.readiness import Readiness
@@ -92,6 +93,8 @@ class MachineHost:
         """Work until cancelled."""
         self._memory.create()
         self._orders = self._memory.read_orders()
+        if os.geteuid() == 0:  # without it there are no machines either
+            await asyncio.to_thread(self._show_mounts)
         listening = asyncio.create_task(self._bell.listen())
         try:
             await self._live()
@@ -101,8 +104,15 @@ class MachineHost:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
-            for folder in (self._folders.homes, self._folders.share):
-                unbind(folder)
+            await asyncio.get_running_loop().shutdown_default_executor()  # a pass may mount
+            self._reconciler.close()
+            self._engine.hide_mounts()
+
+    def _show_mounts(self) -> None:
+        own = self._folders.secrets.parent
+        note_node(own, self._config.node_dir)
+        sweep_leftovers(own)
+        self._engine.show_mounts()
 
     async def _live(self) -> None:
         while True:

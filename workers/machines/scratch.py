@@ -10,8 +10,12 @@ import subprocess
 from collections.abc import Collection
 from pathlib import Path
 
+import structlog
+
 from workers.machines.binds import is_mounted, unbind
 from workers.machines.walls import EngineFault
+
+log = structlog.get_logger()
 
 _PART = ".part"
 
@@ -39,11 +43,26 @@ class ScratchDisks:
             return point
         if not file.exists():
             self._make(file, num_bytes, owner)
-        point.mkdir(mode=0o711, parents=True, exist_ok=True)
-        _call("mount", "-o", "loop,nosuid,nodev,noatime", str(file), str(point))
-        if (point / "lost+found").is_dir():
-            (point / "lost+found").rmdir()
+        self._mount(file, point)
         return point
+
+    def show_all(self) -> None:
+        """Show again all that there are, after `hide_all` or the node's own start."""
+        for file in self._files.iterdir() if self._files.is_dir() else ():
+            point = self._points / file.name
+            if file.suffix == _PART or is_mounted(point):
+                continue
+            try:
+                self._mount(file, point)
+            except EngineFault as error:  # who needs it is told when it starts
+                log.warning("scratch_left", disk=file.name, error=str(error))
+
+    def hide_all(self) -> None:
+        """Show none any more, for as long as nobody looks after them. Machines keep theirs, and a
+        disk that is shown again is the one that they have: `mount` finds its device by the file.
+        """
+        for point in self._points.iterdir() if self._points.is_dir() else ():
+            unbind(point)
 
     def measure(self) -> dict[str, int]:
         """Return how many bytes each that is mounted holds."""
@@ -67,6 +86,13 @@ class ScratchDisks:
                 if point.is_dir():
                     point.rmdir()
                 file.unlink(missing_ok=True)
+
+    @staticmethod
+    def _mount(file: Path, point: Path) -> None:
+        point.mkdir(mode=0o711, parents=True, exist_ok=True)
+        _call("mount", "-o", "loop,nosuid,nodev,noatime", str(file), str(point))
+        if (point / "lost+found").is_dir():
+            (point / "lost+found").rmdir()
 
     def _make(self, file: Path, num_bytes: int, owner: int) -> None:
         self._files.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -68,6 +68,13 @@ class Slots:
         self.take(slot)
         bind(home, self.root_of(slot))
 
+    def close(self) -> None:
+        """Leave nothing mounted where no slot is. Where one is, what comes into it later must find
+        its way into a container that is there now.
+        """
+        if self._path.is_dir() and not any(self._path.iterdir()):
+            unbind(self._path)
+
     def clear_all_but(self, kept: set[str]) -> None:
         """Let go of the slots whose containers are no more. What was shown there is not touched."""
         if not self._path.is_dir():

@@ -88,6 +88,13 @@ class SpareEngine(MachineEngine):
         self._taken: dict[tuple[str, int], Container] = {}
         self._dressed: set[tuple[str, float | None]] = set()
 
+    def hide_mounts(self) -> None:
+        """Leave nothing mounted on the node; machines that run keep what they have, and so do
+        spares.
+        """
+        super().hide_mounts()
+        self._slots.close()
+
     def list_containers(self, machines: Collection[str] | None = None) -> list[Container]:
         """Return this node's machines, or these of them; spares are none yet."""
         found = super().list_containers(machines)
