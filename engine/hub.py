@@ -48,10 +48,12 @@ def fetch_repo(
     emitter: Emitter,
     *,
     wants_weights: bool = True,
+    takes_gguf: bool = False,
 ) -> Resolved:
     """Return where a model or dataset lies, fetching it from the placement's hub first.
 
-    Without weights, the tokenizer and the configuration of a model come alone.
+    Without weights, the tokenizer and the configuration of a model come alone. With `takes_gguf` a
+    model that has no safetensors comes as its GGUF files.
 
     Raises:
         EngineError: there is no such path or repo, or the hub stays away.
@@ -79,8 +81,25 @@ def fetch_repo(
             tqdm_class=_make_bar(emitter),
         )
 
-    path = Path(_insist(download, _Purpose(f"{kind}: {ref}", placement.hub_url, _bad(kind))))
+    purpose = _Purpose(f"{kind}: {ref}", placement.hub_url, _bad(kind))
+    path = Path(_insist(download, purpose))
+    if takes_gguf and ignored and not any(path.glob("*.safetensors")):
+        api = HfApi(endpoint=placement.hub_url, token=_token(placement))
+        files = _insist(lambda: api.list_repo_files(repo, revision=path.name), purpose)
+        _check_one_gguf(ref, files)  # before some hundred GB are here
+        ignored.remove("*.gguf")
+        path = Path(_insist(download, purpose))
     return Resolved(ref=ref, path=path, repo=repo, revision=path.name)
+
+
+def _check_one_gguf(ref: str, files: list[str]) -> None:
+    found = sorted(name for name in files if name.endswith(".gguf"))
+    if found[1:]:
+        raise EngineError(
+            Reason.BAD_MODEL,
+            f"model: {ref} cannot be served: {ref} has several GGUF files ({', '.join(found)}); "
+            "give the path of one.",
+        )
 
 
 def push_folder(

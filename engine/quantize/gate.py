@@ -48,4 +48,5 @@ def _judge(spec: ServeSpec, what: str, cause: Exception | None = None) -> str:
 
 def _is_quantized(folder: Path) -> bool:
     config = folder / "config.json"
-    return config.is_file() and QUANTIZED_CONFIG in config.read_text(encoding="utf-8")
+    # A GGUF file brings none, and holds anything from floats to two bits.
+    return not config.is_file() or QUANTIZED_CONFIG in config.read_text(encoding="utf-8")

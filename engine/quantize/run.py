@@ -231,7 +231,8 @@ def _describe(
 def _name_device(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    num_threads = torch.get_num_threads()
+    return f"CPU, {num_threads} thread{'' if num_threads == 1 else 's'}"
 
 
 def _read_peak(device: torch.device) -> int:

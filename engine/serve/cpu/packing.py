@@ -213,8 +213,11 @@ def _check_groups(name: str, linear: LinearWeights, outputs: int, inputs: int) -
             f"{name}.scale is {tuple(scale.shape)}: {outputs} rows are wanted, and groups of a "
             f"multiple of 8 that divide {inputs} inputs."
         )
-    if zero is not None and (zero.dtype != torch.uint8 or zero.shape != scale.shape):
-        raise ValueError(f"{name}.zero must be uint8 and {tuple(scale.shape)} like the scales.")
+    is_known = zero is None or zero.dtype in (torch.uint8, torch.float32)
+    if not is_known or (zero is not None and zero.shape != scale.shape):
+        raise ValueError(
+            f"{name}.zero must be uint8 or float32, and {tuple(scale.shape)} like the scales."
+        )
 
 
 def quantize_dense(weight: Tensor, bits: int) -> LinearWeights:
@@ -280,7 +283,7 @@ def _describe_linear(linear: LinearWeights) -> tuple[list[Tensor], LinearSource]
         group,
         weight,
         address(linear.scale, torch.float32),
-        address(linear.zero),
+        address(linear.zero, torch.float32),
         address(linear.bias, torch.float32),
     )
 

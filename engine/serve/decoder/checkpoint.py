@@ -1,23 +1,57 @@
-"""A model folder's tensors, read one by one from safetensors; what they mean is not known here."""
+"""A model folder's tensors, read one by one; what they mean is not known here."""
 
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from engine.errors import EngineError
+from engine.models.gguf import GGUF_NAME
+from engine.models.gguf_file import GgufFile, Grid
 from engine.status import Reason
 
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-class Checkpoint:
-    """The open files of a model: each tensor is copied out of the mapped file as it is asked for.
+class Checkpoint(Protocol):
+    """The open files of a model.
+
+    Every method but `has` raises EngineError, bad_model, when a tensor is missing, of another shape
+    than the one asked for, or cannot be read.
+    """
+
+    def has(self, name: str) -> bool:
+        """Say whether there is a tensor of that name."""
+        ...
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
+        """Return a tensor on the CPU; a float is brought to `dtype`, a whole number is not."""
+        ...
+
+    def read_grid(self, name: str, shape: tuple[int, int]) -> Grid | None:
+        """Return a matrix that its file holds on 4-bit levels, or None where it is no such one."""
+        ...
+
+    def get_shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        ...
+
+    def pass_over(self, name: str) -> None:
+        """Count a tensor as read that follows from others."""
+        ...
+
+    def check_all_read(self) -> None:
+        """Prove that nothing is left that would have changed the model."""
+        ...
+
+
+class _Safetensors:
+    """Of safetensors: each tensor is copied out of the mapped file as it is asked for.
 
     Copied, so that a file that its owner cuts short later ends no server.
     """
@@ -28,15 +62,9 @@ class Checkpoint:
         self._untaken = set(places)
 
     def has(self, name: str) -> bool:
-        """Say whether there is a tensor of that name."""
         return name in self._places
 
     def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
-        """Return a tensor on the CPU; a float is brought to `dtype`, a whole number is not.
-
-        Raises:
-            EngineError: bad_model, when it is missing, of another shape, or cannot be read.
-        """
         found = self.get_shape(name)
         file_name, file = self._places[name]
         if found != shape:
@@ -52,25 +80,17 @@ class Checkpoint:
         return tensor.to(wanted, copy=True)
 
     def get_shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of a tensor.
-
-        Raises:
-            EngineError: bad_model, when it is missing.
-        """
         if name not in self._places:
             raise bad_model(self._folder, f"its files have no tensor {name}")
         return tuple(self._places[name][1].get_slice(name).get_shape())
 
+    def read_grid(self, name: str, shape: tuple[int, int]) -> Grid | None:
+        return None  # quantized layers are several tensors there (`linears`)
+
     def pass_over(self, name: str) -> None:
-        """Count a tensor as read that follows from others."""
         self._untaken.discard(name)
 
     def check_all_read(self) -> None:
-        """Prove that nothing is left that would have changed the model.
-
-        Raises:
-            EngineError: bad_model, naming a tensor that nothing asked for.
-        """
         left = sorted(name for name in self._untaken if not name.endswith("rotary_emb.inv_freq"))
         if left:
             more = f" and {len(left) - 1} more" if left[1:] else ""
@@ -79,13 +99,59 @@ class Checkpoint:
             )
 
 
+class _Gguf:
+    """Of a GGUF file, under the names of transformers."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            self._file = GgufFile(folder / GGUF_NAME)
+        except ValueError as error:
+            raise bad_model(folder, str(error)) from error
+
+    def has(self, name: str) -> bool:
+        return self._file.has(name)
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: torch.dtype | None = None) -> Tensor:
+        self._check(name, shape)
+        return self._file.read(name).to(dtype or torch.float32)
+
+    def read_grid(self, name: str, shape: tuple[int, int]) -> Grid | None:
+        self._check(name, shape)
+        return self._file.read_grid(name)
+
+    def get_shape(self, name: str) -> tuple[int, ...]:
+        try:
+            return self._file.get_shape(name)
+        except ValueError as error:
+            raise bad_model(self._folder, str(error)) from error
+
+    def pass_over(self, name: str) -> None:
+        pass  # a tied head is not in such a file
+
+    def check_all_read(self) -> None:
+        if left := self._file.list_unread():
+            raise bad_model(
+                self._folder, f"its GGUF file has {left[0]}, which a model of its kind has not"
+            )
+
+    def _check(self, name: str, shape: tuple[int, ...]) -> None:
+        if (found := self.get_shape(name)) != shape:
+            raise bad_model(
+                self._folder, f"{name} has the shape {found}, its metadata says {shape}"
+            )
+
+
 @contextmanager
 def open_checkpoint(folder: Path) -> Iterator[Checkpoint]:
-    """Open the safetensors of a folder, one file or several with an index.
+    """Open a folder's safetensors, one file or several with an index, or its described GGUF file.
 
     Raises:
-        EngineError: bad_model, when a file is missing or no whole safetensors file.
+        EngineError: bad_model, when a file is missing or not whole.
     """
+    if (folder / GGUF_NAME).is_file():
+        yield _Gguf(folder)
+        return
     with ExitStack() as stack:
         places: dict[str, tuple[str, Any]] = {}
         for file_name, names in _list_files(folder).items():
@@ -98,7 +164,7 @@ def open_checkpoint(folder: Path) -> Iterator[Checkpoint]:
                 if name not in held:
                     raise bad_model(folder, f"{file_name} has no {name}, which its index says")
                 places[name] = (file_name, file)
-        yield Checkpoint(folder, places)
+        yield _Safetensors(folder, places)
 
 
 def bad_model(folder: Path, what: str) -> EngineError:

@@ -1,8 +1,9 @@
 """One linear layer out of a checkpoint, in whichever published format it lies there.
 
-AutoAWQ's "gemm" version, AutoGPTQ's two, compressed-tensors' int-quantized and pack-quantized, and
-LMDeploy's smooth_quant. A layer that its file holds in floats is dense, whatever config.json says:
-all formats leave some layers out. O outputs, I inputs, G groups of inputs.
+AutoAWQ's "gemm" version, AutoGPTQ's two, compressed-tensors' int-quantized and pack-quantized,
+LMDeploy's smooth_quant, and the 4-bit types of GGUF. A layer that its file holds in floats is
+dense, whatever config.json says: all formats leave some layers out. O outputs, I inputs, G groups
+of inputs.
 """
 
 from collections.abc import Callable
@@ -58,6 +59,10 @@ class LinearReader:
 
     def _read_weight(self, name: str, outputs: int, inputs: int) -> LinearWeights:
         has = self._checkpoint.has
+        if self._method == "gguf":
+            grid = self._checkpoint.read_grid(f"{name}.weight", (outputs, inputs))
+            if grid is not None:
+                return LinearWeights("int4", pack_pairs(grid.codes), grid.scales, grid.zeros)
         if self._method == "awq" and has(f"{name}.qweight"):
             return self._read_awq(name, outputs, inputs)
         if self._method == "gptq" and has(f"{name}.qweight"):
@@ -228,4 +233,5 @@ _CHECKS: dict[str, Callable[[dict[str, Any], Refuse], dict[str, Any]]] = {
     "gptq": _check_gptq,
     "compressed-tensors": _check_compressed,
     "smooth_quant": _check_smooth,
+    "gguf": lambda given, refuse: {},
 }

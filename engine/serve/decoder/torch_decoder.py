@@ -144,6 +144,9 @@ class TorchDecoder:
             pool.keys.copy_block(source, target)
             pool.values.copy_block(source, target)
 
+    def close(self) -> None:
+        """Nothing outlives it."""
+
     def _on_device(self) -> AbstractContextManager[object]:
         """Make a GPU the thread's own: Triton starts its kernels on that one."""
         return torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext()

@@ -24,7 +24,8 @@ class LinearWeights:
     scale: Tensor | None = None
     """int8: O float32. int4: O x I/G float32. A weight is (value - zero) * scale."""
     zero: Tensor | None = None
-    """int4: O x I/G uint8, values 0 to 15. None: 8 for int4, 0 for int8."""
+    """int4: O x I/G, uint8 from 0 to 15, or float32 where a format has a minimum instead (GGUF).
+    None: 8 for int4, 0 for int8."""
     bias: Tensor | None = None
     """O floats."""
     has_int8_inputs: bool = False

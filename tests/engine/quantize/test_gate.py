@@ -56,3 +56,10 @@ def test_one_without_a_report_or_with_a_broken_one_does_not(tmp_path):
 
 def test_nothing_is_asked_where_nothing_is_wanted(tmp_path):
     assert check_quality(tmp_path / "nowhere", spec(tmp_path, 0.0)) == ""
+
+
+def test_nor_does_a_gguf_file(tmp_path):
+    (tmp_path / "m.gguf").touch()
+    for path in (tmp_path, tmp_path / "m.gguf"):
+        with pytest.raises(EngineError, match="no report card"):
+            check_quality(path, spec(path, 0.5))

@@ -66,54 +66,48 @@ void integer_block(const Gemm& gemm, int panel, int first_row) {
 #pragma GCC unroll 4
   for (int i = 0; i < Panels; ++i)
     weight[i] = linear.panel(panel + i);
-  const uint8_t* zeros = linear.zero.as<uint8_t>();
+  const uint16_t* zeros = linear.zero.as<uint16_t>();
+  const bool has_zeros = kIsInt4 && zeros != nullptr;
   F16 sums[Rows][Tiles];
 #pragma GCC unroll 16
   for (auto& row : sums)
 #pragma GCC unroll 4
     for (F16& sum : row) sum = f_zero();
   for (int group = 0; group < groups; ++group) {
-    // sum (w - zero) a = sum w a - zero sum a
     I16 dots[Rows][Tiles];
     const int64_t first_cell = static_cast<int64_t>(first_row) * groups + group;
     const int32_t* row_sums = input.sums.as<int32_t>() + first_cell;
     const int64_t group_cell = (static_cast<int64_t>(panel) * groups + group) * kPanel;
     const int64_t next_panel = static_cast<int64_t>(groups) * kPanel;
-    if (kIsInt4 && zeros != nullptr) {
-      I16 zero[Tiles];
+    const int32_t middle = has_zeros ? 0 : kIsInt4 ? -8 : -128;
+#pragma GCC unroll 16
+    for (int row = 0; row < Rows; ++row)
 #pragma GCC unroll 4
       for (int tile = 0; tile < Tiles; ++tile)
-        zero[tile] = load_uint8(zeros + group_cell + tile / 2 * next_panel + tile % 2 * kTile);
-#pragma GCC unroll 16
-      for (int row = 0; row < Rows; ++row)
-#pragma GCC unroll 4
-        for (int tile = 0; tile < Tiles; ++tile)
-          dots[row][tile] = i_mul(zero[tile], i_set(-row_sums[row * groups]));
-    } else {
-#pragma GCC unroll 16
-      for (int row = 0; row < Rows; ++row)
-#pragma GCC unroll 4
-        for (int tile = 0; tile < Tiles; ++tile)
-          dots[row][tile] = i_set((kIsInt4 ? -8 : -128) * row_sums[row * groups]);
-    }
+        dots[row][tile] = i_set(middle * row_sums[row * groups]);
     dot_group<kIsInt4, Rows, Tiles>(
         dots, weight, reinterpret_cast<const int8_t*>(input.row(first_row)) + group * linear.group,
         input.stride_bytes, steps);
 #pragma GCC unroll 4
     for (int i = 0; i < Panels; ++i) weight[i] += group_bytes;
-    F16 scale[Tiles];
+    F16 scale[Tiles], zero[Tiles];
     if (kIsInt4) {
 #pragma GCC unroll 4
-      for (int tile = 0; tile < Tiles; ++tile)
-        scale[tile] = load_half(linear.scale.as<uint16_t>() + group_cell +
-                                tile / 2 * next_panel + tile % 2 * kTile);
+      for (int tile = 0; tile < Tiles; ++tile) {
+        const int64_t cell = group_cell + tile / 2 * next_panel + tile % 2 * kTile;
+        scale[tile] = load_half(linear.scale.as<uint16_t>() + cell);
+        if (has_zeros) zero[tile] = load_half(zeros + cell);
+      }
     }
 #pragma GCC unroll 16
     for (int row = 0; row < Rows; ++row) {
       const F16 factor = f_set(input.scales.as<float>()[first_cell + row * groups]);
+      const F16 row_sum = f_set(-static_cast<float>(row_sums[row * groups]));
 #pragma GCC unroll 4
       for (int tile = 0; tile < Tiles; ++tile) {
-        const F16 dot = to_float(dots[row][tile]);
+        F16 dot = to_float(dots[row][tile]);
+        // sum (w - zero) a = sum w a - zero sum a
+        if (has_zeros) dot = f_fma(zero[tile], row_sum, dot);
         sums[row][tile] = kIsInt4
                               ? f_fma(f_mul(dot, factor), scale[tile], sums[row][tile])
                               : f_fma(dot, factor, sums[row][tile]);

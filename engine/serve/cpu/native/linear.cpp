@@ -68,7 +68,7 @@ void pack_group_scales(Linear& linear, const LinearSource& source) {
   linear.unit = std::ldexp(1.0f, exponent - 14);
   const size_t cells = static_cast<size_t>(linear.num_panels) * linear.num_groups * kPanel;
   linear.scale.reserve(cells * 2);
-  if (source.zero != nullptr) linear.zero.reserve(cells);
+  if (source.zero != nullptr) linear.zero.reserve(cells * 2);
   for (int column = 0; column < linear.outputs; ++column)
     for (int group = 0; group < linear.num_groups; ++group) {
       const int64_t from = static_cast<int64_t>(column) * linear.num_groups + group;
@@ -76,7 +76,8 @@ void pack_group_scales(Linear& linear, const LinearSource& source) {
           (static_cast<int64_t>(column / kPanel) * linear.num_groups + group) * kPanel +
           column % kPanel;
       linear.scale.as<uint16_t>()[to] = float_to_half(source.scale[from] / linear.unit);
-      if (source.zero != nullptr) linear.zero.as<uint8_t>()[to] = source.zero[from];
+      if (source.zero != nullptr)
+        linear.zero.as<uint16_t>()[to] = float_to_half(source.zero[from]);
     }
 }
 

@@ -32,7 +32,7 @@ struct LinearSource {
   int32_t group;          // int4: inputs that share a scale. int8: inputs quantized together.
   const void* weight;     // as LinearWeights has it
   const float* scale;     // int8: O; int4: O x I/G
-  const uint8_t* zero;    // int4: O x I/G or null for 8
+  const float* zero;      // int4: O x I/G or null for 8
   const float* bias;      // O or null
 };
 
@@ -47,7 +47,7 @@ struct Linear {
   float unit = 1.0f;   // int4: what the halves in `scale` are multiples of, a power of two
   Buffer weight;       // panel, step, tile, 64 bytes
   Buffer scale;        // int4: panel, group, 32 halves. int8: 32 floats a panel
-  Buffer zero;         // int4: panel, group, 32 bytes; empty for 8
+  Buffer zero;         // int4: panel, group, 32 halves; empty for 8
   Buffer bias;         // 32 floats a panel; empty for none
 
   explicit Linear(const LinearSource& source);

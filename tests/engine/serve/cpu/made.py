@@ -54,7 +54,16 @@ SHAPES: dict[str, DecoderShape] = {
     "internlm2": replace(_SMALL, family="internlm2", num_heads=4, num_kv_heads=1, head_dim=24),
 }
 
-KINDS = ("float32", "bfloat16", "int8", "int8_rows", "int4_g64", "int4_g32", "int4_g32_zeros")
+KINDS = (
+    "float32",
+    "bfloat16",
+    "int8",
+    "int8_rows",
+    "int4_g64",
+    "int4_g32",
+    "int4_g32_zeros",
+    "int4_g32_fractions",
+)
 
 
 def make_linear(outputs: int, inputs: int, kind: str, *, has_bias: bool = False) -> LinearWeights:
@@ -70,7 +79,11 @@ def make_linear(outputs: int, inputs: int, kind: str, *, has_bias: bool = False)
     group = group if inputs % group == 0 else 32
     levels = torch.randint(0, 16, (outputs, inputs), dtype=torch.uint8)
     scale = (torch.rand(outputs, inputs // group) + 0.5) * inputs**-0.5 / 5
-    zero = torch.randint(4, 12, scale.shape, dtype=torch.uint8) if kind.endswith("zeros") else None
+    zero = None
+    if kind.endswith("zeros"):
+        zero = torch.randint(4, 12, scale.shape, dtype=torch.uint8)
+    if kind.endswith("fractions"):
+        zero = (4 + 8 * torch.rand(scale.shape)).half().float()
     return LinearWeights("int4", levels[:, ::2] | levels[:, 1::2] << 4, scale, zero, bias)
 
 
