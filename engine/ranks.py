@@ -1,4 +1,4 @@
-"""The processes of one training on one machine: the first is the run's own, and starts the others.
+"""The processes of one run on one machine: the first is the run's own, and starts the others.
 
 Under `torchrun`, on one machine or many, they are all there already and nothing is started.
 """
@@ -19,6 +19,8 @@ from engine.status import Reason
 _POLL_S = 0.2
 _GRACE_S = 20.0
 """How long the first may take to say what went wrong in all of them."""
+_LEAVE_S = 5.0
+"""How long the others may take to leave after the first."""
 _SEEN_S = 2.0
 """How long after a broken connection a process may still look alive."""
 
@@ -26,12 +28,12 @@ Tell = Callable[[Reason, str], object]
 
 
 def is_first_rank() -> bool:
-    """Say whether this process speaks for its training."""
+    """Say whether this process speaks for its run."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def count_ranks() -> int:
-    """Return how many processes the training has."""
+    """Return how many processes the run has."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -65,6 +67,16 @@ class Others:
             return None
         return _tell_end(*fallen)
 
+    def end(self) -> None:
+        """Let them end of themselves, as they do when this one has; then end who is left."""
+        until = time.monotonic() + _LEAVE_S
+        for process in self._processes:
+            try:
+                process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
     def _watch(self) -> None:
         while any(process.poll() != 0 for process in self._processes):
             fallen = self._find_fallen()
@@ -91,18 +103,17 @@ def _tell_end(rank: int, end: int) -> tuple[Reason, str]:
     if end > 0:
         return (
             Reason.INTERNAL_ERROR,
-            f"Process {rank} of the training ended with status {end}; the end of the log tells "
-            "where.",
+            f"Process {rank} of the run ended with status {end}; the end of the log tells where.",
         )
     return (
         Reason.KILLED,
-        f"Process {rank} of the training was ended by {signal.Signals(-end).name}, from outside "
+        f"Process {rank} of the run was ended by {signal.Signals(-end).name}, from outside "
         "or for want of memory: retry the run, or take a flavor with more memory.",
     )
 
 
 def start_others(run_dir: Path, num_processes: int, num_threads: int, tell: Tell) -> Others | None:
-    """Start the other processes of a training and watch them; this one becomes the first.
+    """Start the other processes of a run and watch them; this one becomes the first.
 
     They are of this process's group, so whoever ends it ends them. When one falls and this one
     waits on for it, `tell` gets a reason and a sentence, and all end. None where nothing is to be

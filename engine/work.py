@@ -20,7 +20,7 @@ from engine.ranks import is_first_rank, start_others
 from engine.runtime import prepare_output, prepare_process, read_event_fd
 from engine.sentences import RUN_SENTENCES
 from engine.spec_file import explain_problems
-from engine.specs import CONTAINABLE, JOB_SPEC, JobSpec, Placement, ScriptSpec, TrainSpec
+from engine.specs import CONTAINABLE, JOB_SPEC, JobSpec, Placement, ScriptSpec, ServeSpec, TrainSpec
 from engine.status import Reason, Status
 from engine.stopping import StopGate
 from engine.verdict import final_status
@@ -49,8 +49,7 @@ def work(run_dir: Path) -> int:
     try:
         spec, placement = _read_orders(run_dir)
         is_apart = isinstance(spec, ScriptSpec) or bool(placement.carrier)
-        if isinstance(spec, TrainSpec) and not is_apart:
-            count = spec.parallel.num_processes
+        if (count := _count_processes(spec)) > 1 and not is_apart:
             num_threads = placement.num_threads or (os.cpu_count() or 1)
             others = start_others(run_dir, count, num_threads, functools.partial(_fail, emitter))
         prepare_process(placement.num_threads)
@@ -74,8 +73,19 @@ def work(run_dir: Path) -> int:
         traceback.print_exc()
         cause = others.explain(error) if others else None
         return _fail(emitter, *(cause or _classify(error)))
+    finally:
+        if others:
+            others.end()
     emitter.status(Status.SUCCEEDED, Reason.COMPLETED)
     return 0
+
+
+def _count_processes(spec: JobSpec) -> int:
+    if isinstance(spec, TrainSpec):
+        return spec.parallel.num_processes
+    if isinstance(spec, ServeSpec) and spec.backend == "native":
+        return spec.tensor_parallel
+    return 1
 
 
 _MEMORY_MEND = RUN_SENTENCES.say("memory_ran_out")

@@ -13,6 +13,7 @@ from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.quantize.gate import check_quality
+from engine.ranks import is_first_rank
 from engine.serve.app import build_app
 from engine.serve.backend import Backend
 from engine.serve.backends import open_backend
@@ -37,6 +38,13 @@ def serve(spec: ServeSpec, placement: Placement, emitter: Emitter, gate: StopGat
         EngineError: a model cannot be used, or an address is taken.
         StopRequested: the server was asked to stop, and is down.
     """
+    if not is_first_rank():
+        with gate.shield():  # the first lets it go, once the last answer has ended
+            # Brings torch, which the other backends do without.
+            from engine.serve.native import follow_first
+
+            follow_first(spec, placement, emitter)
+        return
     _check_quality(spec, placement, emitter)
     with ExitStack() as stack:
         listener = _bind(placement.host, placement.port)

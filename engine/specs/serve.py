@@ -36,6 +36,19 @@ class ServeSpec(Spec):
         default="bf16", title="Precision", json_schema_extra={"part": "how", "advanced": True}
     )
     """Number format of the weights."""
+    tensor_parallel: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        title="Devices that share the model",
+        json_schema_extra={
+            "part": "how",
+            "advanced": True,
+            "only": {"backend": ["native", "lmdeploy"]},
+        },
+    )
+    """Each holds a part of every layer and of the contexts, so that together they hold a model that
+    is too large for one. It must divide the model's heads; adapters are divided too."""
     max_context: int = Field(
         default=4096,
         ge=64,
@@ -140,6 +153,14 @@ class ServeSpec(Spec):
             raise ValueError(
                 f"max_batch_tokens is {self.max_batch_tokens} and max_running "
                 f"{self.max_running}: raise the first above the second, or lower the second."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_tensor_parallel(self) -> Self:
+        if self.backend == "remote" and self.tensor_parallel > 1:
+            raise ValueError(
+                "tensor_parallel: it is the other server's affair: leave it out, or change backend."
             )
         return self
 

@@ -69,7 +69,7 @@ class TrainSpec(Spec):
     model: RepoRefOrNone = Field(
         default="", title="Base model", json_schema_extra={"part": "what", "widget": "model"}
     )
-    """The model to start from. Empty where `from_scratch` tells the shape of a new one."""
+    """The model to start from; left out where a new one is made."""
     from_scratch: ScratchOptions | None = Field(
         default=None,
         title="New model",

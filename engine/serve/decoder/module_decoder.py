@@ -72,6 +72,9 @@ class ModuleDecoder:
             pool.keys.copy_block(source, target)
             pool.values.copy_block(source, target)
 
+    def close(self) -> None:
+        """Nothing outlives it."""
+
     def _run_each(self, batch: StepBatch, compute: Any) -> Tensor:
         starts, wanted = batch.query_starts_S1.tolist(), batch.logits_rows_R
         parts, order = [], []

@@ -92,6 +92,16 @@ class ParallelDecoder:
         dist.broadcast(torch.cat([each.flatten().int() for each in tensors]), 0, group=self._group)
 
 
+def lead_or_follow(local: TorchDecoder, group: dist.ProcessGroup) -> ParallelDecoder:
+    """Return the group's decoder on its first rank; on the others follow it until it closes.
+
+    What the others get then is not to be asked.
+    """
+    if dist.get_rank(group) > 0:
+        follow(local, group)
+    return ParallelDecoder(local, group)
+
+
 def follow(local: TorchDecoder, group: dist.ProcessGroup) -> None:
     """Do what rank 0 does until it ends, on every other rank of the group."""
     while True:

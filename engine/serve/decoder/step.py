@@ -76,3 +76,7 @@ class Decoder(Protocol):
     def copy_block(self, source: int, target: int) -> None:
         """Copy a block's keys and values in every layer."""
         ...
+
+    def close(self) -> None:
+        """Let go of what outlives the object: threads, other processes. Nothing is asked after."""
+        ...

@@ -236,5 +236,5 @@ def test_a_process_that_is_killed_ends_the_run_at_once_and_is_named(work):
         assert time.monotonic() - killed_at < 15
     ending = json.loads((work / "run/events.jsonl").read_text().splitlines()[-1])
     assert ending["reason"] == "killed"
-    assert "Process 1 of the training was ended by SIGKILL" in ending["message"]
+    assert "Process 1 of the run was ended by SIGKILL" in ending["message"]
     assert not any(process.is_running() for process in others)
