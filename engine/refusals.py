@@ -161,6 +161,13 @@ REFUSALS = Sentences(
         "not_quantizable": "model: {model} cannot be quantized: {why}.",
         "quantized_already": "it is quantized already; take the model that it was made of",
         "no_safetensors": "there is no .safetensors file",
+        "gguf_unreadable": "{file} is no GGUF file: {error}",
+        "gguf_of_other_kind": "{file} holds a {kind} model; only the llama architecture can be "
+        "imported",
+        "gguf_lacks_tensor": "the GGUF file has no tensor for {tensor}: it is incomplete",
+        "gguf_does_not_say": "the GGUF file does not say {field}: it is incomplete",
+        "gguf_has_more": "its GGUF file has {tensor}, which a model of its kind has not",
+        "ggufs_are_several": "{folder} has several GGUF files ({names}); give the path of one",
         "no_layers": "it has no list of layers ({family})",
         "tensor_missing": "its files lack {tensor}",
         "weights_unreadable": "its weights cannot be read ({error})",
@@ -180,6 +187,13 @@ REFUSALS = Sentences(
         "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
+        "tensor_parallel_unfit": "tensor_parallel: it is for {families}: leave it out.",
+        "tensor_parallel_world": "tensor_parallel: it asks for {wanted} processes and there are "
+        "{there}: set it to 1, or serve with `python -m engine serve`, which starts them.",
+        "tensor_parallel_gpus": "tensor_parallel: it asks for {wanted} GPUs and the run has "
+        "{there}: lower it, or take a flavor with as many.",
+        "tensor_parallel_elsewhere": "tensor_parallel: it is the other server's affair: leave it "
+        "out, or change backend.",
         "batch_invariance_unfit": "is_batch_invariant: it is for {families}: leave it out.",
         "no_room_for_contexts": "kv_memory_bytes: {left} bytes are left for contexts, and the "
         "shortest of use take {least}: give more memory, or take a smaller model.",

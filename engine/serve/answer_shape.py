@@ -34,6 +34,7 @@ class AnswerShape(ABC):
         """As the backend counted at the start; what it says at the end goes before."""
         self._num_tokens = [0] * num_choices
         self._usages: dict[int, Usage] = {}
+        self._begun: dict[int, Usage | None] = {}
 
     @abstractmethod
     def open(self, index: int) -> list[dict[str, Any]]:
@@ -59,8 +60,27 @@ class AnswerShape(ABC):
     def count(self, index: int, piece: Piece) -> None:
         """Take a piece into the usage."""
         self._num_tokens[index] = piece.num_tokens
-        if piece.usage:
+        if piece.usage and piece.finish:
             self._usages[index] = piece.usage
+        elif piece.usage:
+            self._begun.setdefault(index, piece.usage)
+
+    def take_begun(self) -> dict[str, Any]:
+        """Shape what the beginning of an answer took, once, for whoever is told the time.
+
+        A stream whose reader leaves comes to no usage; so it is known what was done for them.
+        """
+        for index, usage in self._begun.items():
+            if usage is not None and self._head.tells_time:
+                self._begun[index] = None
+                told = {
+                    "prompt_tokens": usage.num_prompt_tokens,
+                    "cached_tokens": usage.num_cached_tokens,
+                    "queue_s": usage.queue_s,
+                    "prefill_s": usage.prefill_s,
+                }
+                return {"athanor_begun": told}
+        return {}
 
     def usage(self) -> dict[str, Any]:
         """Shape the count of tokens; a prompt that several answers share counts once."""

@@ -16,6 +16,7 @@ from engine.serve.asking import Asked, ask_chat, ask_completion, resolve_model
 from engine.serve.backend import (
     Backend,
     ChatRequest,
+    Departure,
     EmbedRequest,
     QueueFull,
     RequestRefused,
@@ -41,7 +42,7 @@ from engine.serve.other_shapes import (
     UnloadBody,
     shape_embeddings,
 )
-from engine.serve.streaming import AnswerResponse, LiveAnswer
+from engine.serve.streaming import AnswerResponse, LiveAnswer, wait_left
 
 _MOST_EMBEDS = 64
 _MOST_LOADS = 16
@@ -115,11 +116,11 @@ def _add_answers(
     async def complete(body: CompletionBody, caller: CallerHere) -> Response:
         return await respond(body, await asyncio.to_thread(ask_completion, body, backend, caller))
 
-    def embed_now(body: EmbeddingBody, caller: Caller) -> dict[str, Any]:
+    def embed_now(body: EmbeddingBody, caller: Caller, departure: Departure) -> dict[str, Any]:
         model = resolve_model(body.model, backend.list_models())
         texts = tuple(body.list_texts())
         asked = EmbedRequest(model, texts, tenant=caller.tenant, deadline_s=caller.deadline_s)
-        vectors = backend.embed(asked)
+        vectors = backend.embed(asked, departure)
         body.check(len(vectors[0].vector))
         return shape_embeddings(
             body.model, vectors, body.encoding_format, tells_time=caller.tells_time
@@ -129,8 +130,18 @@ def _add_answers(
     threads = CapacityLimiter(_MOST_EMBEDS)
 
     @app.post("/v1/embeddings", dependencies=guard)
-    async def embed(body: EmbeddingBody, caller: CallerHere) -> dict[str, Any]:
-        return await run_sync(embed_now, body, caller, limiter=threads)
+    async def embed(request: Request, body: EmbeddingBody, caller: CallerHere) -> dict[str, Any]:
+        departure = Departure()
+
+        async def watch_them() -> None:
+            await wait_left(request.receive)
+            departure.leave()
+
+        watch = asyncio.create_task(watch_them())
+        try:
+            return await run_sync(embed_now, body, caller, departure, limiter=threads)
+        finally:
+            watch.cancel()
 
 
 def _add_tokens(app: FastAPI, backend: Backend, token: str | None, guard: list[Any]) -> None:

@@ -3,6 +3,7 @@
 Plain values and one protocol: no torch, no HTTP. A backend may call back from a thread of its own.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -134,7 +135,7 @@ class Piece:
     logprobs: tuple[TokenLogprob, ...] = ()
     """Of the tokens that came with this piece, where asked for."""
     usage: Usage | None = None
-    """On the last piece."""
+    """On the last piece; up to its first token, also on the first."""
     message: str = ""
     """Of an error: one sentence for the caller."""
 
@@ -161,6 +162,32 @@ class EmbedRequest:
     tenant: str = ""
     deadline_s: float | None = None
     """As of a `Request`; of all texts together."""
+
+
+class Departure:
+    """Tells work under way that its caller has left; from any thread, once."""
+
+    def __init__(self) -> None:
+        """Nobody has left."""
+        self._lock = threading.Lock()
+        self._then: list[Callable[[], None]] = []
+        self.has_left = False
+
+    def leave(self) -> None:
+        """Say that the caller has left."""
+        with self._lock:
+            self.has_left = True
+            calls, self._then = self._then, []
+        for call in calls:
+            call()
+
+    def then(self, call: Callable[[], None]) -> None:
+        """Have something called when the caller leaves, at once where they have."""
+        with self._lock:
+            if not self.has_left:
+                self._then.append(call)
+                return
+        call()
 
 
 @dataclass(frozen=True)
@@ -234,11 +261,14 @@ class Backend(Protocol):
         """
         ...
 
-    def embed(self, request: EmbedRequest) -> list[Embedding]:
+    def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
         """Return a vector for each text, when all are there.
 
+        A caller who leaves, as `departure` tells, ends the work within a step where the backend
+        does it itself.
+
         Raises:
-            RequestRefused: one of them cannot be embedded.
+            RequestRefused: one of them cannot be embedded, or their caller has left.
         """
         ...
 

@@ -21,6 +21,7 @@ from engine.serve.answer_text import Decode
 from engine.serve.backend import (
     BackendFacts,
     ChatRequest,
+    Departure,
     Embedding,
     EmbedFailed,
     EmbedRequest,
@@ -47,6 +48,7 @@ from engine.specs import ServeSpec, split_ref
 
 NUM_ADAPTER_SLOTS = 256
 _SLACK = 4  # between letters and tokens: some tokenizers drop blanks or join letters first
+_LEFT = "Whoever asked for this has left."
 _NUM_TEXTS = 8  # of one embedding request that are in the line at once
 _TOO_LONG = {
     "messages": ("The messages take", "shorten the messages or lower max_tokens"),
@@ -119,14 +121,14 @@ class NativeBackend:
             raise
         return _Answer(self._loop, ticket)
 
-    def embed(self, request: EmbedRequest) -> list[Embedding]:
+    def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
         """Return a vector for each text; see `Backend.embed`."""
         held = self._hold(request.model)
         try:
             prompts = [self._encode(text, "input") for text in request.texts]
             for prompt in prompts:
                 self._check_prompt(prompt, "input")
-            tickets = self._embed_all(prompts, held, request)
+            tickets = self._embed_all(prompts, held, request, departure or Departure())
         finally:
             self._let_go(held)
         return [_shape_embedding(ticket) for ticket in tickets]
@@ -187,6 +189,7 @@ class NativeBackend:
     def close(self, drain_s: float = 0.0) -> None:
         """Let what is under way go on for up to `drain_s`, then abort it and end the threads."""
         self._loop.close(drain_s)
+        self._model.decoder.close()
 
     def _hold(self, name: str) -> Held | None:
         """Take part in the use of what answers under a name; None is the bare base."""
@@ -232,13 +235,23 @@ class NativeBackend:
         return Stream(list(prompt_ids), root, request.tenant, max_tokens)
 
     def _embed_all(
-        self, prompts: Sequence[list[int]], held: Held | None, request: EmbedRequest
+        self,
+        prompts: Sequence[list[int]],
+        held: Held | None,
+        request: EmbedRequest,
+        departure: Departure,
     ) -> list[EmbedTicket]:
         """Send texts through the loop, a few at a time: one caller does not fill the line."""
         slot = -1 if held is None else held.slot
         tickets: list[EmbedTicket] = []
         until = None if request.deadline_s is None else time.monotonic() + request.deadline_s
         under_way: deque[EmbedTicket] = deque()
+
+        def release_all() -> None:
+            for ticket in tuple(tickets):
+                self._loop.release(ticket, message=_LEFT)
+
+        departure.then(release_all)
         try:
             for prompt in prompts:
                 stream = Stream(list(prompt), tenant=request.tenant)
@@ -249,6 +262,8 @@ class NativeBackend:
                     under_way.popleft().outcome.result()
                 under_way.append(ticket)
                 tickets.append(ticket)
+                if departure.has_left:  # perhaps before this one was known
+                    raise EmbedFailed("aborted", _LEFT)
             for ticket in tickets:
                 ticket.outcome.result()
         except BaseException:

@@ -7,7 +7,7 @@ vLLM names it. Each door has a file of its own: `chat_shapes`, `completion_shape
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,7 +22,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 # Parameters that name the caller or the call, and never change an answer.
 _PASSED_OVER = frozenset({"user", "safety_identifier", "metadata", "prompt_cache_key"})
 
-StopText = Annotated[str, Field(max_length=1024)]
+StopText = Annotated[str, Field(min_length=1, max_length=1024)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenId = Annotated[int, Field(ge=0)]
 
@@ -58,7 +58,8 @@ class AskBody(Shape):
     max_tokens: int | None = Field(default=None, ge=1)
     temperature: float = Field(default=1.0, ge=0, le=2)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    stop: StopText | Annotated[list[StopText], Field(max_length=16)] | None = None
+    # Alone, an empty text is how some programs say that there is none.
+    stop: StopText | Literal[""] | Annotated[list[StopText], Field(max_length=16)] | None = None
     seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
     frequency_penalty: Penalty = 0.0
     presence_penalty: Penalty = 0.0
@@ -83,7 +84,8 @@ class AskBody(Shape):
 
     def to_sampling(self, **known: Any) -> Sampling:
         """Return how an answer is drawn; `known` is what only one door's body has."""
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        given = self.stop or []
+        stop = [given] if isinstance(given, str) else given
         values: dict[str, Any] = {
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,

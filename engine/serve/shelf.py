@@ -15,6 +15,7 @@ from engine.serve.backend import ModelUnknown, RequestRefused
 from engine.serve.decoder.step import Decoder, LoraPair
 from engine.status import Reason
 
+_MOST_READERS = 4  # each holds an adapter in memory that is not counted yet
 RunBetweenSteps = Callable[[Callable[[Decoder], None]], None]
 
 
@@ -59,6 +60,7 @@ class Shelf:
         self._memory_bytes = memory_bytes
         self._kept = kept
         self._taken = taken
+        self._readers = threading.Semaphore(_MOST_READERS)
         self._change_lock = threading.Lock()  # one adapter comes or goes at a time
         self._names = threading.Condition()  # guards what follows
         self._held: dict[str, Held] = {}  # by name, asked least recently first
@@ -95,17 +97,13 @@ class Shelf:
 
     def load(self, name: str, ref: str) -> None:
         """Make an adapter answer under `name`; see `Backend.load_adapter`."""
-        with self._change_lock:
-            with self._names:
-                if name in self._held and self._held[name].ref == ref:
-                    return
-                if name in self._held or name in self._taken:
-                    raise RequestRefused(
-                        "name_taken",
-                        f"{name} is served already; unload it first.",
-                        field="lora_name",
-                    )
+        if self._is_there(name, ref):
+            return
+        with self._readers:  # not in the line of changes: a slow hub holds up nobody else's
             adapter = self._read(ref)
+        with self._change_lock:
+            if self._is_there(name, ref):
+                return
             slot = self._make_room(adapter.size_bytes)
             try:
                 self._between_steps(lambda decoder: decoder.set_adapter(slot, adapter.pairs))
@@ -115,6 +113,23 @@ class Shelf:
             with self._names:
                 self._held[name] = Held(ref, adapter.digest, slot, adapter.size_bytes)
 
+    def _is_there(self, name: str, ref: str) -> bool:
+        """Say whether an adapter answers under its name.
+
+        Raises:
+            RequestRefused: another one does.
+        """
+        with self._names:
+            if name in self._held and self._held[name].ref == ref:
+                return True
+            if name in self._held or name in self._taken:
+                raise RequestRefused(
+                    "name_taken",
+                    f"{name} is served already; unload it first.",
+                    field="lora_name",
+                )
+            return False
+
     def unload(self, name: str) -> None:
         """Take a name away; see `Backend.unload_adapter`."""
         with self._change_lock:
@@ -123,12 +138,15 @@ class Shelf:
     def _make_room(self, size_bytes: int) -> int:
         """Unload what was asked least recently until so many bytes more fit; return a free slot.
 
-        An adapter that never fits is alone beside those that stay.
+        Those that nobody uses go first: the others are waited for. An adapter that never fits is
+        alone beside those that stay.
         """
         while True:
             with self._names:
                 held_bytes = sum(held.size_bytes for held in self._held.values())
-                oldest = next((name for name in self._held if name not in self._kept), None)
+                loose = [name for name in self._held if name not in self._kept]
+                idle = [name for name in loose if not self._held[name].num_users]
+                oldest = next(iter(idle or loose), None)
             has_room = bool(self._free_slots) and held_bytes + size_bytes <= self._memory_bytes
             if oldest is None or has_room:
                 break

@@ -138,7 +138,7 @@ class AnswerResponse(Response):
         try:
             async for index, piece in self._answer.pieces():
                 for event in self._shape.push(index, piece):
-                    yield _dump(event)
+                    yield _dump(event | self._shape.take_begun())
         except AnswerFailed as error:
             yield _dump(_shape_failure(error))
             return
@@ -148,9 +148,14 @@ class AnswerResponse(Response):
 
 
 async def _cancel_when_left(scope: anyio.CancelScope, receive: Receive) -> None:
+    await wait_left(receive)
+    scope.cancel()
+
+
+async def wait_left(receive: Receive) -> None:
+    """Wait until whoever asked has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-    scope.cancel()
 
 
 def _shape_failure(error: AnswerFailed) -> dict[str, Any]:

@@ -122,7 +122,8 @@ class _Text:
             text += self._stops.flush()
         if self._stops.is_hit and finish != "error":
             finish = "stop"
-        usage = self._count(said.at) if finish is not None else None
+        is_first = said.drawn is not None and self._num_tokens == 1
+        usage = self._count(said.at) if is_first or finish is not None else None
         return Piece(text, self._num_tokens, finish, logprobs, usage, said.message)
 
     def _shape_logprobs(self, drawn: Drawn) -> tuple[TokenLogprob, ...]:

@@ -11,10 +11,12 @@ from channels.db import database_sync_to_async
 
 from studio.core.errors import Unavailable
 from studio.serving import services
-from studio.serving.metering import Asked, Measured, record_use
+from studio.serving.kept_uses import note_use
+from studio.serving.metering import Asked, Measured
 from studio.serving.models import Deployment, UseState
 
 _NOTE_USE_EVERY_S = 60.0
+_BEGUN = "athanor_begun"  # what a server tells this gateway of an answer's beginning, and no caller
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Answer:
         self._asked = asked
         self._tells_usage = tells_usage
         self._usage: dict[str, Any] = {}
+        self._begun: list[dict[str, Any]] = []
         self._num_pieces = 0
         self._state = UseState.LEFT
         self._is_closed = False
@@ -94,13 +97,15 @@ class Answer:
         try:
             await self._response.aclose()
         finally:
-            await database_sync_to_async(record_use)(asked=self._asked, measured=self._measure())
+            await database_sync_to_async(note_use)(asked=self._asked, measured=self._measure())
 
     def _take(self, body: Any) -> dict[str, Any]:
         if not isinstance(body, dict):
             raise ValueError("no object")
         if isinstance(usage := body.get("usage"), dict):
             self._usage = usage
+        if isinstance(begun := body.pop(_BEGUN, None), dict):
+            self._begun.append(begun)
         self._num_pieces += sum(map(_has_text, body.get("choices") or []))
         return {**body, "model": self._asked.model} if "model" in body else body
 
@@ -109,18 +114,32 @@ class Answer:
         return self._tells_usage or not is_usage
 
     def _measure(self) -> Measured:
-        usage = self._usage
+        usage = self._usage or self._sum_begun()
         times = usage.get("timing") if isinstance(usage.get("timing"), dict) else {}
         cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
         return Measured(
             state=self._state,
             num_prompt_tokens=_count(usage.get("prompt_tokens")),
             num_cached_tokens=_count(cached),
-            num_tokens=_count(usage.get("completion_tokens", 0 if usage else self._num_pieces)),
+            num_tokens=_count(
+                usage.get("completion_tokens", 0 if self._usage else self._num_pieces)
+            ),
             queue_ms=_to_ms((times or {}).get("queue_s")) or 0,
             prefill_ms=_to_ms((times or {}).get("prefill_s")),
             decode_ms=_to_ms((times or {}).get("decode_s")),
         )
+
+    def _sum_begun(self) -> dict[str, Any]:
+        """Return what a stream that breaks off has said of its beginning, as a usage."""
+        if not self._begun:
+            return {}
+        first, shares = self._begun[0], [begun.get("prefill_s") for begun in self._begun]
+        known = [share for share in shares if isinstance(share, int | float)]
+        return {
+            "prompt_tokens": first.get("prompt_tokens"),
+            "prompt_tokens_details": {"cached_tokens": first.get("cached_tokens")},
+            "timing": {"queue_s": first.get("queue_s"), "prefill_s": sum(known)},
+        }
 
 
 def gone(model: str) -> Unavailable:

@@ -20,8 +20,9 @@ from studio.accounts.models import User
 from studio.core.errors import StudioError, Unavailable
 from studio.serving import services, upstream
 from studio.serving.answers import Answer, Target, gone, mark_used
+from studio.serving.kept_uses import note_use
 from studio.serving.keys import check_key
-from studio.serving.metering import Asked, Measured, check_can_pay, record_use
+from studio.serving.metering import Asked, Measured, check_can_pay
 from studio.serving.models import ApiKey, Deployment, DeploymentStatus, UseState
 from studio.serving.rollouts import choose_commit
 from studio.serving.selectors import Wanted, find_model
@@ -206,7 +207,7 @@ async def _send(
         raise gone(model) from error
     except asyncio.CancelledError:  # the caller left while the server worked on a whole answer
         left = Measured(state=UseState.LEFT)
-        await database_sync_to_async(record_use)(asked=sender.tell(target, model), measured=left)
+        await database_sync_to_async(note_use)(asked=sender.tell(target, model), measured=left)
         raise
 
 

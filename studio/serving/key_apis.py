@@ -69,7 +69,9 @@ class UseListApi(APIView):
         """List the caller's own uses of models by day."""
         days = _read_number(request, "days", 30)
         if not 1 <= days <= _MOST_DAYS:
-            raise BadInput(f"days: write 1 to {_MOST_DAYS}.", field="days", most=_MOST_DAYS)
+            raise BadInput(
+                f"days: write 1 to {_MOST_DAYS}.", field="days", code="bad_days", most=_MOST_DAYS
+            )
         caller = get_caller(request)
         key_id = _read_number(request, "key", 0) or None
         if key_id is not None:
@@ -84,5 +86,5 @@ def _read_number(request: Request, name: str, otherwise: int) -> int:
     if not given:
         return otherwise
     if not given.isascii() or not given.isdigit() or len(given) > 12:
-        raise BadInput(f"{name}: write a whole number.", field=name)
+        raise BadInput(f"{name}: write a whole number.", field=name, code="int_type")
     return int(given)

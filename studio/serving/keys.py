@@ -148,17 +148,21 @@ def _check_wish(user: User, wish: KeyWish) -> None:
             raise BadInput(
                 f"models: {model[:200]!r} is no model's name: write namespace/name.",
                 field="models",
+                code="bad_model_name",
+                name=model[:200],
             )
     if wish.budget_mpoints is not None and wish.budget_mpoints < 1:
         raise BadInput(
             "budget_mpoints: write at least 1, or leave it out for no limit of its own.",
             field="budget_mpoints",
+            code="bad_budget",
         )
     days = wish.expires_in_days
     if days is not None and not 1 <= days <= MOST_DAYS:
         raise BadInput(
             f"expires_in_days: write 1 to {MOST_DAYS}, or leave it out for a key without an end.",
             field="expires_in_days",
+            code="bad_expiry",
             most=MOST_DAYS,
         )
     if list_keys(user).count() >= MOST_KEYS:

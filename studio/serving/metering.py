@@ -5,9 +5,9 @@ milli-points of a person's month when some have gathered (decision 055).
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import Avg, Count, F, Sum
@@ -34,6 +34,8 @@ class Asked:
     model: str
     deployment_id: UUID
     api_key: ApiKey | None = None
+    request_key: UUID = field(default_factory=uuid4)
+    """Names the request, so that its use is on record once however often it is written."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,13 @@ def check_can_pay(user: User, deployment_id: UUID) -> None:
 
 
 @transaction.atomic
-def record_use(*, asked: Asked, measured: Measured) -> Use:
-    """Write a use down and add what it cost to its person's month and to its key."""
+def record_use(*, asked: Asked, measured: Measured, at: datetime | None = None) -> Use:
+    """Write a use down and add what it cost to its person's month and to its key.
+
+    `at` None is now. A request whose use is on record already changes nothing.
+    """
+    if known := Use.objects.filter(request_key=asked.request_key).first():
+        return known
     times = _fill_times(asked.deployment_id, measured)
     cost = (sum(times) * get_rate(asked.deployment_id) * UPOINTS + _MS_PER_HOUR - 1) // _MS_PER_HOUR
     key = ApiKey.objects.filter(pk=asked.api_key.pk).first() if asked.api_key else None
@@ -91,6 +98,8 @@ def record_use(*, asked: Asked, measured: Measured) -> Use:
         prefill_ms=times[0],
         decode_ms=times[1],
         cost_upoints=cost,
+        created_at=at or timezone.now(),
+        request_key=asked.request_key,
     )
     if cost:
         month = use.created_at.astimezone(UTC).date().replace(day=1)
@@ -177,8 +186,9 @@ def _count_unwritten(user_ids: Collection[int]) -> dict[int, int]:
 
 def _fill_times(deployment_id: UUID, measured: Measured) -> tuple[int, int]:
     """Return prefill and decode time; what a server did not say is what its latest uses took."""
-    if measured.prefill_ms is not None and measured.decode_ms is not None:
-        return measured.prefill_ms, measured.decode_ms
+    prefill_ms, decode_ms = measured.prefill_ms, measured.decode_ms
+    if prefill_ms is not None and decode_ms is not None:
+        return prefill_ms, decode_ms
     latest = Use.objects.filter(
         deployment_id=deployment_id, state=UseState.COMPLETE, num_tokens__gt=0
     ).order_by("-id")[:_LATEST]
@@ -186,5 +196,8 @@ def _fill_times(deployment_id: UUID, measured: Measured) -> tuple[int, int]:
         prefill=Avg(F("prefill_ms") * 1.0),
         decode=Sum("decode_ms") * 1.0 / Sum("num_tokens"),
     )
-    decode_ms = round((mean["decode"] or 0) * measured.num_tokens)
-    return round(mean["prefill"] or 0), decode_ms
+    if prefill_ms is None:
+        prefill_ms = round(mean["prefill"] or 0)
+    if decode_ms is None:
+        decode_ms = round((mean["decode"] or 0) * measured.num_tokens)
+    return prefill_ms, decode_ms

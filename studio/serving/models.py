@@ -145,6 +145,8 @@ class Use(models.Model):
     decode_ms = models.PositiveIntegerField(default=0)
     cost_upoints = models.BigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
+    request_key = models.UUIDField(null=True, unique=True, editable=False)
+    """Which request it was of; None of those from before they had one."""
 
     class Meta:
         """Read by person and by key, newest first."""

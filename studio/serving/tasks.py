@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from studio.serving import metering, rollouts, services
+from studio.serving import kept_uses, metering, rollouts, services
 from studio.serving.gate import try_server
 
 
@@ -20,5 +20,6 @@ def tend_rollouts() -> int:
 
 @shared_task
 def settle_uses() -> int:
-    """Charge what asking models has cost."""
+    """Charge what asking models has cost, what the database was not there for included."""
+    kept_uses.write_kept_uses()
     return metering.settle_uses()

@@ -127,6 +127,8 @@ def build_arguments(
         "--session-len": [str(spec.max_context)],
         "--dtype": [_DTYPES[spec.precision]],
     }
+    if spec.tensor_parallel > 1:
+        wanted["--tp"] = [str(spec.tensor_parallel)]
     if adapters:
         wanted["--backend"] = ["pytorch"]  # TurboMind serves no adapters
         wanted["--adapters"] = [f"{name}={path}" for name, path in adapters.items()]

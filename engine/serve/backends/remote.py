@@ -18,6 +18,7 @@ from engine.errors import EngineError
 from engine.serve.backend import (
     BackendFacts,
     ChatRequest,
+    Departure,
     Embedding,
     EmbedRequest,
     ModelUnknown,
@@ -188,8 +189,8 @@ class RemoteBackend:
         answer.start()
         return answer
 
-    def embed(self, request: EmbedRequest) -> list[Embedding]:
-        """Return a vector for each text; see `Backend.embed`."""
+    def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
+        """Return a vector for each text; see `Backend.embed`. What is asked there goes on there."""
         texts = [text if isinstance(text, str) else list(text) for text in request.texts]
         body = {"model": self._name_there(request.model), "input": texts}
         answer = self._post("/embeddings", body | {"encoding_format": "float"})

@@ -17,6 +17,7 @@ from engine.serve.asking import Answers, Asked, ask_chat, ask_completion, resolv
 from engine.serve.backend import (
     Backend,
     ChatRequest,
+    Departure,
     EmbedRequest,
     QueueFull,
     RequestRefused,
@@ -185,7 +186,9 @@ class _Calls:
         texts = tuple(body.list_texts())
         caller = self._caller(context)
         asked = EmbedRequest(self._resolve(body.model), texts, caller.tenant, caller.deadline_s)
-        vectors = self._backend.embed(asked)
+        departure = Departure()
+        context.add_callback(departure.leave)
+        vectors = self._backend.embed(asked, departure)
         return write(shape_embeddings(body.model, vectors, "float"), pb.EmbedAnswer())
 
     def _tokenize(self, request: pb.TokenizeRequest, context: Context) -> Message:

@@ -66,6 +66,9 @@ class FakeDecoder:
     def copy_block(self, source, target):
         self.pool[target] = self.pool[source]
 
+    def close(self):
+        self.is_closed = True
+
     def _write(self, batch):
         """Write the new tokens and return what each of them sees, with its adapter's number."""
         starts, tables = batch.query_starts_S1.tolist(), batch.block_tables_SB.numpy()

@@ -87,7 +87,7 @@ class Scripted:
         answer.start()
         return answer
 
-    def embed(self, request):
+    def embed(self, request, departure=None):
         self._check_model(request.model)
         self.embedded.append(request)
         return [Embedding(embed_text(text), len(text)) for text in request.texts]

@@ -1,5 +1,6 @@
 """The native backend on the tiny model: right answers, whoever else is served at the same time."""
 
+import os
 import threading
 
 import pytest
@@ -49,16 +50,26 @@ def test_greedy_answers_are_those_of_transformers(base, red, backend):
 
 TIE = 1e-3  # logits apart by less are alike: fp32 sums in another order differ by up to 1e-4 here
 
+SUBJECTS = (
+    *("the sea", "\u4f60\u597d", "primes", "a furnace", "tea", "Rome", "rain", "1 + 1", "a fox"),
+    *("iron", "Monday", "x = [1, 2]", "my cat", "\u4eca\u5929", "silence", "page 7", "clay"),
+    *("SQL", "an oak", "joy"),
+)
+VERBS = (
+    *("Tell me of", "Write on", "Sing", "Why is there", "Count", "Translate", "Forget", "Praise"),
+    *("List what you know about", "Is it true of"),
+)
+NUM_PROMPTS = int(os.environ.get("ATHANOR_GREEDY_PROMPTS", "24"))  # of 200: minutes
+
 
 @pytest.mark.slow
 @torch.inference_mode()
 def test_the_real_model_answers_greedily_as_transformers_does(smollm2):
     """Each token of answers made together is the likeliest of one plain pass over the whole."""
-    subjects = ("the sea", "\u4f60\u597d", "primes", "a furnace", "tea", "Rome", "rain", "1 + 1")
-    texts = [f"{verb} {what}." for what in subjects for verb in ("Tell me of", "Write on", "Sing")]
+    texts = [f"{verb} {what}." for what in SUBJECTS for verb in VERBS][:NUM_PROMPTS]
     sampling = Sampling(max_tokens=32, temperature=0, num_logprobs=0)
     answers = []
-    with open_backend(smollm2, max_batch_tokens=64, max_running=9) as backend:
+    with open_backend(smollm2, max_batch_tokens=64, max_running=9, max_waiting=200) as backend:
         for text in texts:
             reader = Reader()
             request = ChatRequest(

@@ -1,6 +1,7 @@
 """What else the native backend is asked: texts, vectors, tokens, facts, and what it refuses."""
 
 import threading
+from concurrent.futures import Future
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from engine.models.load import load_base, load_tokenizer
 from engine.serve.backend import (
     ChatRequest,
+    Departure,
     EmbedRequest,
     ModelUnknown,
     RequestRefused,
@@ -20,6 +22,7 @@ from engine.serve.backend import (
 )
 from engine.specs import ServeSpec
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
+from tests.live import wait_for
 
 TEXT = "The quick brown fox jumps over the lazy dog."
 
@@ -94,6 +97,43 @@ def test_a_texts_vector_is_the_mean_of_its_last_hidden_states(backend, base, ref
         wanted = torch.nn.functional.normalize(states.mean(0), dim=0)
         assert torch.allclose(torch.tensor(embedding.vector), wanted, atol=1e-4)
         assert embedding.num_tokens == len(ids)
+
+
+def test_texts_whose_caller_left_are_dropped_within_a_step(base):
+    with open_backend(base, max_batch_tokens=24, max_running=8) as backend:
+        decoder, num_steps = backend._loop._decoder, []
+        entered, gate, compute = threading.Event(), threading.Event(), decoder.embed
+
+        def embed_slowly(batch):
+            num_steps.append(1)
+            entered.set()
+            assert gate.wait(DEADLINE_S)
+            return compute(batch)
+
+        decoder.embed = embed_slowly
+        departure, outcome = Departure(), Future()
+        request = EmbedRequest(model=str(base), texts=(TEXT * 3,) * 40)
+
+        def ask_for_vectors():
+            try:
+                outcome.set_result(backend.embed(request, departure))
+            except RequestRefused as error:
+                outcome.set_exception(error)
+
+        asking = threading.Thread(target=ask_for_vectors)
+        asking.start()
+        assert entered.wait(DEADLINE_S)
+        departure.leave()
+        gate.set()
+        asking.join(DEADLINE_S)
+        assert outcome.exception(DEADLINE_S).code == "aborted"
+        wait_for("the texts to leave", lambda: not backend.describe().num_running_now)
+        assert len(num_steps) == 1
+        assert backend.describe().num_waiting_now == backend.describe().num_blocks_used_now == 0
+        with pytest.raises(RequestRefused, match="has left"):
+            backend.embed(request, departure)
+        assert len(num_steps) == 1
+        assert len(backend.embed(EmbedRequest(model=str(base), texts=(TEXT,)))) == 1
 
 
 def test_tokens_go_forth_and_back(backend, base, tokenizer):

@@ -12,7 +12,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from engine.serve.backend import Piece, Sampling
+from engine.serve.backend import EmbedFailed, Piece, Sampling
 from engine.serve.door import Door
 from engine.serve.metrics import Watchdog
 from tests.engine.serve.scripted import FULL_SEED, Scripted
@@ -179,6 +179,7 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"stream_options": {"x": 1}}, "stream_options.x"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
         ({"stop": ["x"] * 17}, "stop"),
+        ({"stop": ["x", ""]}, "stop[1]"),
         ({"stop": ["x", "x" * 1025]}, "stop[1]"),
         ({"top_k": 2**40}, "top_k"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, None),
@@ -202,6 +203,7 @@ def test_settings_that_ask_for_nothing_are_taken(http, base):
     stop = "a text of more than sixteen characters"
     body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2, "stop": stop} | neutral
     assert http.post("/v1/chat/completions", json=body).status_code == 200
+    assert http.post("/v1/chat/completions", json=body | {"stop": ""}).status_code == 200
 
 
 @pytest.mark.parametrize("content", [b'{"model', b"", b"[1]", b'"x"', b"{}garbage", b"\xff"])
@@ -357,11 +359,42 @@ def test_vectors_tell_what_they_took_and_keep_a_deadline(url, http, base, backen
     wait_for("the late texts to leave", lambda: not backend.describe().num_running_now)
 
 
+def test_whoever_leaves_before_their_vectors_are_there_ends_the_work():
+    left = threading.Event()
+
+    class Patient(Scripted):
+        def embed(self, request, departure=None):
+            departure.then(left.set)
+            assert left.wait(DEADLINE_S)
+            raise EmbedFailed("aborted", "left")
+
+    with serve_backend(Patient()) as url:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{url}/v1/embeddings", json={"model": "base", "input": "a"}, timeout=0.5)
+        assert left.wait(DEADLINE_S)
+
+
+def test_a_stream_tells_the_gateway_once_what_its_beginning_took(url, http, base):
+    asked = {"model": str(base), "messages": MESSAGES, "stream": True, "max_tokens": 4}
+    for headers, times in ({"X-Athanor-Tenant": "alice"}, 1), ({}, 0):
+        lines = http.post("/v1/chat/completions", json=asked, headers=headers).text.splitlines()
+        events = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+        told = [event["athanor_begun"] for event in events if "athanor_begun" in event]
+        assert len(told) == times
+    with_usage = asked | {"stream_options": {"include_usage": True}}
+    answer = http.post("/v1/chat/completions", json=with_usage, headers={"X-Athanor-Tenant": "bob"})
+    lines = [line for line in answer.text.splitlines() if line.startswith("data: {")]
+    begun = next(each for line in lines if (each := json.loads(line[6:]).get("athanor_begun")))
+    usage = json.loads(lines[-1][6:])["usage"]
+    assert begun["prefill_s"] == usage["timing"]["prefill_s"] > 0
+    assert begun["prompt_tokens"] == usage["prompt_tokens"]
+
+
 def test_long_work_does_not_hold_health_up():
     release = threading.Event()
 
     class Slow(Scripted):
-        def embed(self, request):
+        def embed(self, request, departure=None):
             release.wait(DEADLINE_S)
             return super().embed(request)
 

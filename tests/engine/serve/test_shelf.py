@@ -108,3 +108,36 @@ def test_what_cannot_be_loaded_takes_neither_name_nor_slot(library):
         shelf.hold("other")
     with pytest.raises(ModelUnknown):
         shelf.unload("other")
+
+
+def test_a_slow_fetch_holds_up_no_other_adapter(library):
+    may_end = threading.Event()
+    read = library.read
+
+    def read_slowly(ref: str) -> Adapter:
+        if ref == "9":
+            assert may_end.wait(DEADLINE_S)
+        return read(ref)
+
+    shelf = Shelf(read_slowly, library.between_steps, num_slots=4, memory_bytes=1000)
+    slow = [threading.Thread(target=shelf.load, args=("slow", "9")) for _ in range(2)]
+    for thread in slow:
+        thread.start()
+    shelf.load("quick", "1")
+    shelf.unload("quick")
+    assert shelf.list_names() == []
+    may_end.set()
+    for thread in slow:
+        thread.join(DEADLINE_S)
+    assert shelf.list_names() == ["slow"]
+    assert list(library.decoder.slots.values()) == [9]
+
+
+def test_room_is_made_of_what_nobody_uses(library):
+    shelf = library.open(num_slots=2)
+    shelf.load("busy", "1")
+    held = shelf.hold("busy")
+    shelf.load("idle", "2")
+    shelf.load("new", "3")  # would wait for ever for "busy"
+    assert shelf.list_names() == ["busy", "new"]
+    shelf.let_go(held)

@@ -2,6 +2,7 @@
 
 import queue
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,11 +38,12 @@ def save_adapter(folder: Path, *, seed: int, rank: int = 4) -> Path:
 @contextmanager
 def open_backend(model: Path, **options) -> Iterator[NativeBackend]:
     spec = ServeSpec(model=str(model), **{"precision": "fp32"} | options)
-    backend = open_native(spec, Placement(run_dir=model), Emitter())
-    try:
-        yield backend
-    finally:
-        backend.close()
+    with tempfile.TemporaryDirectory() as run_dir:
+        backend = open_native(spec, Placement(run_dir=Path(run_dir)), Emitter())
+        try:
+            yield backend
+        finally:
+            backend.close()
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """What a request is charged: its share of the server's time, once, and never below zero."""
 
+from dataclasses import replace
 from datetime import UTC
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -30,15 +32,20 @@ def give(user, mpoints: int) -> None:
     grant_points(by=None, to=user, mpoints=mpoints, note="", key=f"{user.pk}-{mpoints}")
 
 
+def record(*, asked: Asked, measured: Measured) -> Use:
+    """Record a request of its own."""
+    return record_use(asked=replace(asked, request_key=uuid4()), measured=measured)
+
+
 def test_a_use_costs_its_share_of_time_and_is_charged_whole_points(alice, deployment):
     give(alice, 1000)
     asked = Asked(alice, "athanor/tiny", deployment.pk)
-    record_use(asked=asked, measured=Measured(num_tokens=3, prefill_ms=4, decode_ms=6))
+    record(asked=asked, measured=Measured(num_tokens=3, prefill_ms=4, decode_ms=6))
     assert Use.objects.get().cost_upoints == 10_000
     assert settle_uses() == 1
     assert get_balance(alice).available_mpoints == 990
     assert settle_uses() == 0
-    record_use(asked=asked, measured=Measured(num_tokens=3, prefill_ms=1, decode_ms=0))
+    record(asked=asked, measured=Measured(num_tokens=3, prefill_ms=1, decode_ms=0))
     settle_uses()
     assert get_balance(alice).available_mpoints == 989
     assert {move.run_id for move in Transfer.objects.exclude(reason="grant")} == {
@@ -51,7 +58,7 @@ def test_less_than_a_milli_point_waits_for_its_rest(alice, deployment):
     priced(deployment, HOUR // 4)
     asked = Asked(alice, "athanor/tiny", deployment.pk)
     for paid in (0, 0, 0, 1):
-        record_use(asked=asked, measured=Measured(prefill_ms=0, decode_ms=1))
+        record(asked=asked, measured=Measured(prefill_ms=0, decode_ms=1))
         settle_uses()
         assert get_balance(alice).available_mpoints == 10 - paid
 
@@ -59,28 +66,28 @@ def test_less_than_a_milli_point_waits_for_its_rest(alice, deployment):
 def test_a_balance_never_falls_below_zero(alice, deployment):
     give(alice, 5)
     asked = Asked(alice, "athanor/tiny", deployment.pk)
-    record_use(asked=asked, measured=Measured(prefill_ms=0, decode_ms=50))
+    record(asked=asked, measured=Measured(prefill_ms=0, decode_ms=50))
     settle_uses()
     assert get_balance(alice).available_mpoints == 0
     give(alice, 7)
     assert settle_uses() == 0
     assert get_balance(alice).available_mpoints == 7
-    record_use(asked=asked, measured=Measured(prefill_ms=0, decode_ms=1))
+    record(asked=asked, measured=Measured(prefill_ms=0, decode_ms=1))
     settle_uses()
     assert get_balance(alice).available_mpoints == 6  # and not what was owed before
 
 
 def test_who_leaves_pays_for_the_tokens_that_came(alice, deployment):
     asked = Asked(alice, "athanor/tiny", deployment.pk)
-    record_use(asked=asked, measured=Measured(num_tokens=10, prefill_ms=8, decode_ms=40))
+    record(asked=asked, measured=Measured(num_tokens=10, prefill_ms=8, decode_ms=40))
     left = Measured(state=UseState.LEFT, num_tokens=5)
-    assert record_use(asked=asked, measured=left).cost_upoints == (8 + 20) * 1000
+    assert record(asked=asked, measured=left).cost_upoints == (8 + 20) * 1000
 
 
 def test_a_free_server_charges_nothing_and_asks_for_no_points(alice, deployment):
     priced(deployment, 0)
     asked = Asked(alice, "athanor/tiny", deployment.pk)
-    assert record_use(asked=asked, measured=Measured(prefill_ms=9, decode_ms=9)).cost_upoints == 0
+    assert record(asked=asked, measured=Measured(prefill_ms=9, decode_ms=9)).cost_upoints == 0
     assert settle_uses() == 0
     assert Use.objects.count() == 1
 
@@ -88,10 +95,10 @@ def test_a_free_server_charges_nothing_and_asks_for_no_points(alice, deployment)
 def test_a_key_counts_what_it_spent_and_leaves_the_record(alice, deployment):
     key, _ = create_key(user=alice, wish=KeyWish("app"))
     asked = Asked(alice, "athanor/tiny", deployment.pk, key)
-    record_use(asked=asked, measured=Measured(prefill_ms=1, decode_ms=1))
+    record(asked=asked, measured=Measured(prefill_ms=1, decode_ms=1))
     assert ApiKey.objects.get().spent_upoints == 2000
     key.delete()
-    record_use(asked=asked, measured=Measured(prefill_ms=1, decode_ms=1))
+    record(asked=asked, measured=Measured(prefill_ms=1, decode_ms=1))
     assert Use.objects.filter(api_key=None).count() == 2
 
 
@@ -99,7 +106,7 @@ def test_days_add_up_by_model(api, alice, bob, deployment):
     for user, model in ((alice, "a/a"), (alice, "a/a"), (alice, "b/b"), (bob, "a/a")):
         asked = Asked(user, model, deployment.pk)
         measured = Measured(num_prompt_tokens=5, num_tokens=2, prefill_ms=1, decode_ms=0)
-        record_use(asked=asked, measured=measured)
+        record(asked=asked, measured=measured)
     days = list_days(alice, since=timezone.now().replace(hour=0, minute=0, second=0))
     assert [(day.model, day.num_requests, day.num_tokens) for day in days] == [
         ("a/a", 2, 4),
@@ -138,6 +145,27 @@ def test_a_reader_who_leaves_is_written_down_with_what_came(client_of, alice, se
     wait_for("the use to be written", Use.objects.exists, timeout_s=10)
     use = Use.objects.get()
     assert (use.state, use.num_tokens) == ("left", 2)
+
+
+def test_a_reader_who_leaves_pays_for_the_prompt_that_was_read(client_of, alice, server):
+    Use.objects.create(  # what the others' took is nothing to go by
+        user=alice,
+        deployment=Deployment.objects.get(),
+        model="athanor/tiny",
+        num_tokens=10,
+        prefill_ms=9000,
+        decode_ms=40,
+    )
+    server.holds_after = 2
+    server.begun = {"prompt_tokens": 7, "cached_tokens": 3, "queue_s": 0.5, "prefill_s": 0.012}
+    with client_of(alice).stream("POST", "/v1/chat/completions", json=ASK | {"stream": True}) as r:
+        lines = (line for line in r.iter_lines() if line)
+        assert "athanor_begun" not in next(lines) + next(lines)
+    left = Use.objects.filter(state="left")
+    wait_for("the use to be written", left.exists, timeout_s=10)
+    use = left.get()
+    assert (use.num_prompt_tokens, use.num_cached_tokens, use.num_tokens) == (7, 3, 2)
+    assert (use.queue_ms, use.prefill_ms, use.decode_ms) == (500, 12, 8)
 
 
 def test_who_has_no_points_is_told_before_the_server_is_asked(client_of, alice, server):

@@ -32,6 +32,8 @@ class FakeServer:
     """Of each request for an answer."""
     timing: dict[str, float] | None = None
     """What `usage` says of its time."""
+    begun: dict[str, float] | None = None
+    """What it tells of a stream's beginning, with the first word."""
     health: int = 200
     num_left: int = 0
     """How many readers went away in mid-answer."""
@@ -101,7 +103,8 @@ class FakeServer:
                     await asyncio.sleep(60)
                 if index == self.dies_after:
                     return
-                yield _event(body, choices=[{"index": 0, "delta": {"content": word}}])
+                begun = {"athanor_begun": self.begun} if self.begun and index == 0 else {}
+                yield _event(body, choices=[{"index": 0, "delta": {"content": word}}], **begun)
             yield _event(body, choices=[], usage=self._make_usage())
             yield "data: [DONE]\n\n"
         except asyncio.CancelledError:
