@@ -66,12 +66,14 @@ class User(AbstractUser):
             models.UniqueConstraint(
                 Lower("username"),
                 name="user_name_once",
+                violation_error_code="name_taken",
                 violation_error_message="username: this name is taken: pick another.",
             ),
             models.UniqueConstraint(
                 Lower("email"),
                 condition=~Q(email=""),
                 name="user_email_once",
+                violation_error_code="email_taken",
                 violation_error_message="email: another person has this address.",
             ),
             models.CheckConstraint(
@@ -112,6 +114,7 @@ class Organization(models.Model):
             models.UniqueConstraint(
                 Lower("name"),
                 name="organization_name_once",
+                violation_error_code="name_taken",
                 violation_error_message="name: this name is taken: pick another.",
             )
         ]

@@ -42,10 +42,16 @@ def create_user(
     lock_names()
     if username.lower() == PLATFORM_USERNAME:
         raise BadInput(
-            "username: this is the studio's own account: pick another.", field="username"
+            "username: this is the studio's own account: pick another.",
+            field="username",
+            code="reserved",
         )
     if Organization.objects.filter(name__iexact=username).exists():
-        raise BadInput("username: an organization has this name: pick another.", field="username")
+        raise BadInput(
+            "username: an organization has this name: pick another.",
+            field="username",
+            code="name_taken",
+        )
     user = User(username=username, role=role, display_name=display_name, email=email)
     user.set_unusable_password()
     user.full_clean()
@@ -224,7 +230,12 @@ def _lock_with_administrators(user: User) -> list[User]:
 
 def _check_token_wish(user: User, scopes: list[str], expires_in_days: int | None) -> None:
     if not scopes or set(scopes) - set(SCOPES):
-        raise BadInput(f"scopes: pick from {', '.join(SCOPES)}.", field="scopes")
+        raise BadInput(
+            f"scopes: pick from {', '.join(SCOPES)}.",
+            field="scopes",
+            code="bad_scopes",
+            known=", ".join(SCOPES),
+        )
     if "admin" in scopes and not user.has_role(Role.OPERATOR):
         raise BadInput(
             "scopes: only operators and administrators may give admin: leave it out.",
@@ -235,6 +246,7 @@ def _check_token_wish(user: User, scopes: list[str], expires_in_days: int | None
         raise BadInput(
             f"expires_in_days: write a whole number from 1 to {MOST_DAYS}, or null for never.",
             field="expires_in_days",
+            code="bad_expiry",
             most=MOST_DAYS,
         )
     if user.personal_tokens.count() >= MOST_TOKENS:

@@ -33,6 +33,8 @@ SENTENCES = Sentences(
         "it did. Start it when the node is back, or reset it to begin on another: your home is "
         "kept.",
         "machine_not_started": "Its node did not start it within 15 minutes: start it again.",
+        "machine_waited_too_long": "No node had room for it within {days} days: start it on "
+        "another flavor, or ask an operator.",
         "machine_node_silent": "Its node does not answer now; this time is not charged.",
         "machine_drained": "Its node {node} is being emptied by an administrator. Your files are "
         "kept: start it when the node is back, or reset it to begin on another.",
@@ -70,6 +72,16 @@ SENTENCES = Sentences(
         "are back: retry the job.",
         "run_not_started": "Node {node} took the run and did not start it. Your points are back: "
         "retry the job.",
+        "run_refused": "Node {node} cannot read {fields} of this job: its software and the "
+        "studio's are of different versions. Your points are back: retry the job once an "
+        "administrator has brought both to one version.",
+        "run_not_taken": "Node {node} was sent the run for {minutes} minutes and did not take it. "
+        "Your points are back: retry the job, and tell an administrator, who finds why in the "
+        "node's log.",
+        "run_unreadable": "The studio cannot read {fields} of this job any more: it was launched "
+        "before an upgrade. Your points are back: launch it anew.",
+        "run_waited_too_long": "No node could take it within {days} days. Your points are back: "
+        "launch it on another flavor, or ask an operator.",
         "run_node_removed": "Node {node} was removed. Your points are back: retry the job.",
         "stopped_by_owner": "You stopped it.",
         "stopped_by_operator": "An operator stopped it.",

@@ -137,7 +137,12 @@ class DriveArchiveApi(DriveApi):
     def get(self, request: Request) -> HttpResponseBase:
         given = request.query_params.getlist("path")
         if not 1 <= len(given) <= 1000:
-            raise BadInput("path: name one to 1000 things to download.", field="path")
+            raise BadInput(
+                "path: name one to 1000 things to download.",
+                field="path",
+                code="bad_num_paths",
+                most=1000,
+            )
         paths = [parse_path(path) for path in given]
         name = paths[0][-1] if len(paths) == 1 and paths[0] else "drive"
         return answer_zip(viewer_of(request), paths, name)

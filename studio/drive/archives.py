@@ -39,7 +39,9 @@ def list_sources(user: User, paths: Sequence[Sequence[str]]) -> list[tuple[str, 
     sources: list[tuple[str, Found]] = []
     tops = [parts[-1] if parts else "" for parts in paths]
     if len(set(tops)) < len(tops):
-        raise BadInput("paths: two of them have one name; zip them apart.", field="paths")
+        raise BadInput(
+            "paths: two of them have one name; zip them apart.", field="paths", code="same_names"
+        )
     with open_space(user) as space:
         for parts in paths:
             cut = len(parts) - 1 if parts else 0
@@ -50,7 +52,10 @@ def list_sources(user: User, paths: Sequence[Sequence[str]]) -> list[tuple[str, 
                     sources.append(("/".join(map(_zip_name, one.parts[cut:])), one))
                 if len(sources) > _MOST_ENTRIES:
                     raise BadInput(
-                        f"paths: a zip takes at most {_MOST_ENTRIES} files.", field="paths"
+                        f"paths: a zip takes at most {_MOST_ENTRIES} files.",
+                        field="paths",
+                        code="too_many_to_zip",
+                        most=_MOST_ENTRIES,
                     )
     return sources
 

@@ -55,7 +55,9 @@ _SAID: dict[int, StudioError] = {
     errno.EFBIG: DriveFull(),
     errno.EACCES: BadPath("path: the studio may not touch this file.", field="path"),
     errno.EPERM: BadPath("path: the studio may not touch this file.", field="path"),
-    errno.EBUSY: Conflict("path: this is in use; try again in a moment.", field="path"),
+    errno.EBUSY: Conflict(
+        "path: this is in use; try again in a moment.", field="path", code="in_use"
+    ),
 }
 
 

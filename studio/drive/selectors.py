@@ -69,6 +69,8 @@ def list_folder(user: User, parts: Sequence[str], page: Page) -> dict[str, Any]:
                 raise BadInput(
                     f"sort: this folder has more than {_MOST_STATTED} entries; sort it by name.",
                     field="sort",
+                    code="too_many_to_sort",
+                    most=_MOST_STATTED,
                 )
             infos = _stat_all(folder, kinds)
         names = _sort(kinds, infos, page.sort)

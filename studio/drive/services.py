@@ -70,7 +70,9 @@ def move(*, by: User, paths: Sequence[Parts], target: Parts) -> list[str]:
     """
     for parts in paths:
         if tuple(target[: len(parts)]) == tuple(parts):
-            raise BadInput("target: a folder cannot go into itself.", field="target")
+            raise BadInput(
+                "target: a folder cannot go into itself.", field="target", code="into_itself"
+            )
     moved = []
     with open_space(by) as space, open_folder(space.home, target) as into:
         for parts in paths:
@@ -147,7 +149,12 @@ def write_text(*, by: User, parts: Parts, text: str, etag: str | None) -> str:
     """
     raw = text.encode()
     if len(raw) > MOST_TEXT_BYTES:
-        raise BadInput("text: the editor writes at most 4 MiB; upload the file.", field="text")
+        raise BadInput(
+            "text: the editor writes at most 4 MiB; upload the file.",
+            field="text",
+            code="text_too_long",
+            most=MOST_TEXT_BYTES,
+        )
     check_room(by, len(raw))
     with open_space(by) as space, open_parent(space.home, parts) as (folder, name):
         mode = _check_unchanged(folder, name, etag)
@@ -183,7 +190,9 @@ def share(*, by: User, parts: Parts, days: int) -> tuple[Share, str]:
     with open_space(by) as space, open_parent(space.home, parts) as (folder, name):
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise BadInput("path: only files and folders can be shared.", field="path")
+        raise BadInput(
+            "path: only files and folders can be shared.", field="path", code="not_a_file"
+        )
     token = secrets.token_urlsafe(24)
     made = Share.objects.create(
         owner=by,
@@ -269,7 +278,7 @@ def _check_unchanged(folder: int, name: str, etag: str | None) -> int:
     if etag is None:
         raise Conflict("path: this name is taken here.", field="path", code="name_taken")
     if not stat.S_ISREG(info.st_mode):
-        raise BadInput("path: this is not a regular file.", field="path")
+        raise BadInput("path: this is not a regular file.", field="path", code="not_a_file")
     if etag_of(info) != etag:
         raise Changed("Somebody wrote this file after you opened it: look at theirs first.")
     return stat.S_IMODE(info.st_mode)

@@ -89,22 +89,34 @@ def submit_work(
         OSError: one of the paths is not there.
     """
     if kind == WorkKind.UNZIP and len(paths) != 1:
-        raise BadInput("paths: unzip one file at a time.", field="paths")
+        raise BadInput("paths: unzip one file at a time.", field="paths", code="one_zip")
     if name:
         name = show_path([parse_name(name)])
     with open_space(by) as space:
         for parts in paths:
             info = stat_at(space.home, parts)
             if kind == WorkKind.COPY and not parts:
-                raise BadInput("paths: your home cannot be copied into itself.", field="paths")
+                raise BadInput(
+                    "paths: your home cannot be copied into itself.",
+                    field="paths",
+                    code="into_itself",
+                )
             if kind == WorkKind.COPY and tuple(target[: len(parts)]) == tuple(parts):
-                raise BadInput("target: a folder cannot go into itself.", field="target")
+                raise BadInput(
+                    "target: a folder cannot go into itself.", field="target", code="into_itself"
+                )
             if kind == WorkKind.UNZIP and not stat.S_ISREG(info.st_mode):
-                raise BadInput("paths: only a zip file can be unpacked.", field="paths")
+                raise BadInput(
+                    "paths: only a zip file can be unpacked.", field="paths", code="not_a_zip"
+                )
         with open_folder(space.home, target):
             pass
     if Work.objects.filter(user=by, state__in=_LIVING).count() >= _MOST_WAITING:
-        raise BadInput(f"{_MOST_WAITING} works wait already: wait for one of them to end.")
+        raise BadInput(
+            f"{_MOST_WAITING} works wait already: wait for one of them to end.",
+            code="too_many_waiting",
+            most=_MOST_WAITING,
+        )
     work = Work.objects.create(
         user=by,
         kind=kind,

@@ -177,7 +177,12 @@ def _list_hf(client: httpx.Client, source: Source) -> list[RemoteFile]:
         url = further
         if len(files) > _MOST_FILES:
             break
-    raise BadInput(f"source: it lists more than {_MOST_FILES} files.", field="source")
+    raise BadInput(
+        f"source: it lists more than {_MOST_FILES} files.",
+        field="source",
+        code="too_many_files",
+        most=_MOST_FILES,
+    )
 
 
 def _list_modelscope(client: httpx.Client, source: Source) -> list[RemoteFile]:

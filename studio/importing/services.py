@@ -57,7 +57,11 @@ def begin_import(*, by: User, wish: Wish) -> Import:
     if isinstance(place, DrivePlace):
         _check_drive(by, place, wish.token)
     if Import.objects.filter(owner=by, state__in=LIVING).count() >= _MOST_WAITING:
-        raise BadInput(f"{_MOST_WAITING} imports wait already: wait for one of them to end.")
+        raise BadInput(
+            f"{_MOST_WAITING} imports wait already: wait for one of them to end.",
+            code="too_many_waiting",
+            most=_MOST_WAITING,
+        )
     item = Import(
         owner=by,
         source=source,
@@ -116,7 +120,11 @@ def _find_target(by: User, wanted: RepoName) -> RepoName:
 
 def _check_drive(by: User, place: DrivePlace, token: str) -> None:
     if token:
-        raise BadInput("token: your own drive asks for none; leave it empty.", field="token")
+        raise BadInput(
+            "token: your own drive asks for none; leave it empty.",
+            field="token",
+            code="token_not_needed",
+        )
     try:
         with open_space(by) as space:
             info = stat_at(space.home, place.parts)

@@ -17,6 +17,7 @@ from engine.specs import InspectSpec
 from engine.status import FINAL, Reason, Status
 from studio.accounts.models import User
 from studio.core.errors import NotFound
+from studio.core.sentences import find_told
 from studio.jobs.models import LIVE, Job, RunEvent
 from studio.jobs.refs import pin_refs
 from studio.jobs.services import stop_job, submit_job
@@ -77,6 +78,7 @@ def get_preview(viewer: User, job_id: UUID) -> dict[str, Any]:
         "status": run.status,
         "reason": run.reason,
         "message": run.message,
+        "told": find_told(run.message),
         "inspection": told.body["inspection"] if told and told.body else None,
     }
 

@@ -145,6 +145,7 @@ def _read_statuses(raw: str) -> list[str]:
         raise BadInput(
             f"status: there is no {unknown[0]!r}; pick of live, {', '.join(known)}.",
             field="status",
+            code="unknown_status",
             value=unknown[0],
         )
     return wanted

@@ -359,4 +359,5 @@ class PreviewOutput(serializers.Serializer):
     status = serializers.ChoiceField(choices=STATUSES)
     reason = serializers.ChoiceField(choices=REASONS, allow_blank=True)
     message = serializers.CharField(allow_blank=True)
+    told = ToldOutput(allow_null=True, help_text="The message, for pages in other languages.")
     inspection = InspectionOutput(allow_null=True)

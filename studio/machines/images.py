@@ -47,7 +47,12 @@ def register_image(
     _check_words(name, reference, title)
     _check_tools(tools or {})
     if idle_s is not None and not 0 <= idle_s <= MOST_IDLE_S:
-        raise BadInput(f"idle_s: from 0, which is never, to {MOST_IDLE_S}.", field="idle_s")
+        raise BadInput(
+            f"idle_s: from 0, which is never, to {MOST_IDLE_S}.",
+            field="idle_s",
+            code="bad_idle",
+            most_s=MOST_IDLE_S,
+        )
     chosen = _find_flavors(flavors or [])
     image, _ = Image.objects.update_or_create(
         name=name,
@@ -75,7 +80,9 @@ def retire_image(*, by: User | None, name: str) -> None:
     if by is not None and not by.has_role(Role.OPERATOR):
         raise Forbidden("Only operators retire images.")
     if not Image.objects.filter(name=name, owner=None).update(is_active=False):
-        raise BadInput(f"name: there is no image {name!r}.", field="name")
+        raise BadInput(
+            f"name: there is no image {name!r}.", field="name", code="image_not_found", image=name
+        )
     audit.record("image.retired", actor=by, subject=name)
 
 

@@ -88,7 +88,7 @@ def begin_saving(machine: Machine, *, name: str, is_kept: bool) -> Image:
         raise Conflict(
             f"{machine.name} has no container to save now: start it, and save it while it runs or "
             "after it has stopped.",
-            code="nothing_to_save",
+            code="no_container_to_save",
         )
     was = machine.image
     try:

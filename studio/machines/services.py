@@ -277,12 +277,20 @@ def publish_port(
     """
     _check_owner(by, machine)
     if not 1 <= port <= 65535 or port == 22:
-        raise BadInput("port: pick one from 1 to 65535, and not SSH's.", field="port")
+        raise BadInput(
+            "port: pick one from 1 to 65535, and not SSH's.", field="port", code="bad_port"
+        )
     if until is not None and until <= timezone.now():
-        raise BadInput("until: this time is past: pick one to come.", field="until")
+        raise BadInput(
+            "until: this time is past: pick one to come.", field="until", code="time_past"
+        )
     known = PublishedPort.objects.filter(machine=machine)
     if known.count() >= MOST_PORTS and not known.filter(port=port).exists():
-        raise Conflict(f"This machine has {MOST_PORTS} published ports: end one first.")
+        raise Conflict(
+            f"This machine has {MOST_PORTS} published ports: end one first.",
+            code="too_many_ports",
+            most=MOST_PORTS,
+        )
     take_number(machine, port)
     made, _ = PublishedPort.objects.update_or_create(
         machine=machine, port=port, defaults={"audience": audience, "until": until}

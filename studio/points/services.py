@@ -68,6 +68,7 @@ def grant_points(*, by: User | None, to: User, mpoints: int, note: str, key: str
         raise BadInput(
             f"mpoints: write a whole number from 1 to {MOST_MPOINTS}.",
             field="mpoints",
+            code="bad_amount",
             most=MOST_MPOINTS,
         )
     accounts = _lock_accounts(to, Kind.ISSUANCE)

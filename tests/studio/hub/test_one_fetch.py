@@ -5,6 +5,12 @@ import subprocess
 import sys
 from collections import Counter
 
+import pytest
+
+from engine.emitter import Emitter
+from engine.errors import EngineError
+from engine.hub import fetch_repo
+from engine.specs import Placement
 from studio.hub.models import Kind, Visibility
 from tests.studio.asgi import make_token
 from tests.studio.hub.made import push
@@ -39,3 +45,30 @@ def test_one_download_serves_many_waiting_runs(hub, alice, caplog, tmp_path):
     (resolved,) = (num for path, num in gets.items() if path.endswith("/tokenizer.json"))
     assert resolved == 1
     assert [num for path, num in gets.items() if "/reconstructions/" in path] == [1]
+
+
+def test_a_server_gets_gguf_files_where_a_model_has_no_others(hub, alice, tmp_path):
+    card, weights = b"# A model\n", os.urandom(200_000)
+    one, both = {"README.md": card, "m.Q4_1.gguf": weights}, {"m.gguf": weights}
+    push(alice, "alice/gguf", one, kind=Kind.MODEL, visibility=Visibility.PUBLIC)
+    both |= {"model.safetensors": weights, "config.json": b"{}"}
+    push(alice, "alice/both", both, kind=Kind.MODEL, visibility=Visibility.PUBLIC)
+    placement = Placement(
+        run_dir=tmp_path, hub_url=hub, hub_token=make_token(alice), cache_dir=tmp_path / "cache"
+    )
+    found = {
+        (name, takes): {
+            path.name
+            for path in fetch_repo(
+                name, "model", placement, Emitter(), takes_gguf=takes
+            ).path.iterdir()
+        }
+        for name in ("alice/gguf", "alice/both")
+        for takes in (False, True)
+    }
+    assert "m.Q4_1.gguf" not in found["alice/gguf", False]
+    assert "m.Q4_1.gguf" in found["alice/gguf", True]
+    push(alice, "alice/many", one | {"m.Q8_0.gguf": weights}, kind=Kind.MODEL)
+    with pytest.raises(EngineError, match=r"several GGUF files \(m.Q4_1.gguf, m.Q8_0.gguf\)"):
+        fetch_repo("alice/many", "model", placement, Emitter(), takes_gguf=True)
+    assert "m.gguf" not in found["alice/both", True] | found["alice/both", False]

@@ -126,7 +126,7 @@ def test_a_machine_without_a_container_has_nothing_to_save(rich, node, box):
     waiting = make_machine(rich, "other")
     with pytest.raises(Conflict) as refused:
         saving.save_machine(by=rich, machine=waiting, name="mine")
-    assert refused.value.code == "nothing_to_save"
+    assert refused.value.code == "no_container_to_save"
 
 
 def test_what_is_being_saved_is_neither_reset_nor_changed_and_may_be_deleted(rich, node, box):
