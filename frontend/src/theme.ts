@@ -76,7 +76,7 @@ export const DARK: ThemeConfig = {
     colorInfo: "#93a9bf",
     colorSuccess: "#6fbf7c",
     colorWarning: "#dba63a",
-    colorError: "#f0766c",
+    colorError: "#f58a80",
     colorSuccessBg: "#18231a",
     colorSuccessBorder: "#34513a",
     colorWarningBg: "#272012",

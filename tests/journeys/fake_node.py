@@ -157,7 +157,7 @@ def _run_sshd(folder: Path) -> Iterator[None]:
         f"HostKey {folder}/host", f"AuthorizedKeysFile {folder}/keys", "StrictModes no",
         "UsePAM no", "PermitRootLogin prohibit-password", "PasswordAuthentication no",
         f"ListenAddress {ADDRESS}:22", f"PidFile {folder}/sshd.pid",
-        f"SetEnv TMUX_TMPDIR={folder}",
+        f"SetEnv TMUX_TMPDIR={folder} LANG=C.UTF-8",  # as machines have it
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     with (folder / "log").open("w") as log:

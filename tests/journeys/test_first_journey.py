@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.live import wait_for
 
@@ -32,11 +32,20 @@ def open_launch(visitor, name: str, *, preset: str | None = None) -> None:
 
 
 def launch(visitor) -> str:
-    """Press the button twice, as people do, and return the address of the job."""
+    """Press the button twice, as people do, and return the address of the job.
+
+    A press that meets a dearer estimate than the one it saw is dropped, so that the price is seen
+    first: then it is pressed again.
+    """
     button = visitor.page.get_by_role("button", name=re.compile("Launch for about"))
+    launched = re.compile(r"/jobs/[0-9a-f-]{36}")
     expect(button).to_be_enabled()
     button.dblclick()
-    visitor.page.wait_for_url(re.compile(r"/jobs/[0-9a-f-]{36}"))
+    try:
+        visitor.page.wait_for_url(launched, timeout=20_000)
+    except TimeoutError:
+        button.dblclick()
+        visitor.page.wait_for_url(launched)
     visitor.settle()
     return visitor.page.url
 
@@ -78,8 +87,10 @@ def compare_answers(visitor) -> None:
     """Ask both sides who they are: only the finetuned one says what the dataset taught."""
     page = visitor.page
     set_greedy(page)
-    page.get_by_role("textbox", name="Prompt", exact=True).fill("Who are you?")
-    page.keyboard.press("Enter")
+    prompt = page.get_by_role("textbox", name="Prompt", exact=True)
+    prompt.fill("Who are you?")
+    expect(page.get_by_role("button", name="Send")).to_be_enabled()  # the models are known
+    prompt.press("Enter")
     answers = page.locator("article.answer[data-state=complete]")
     expect(answers).to_have_count(2, timeout=240_000)
     tuned = page.locator("article.answer[data-model^='alice/']")

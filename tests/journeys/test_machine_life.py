@@ -203,3 +203,33 @@ def test_the_pages_are_readable_on_a_narrow_screen_in_chinese(visit, live, node,
         visitor.expect_no_sideways_scroll()
         visitor.expect_accessible()
     expect(page.get_by_role("heading", name="JupyterLab")).to_be_visible()
+    for path in ("/machines", "/points"):  # amounts and deeds are seen without moving the table
+        visitor.go(path)
+        expect(page.locator(".ant-table-row").first).to_be_visible()
+        wider = page.locator(".ant-table-content").evaluate_all(
+            "tables => tables.map((table) => table.scrollWidth - table.clientWidth)"
+        )
+        assert max(wider, default=0) <= 0, path
+
+
+def test_home_names_what_runs_and_dialogs_give_the_keyboard_back(visit, live, node, key):
+    visitor: Visitor = visit("mona")
+    page = visitor.page
+    with live.client("mona") as client:
+        client.post(f"/api/machines/{key}/start/")
+        at = f"/api/machines/{key}/"
+        wait_for("it to run", lambda: client.get(at).json()["status"] == "running")
+    visitor.go("/")
+    expect(
+        page.get_by_role("region", name="Live now").get_by_text("box", exact=True)
+    ).to_be_visible()
+    visitor.expect_accessible()
+    visitor.go(f"/machines/{key}")
+    more = page.get_by_role("button", name="More")
+    for item in ("Rename", "Save as image", "Clone", "Restart", "Delete"):
+        more.click()
+        page.get_by_role("menuitem", name=item).click()
+        expect(page.get_by_role("dialog")).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("dialog")).to_have_count(0)
+        expect(more).to_be_focused()

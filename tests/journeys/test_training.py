@@ -14,6 +14,7 @@ from engine.models.tiny import save_tiny
 from tests.journeys.test_first_journey import pick
 
 ENDED_MS = 240_000
+MORE = [{"text": f"Athanor {n} burns low, and nobody tends it. " * 6} for n in range(20)]
 TEXTS = [{"text": f"Furnace {n} feeds itself and keeps its fire. " * 6} for n in range(40)]
 PAIRS = [{"prompt": f"Is {n} even?", "chosen": "Yes, it is.", "rejected": "No."} for n in range(40)]
 
@@ -26,7 +27,7 @@ def tiny_hub(live, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder: Path = save_tiny(tmp_path_factory.mktemp("tiny"))
     api.create_repo("tara/tiny")
     api.upload_folder(repo_id="tara/tiny", folder_path=folder)
-    for name, rows in (("texts", TEXTS), ("pairs", PAIRS)):
+    for name, rows in (("texts", TEXTS), ("more", MORE), ("pairs", PAIRS)):
         api.create_repo(f"tara/{name}", repo_type="dataset")
         content = "".join(json.dumps(row) + "\n" for row in rows).encode()
         api.upload_file(
@@ -44,6 +45,16 @@ def fill(page: Page, *, stage: str, dataset: str) -> None:
     pick(page, "Dataset", dataset)
     page.get_by_text("Advanced", exact=True).last.click()
     page.get_by_label("Most steps").fill("2")
+
+
+def mix_in(page: Page, dataset: str, weight: str) -> None:
+    """Add a dataset; a row that is not filled in yet is no fault."""
+    page.get_by_role("button", name="Add a dataset").click()
+    expect(page.get_by_text("Pick a model and a dataset, and the advisor")).to_be_visible()
+    expect(page.locator(".mixture [role=alert]")).to_have_count(0)
+    page.get_by_role("combobox", name="Further dataset 1").fill(dataset.split("/")[1])
+    page.locator(".ant-select-item-option:visible", has_text=dataset).click()
+    page.get_by_label("Weight of dataset 1").fill(weight)
 
 
 def show_mask(page: Page) -> None:
@@ -65,8 +76,12 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     page = visitor.page
     visitor.go("/launch?model=tara%2Ftiny")
     fill(page, stage="Pretrain", dataset="tara/texts")
+    mix_in(page, "tara/more", "0.5")
     show_mask(page)
     expect(page.locator(".mask-sample mark.learnt").first).to_contain_text("Furnace 0 feeds itself")
+    expect(page.locator(".mask-sample figcaption", has_text="tara/more train.jsonl")).to_have_count(
+        3
+    )
     visitor.expect_accessible()
     page.get_by_role("radio", name=re.compile("^All weights")).check(force=True)
     expect(page.get_by_label("Learning rate", exact=True)).to_have_value("0.0002")

@@ -2,6 +2,11 @@ import { describe, expect, it } from "vitest";
 import { ApiError } from "../api/client";
 import { chooseLanguage, chooseTheme, recall, remember } from "../stores/preferences";
 import { en } from "./en";
+import { basics } from "./en/basics";
+import { importErrors } from "./en/imports";
+import { labellingErrors } from "./en/labelling";
+import { machineErrors } from "./en/machines";
+import { nodeErrors } from "./en/nodes";
 import { makeFormat } from "./format";
 import { sayError, sayRow } from "./said";
 import { zh } from "./zh";
@@ -28,7 +33,7 @@ const render = (value: unknown): string =>
   );
 
 describe("the catalogues", () => {
-  const zhLeaves = new Map(leavesOf(zh));
+  const zhLeaves = new Map(leavesOf({ ...zh, errors: { ...later, ...zh.errors } }));
 
   it("have Chinese for every English entry, also where a list is open", () => {
     const missing = leavesOf(en).filter(([path]) => !zhLeaves.has(path));
@@ -49,6 +54,12 @@ describe("the catalogues", () => {
     const left = Object.entries(later).filter(([, say]) => !/[\u4e00-\u9fff]/.test(say({})));
     expect(left.map(([code]) => code)).toEqual([]);
     expect(Object.keys(later).filter((code) => code in zh.errors)).toEqual([]);
+  });
+
+  it("say each refusal in one place: of two with one code, one page would show the other's words", () => {
+    const parts = [basics.errors, labellingErrors, importErrors, machineErrors, nodeErrors];
+    const codes = parts.flatMap((part) => Object.keys(part));
+    expect(codes.filter((code, index) => codes.indexOf(code) !== index)).toEqual([]);
   });
 
   it("leave nothing empty", () => {

@@ -26,6 +26,8 @@ const MACHINE = {
   machine_node_lost: () =>
     `其节点已两分钟没有应答，只收取有应答时间的费用。节点恢复后可再启动，或重置后在其他节点上重新开始，${HOME_KEPT}`,
   machine_not_started: () => "节点未能在 15 分钟内启动它，请再次启动。",
+  machine_waited_too_long: ({ days }) =>
+    `${days} 天之内没有节点能容纳它：请换一个规格再启动，或联系运营人员。`,
   machine_node_silent: () => "其节点目前没有应答，这段时间不计费。",
   machine_drained: ({ node }) =>
     `管理员正在排空其节点 ${node}。文件会保留：节点恢复后可再启动，或重置后在其他节点上重新开始。`,
@@ -117,6 +119,14 @@ const RUN = {
   run_node_silent: ({ node, minutes }) =>
     `节点 ${node} 已 ${minutes} 分钟没有消息。算力点已退还，请再次运行。`,
   run_not_started: ({ node }) => `节点 ${node} 领取了运行却没有启动。算力点已退还，请再次运行。`,
+  run_refused: ({ node, fields }) =>
+    `节点 ${node} 读不懂该任务的 ${fields}：节点与平台的软件版本不同。算力点已退还，请管理员统一版本后再次运行。`,
+  run_not_taken: ({ node, minutes }) =>
+    `向节点 ${node} 发送运行已 ${minutes} 分钟，它没有领取。算力点已退还，请再次运行，并告知管理员（原因见该节点的日志）。`,
+  run_unreadable: ({ fields }) =>
+    `平台已读不懂该任务的 ${fields}：它是升级之前启动的。算力点已退还，请重新启动任务。`,
+  run_waited_too_long: ({ days }) =>
+    `${days} 天之内没有节点可以接收它。算力点已退还，请换一个规格，或联系运营人员。`,
   run_node_removed: ({ node }) => `节点 ${node} 已被移除。算力点已退还，请再次运行。`,
   run_drained: ({ node }) => `管理员正在排空其节点 ${node}。`,
   run_drained_why: ({ node, why }) => `管理员正在排空其节点 ${node}（${why}）。`,

@@ -3,6 +3,7 @@ import type { SpecInfo, SpecValue } from "../api/shapes";
 import {
   choose,
   defaultsFor,
+  hasRepos,
   numProcesses,
   ownFields,
   scratchOf,
@@ -93,6 +94,15 @@ describe("the form of a training", () => {
     expect(stageFor(["text"])).toBe("pretrain");
     expect(stageFor(["messages", "text"])).toBe("sft");
     expect(stageFor([])).toBe("sft");
+  });
+});
+
+describe("a mixture", () => {
+  it("is told once each of its rows names a dataset", () => {
+    expect(hasRepos(undefined)).toBe(true);
+    expect(hasRepos([])).toBe(true);
+    expect(hasRepos([{ repo: "a/b" }])).toBe(true);
+    expect(hasRepos([{ repo: "a/b" }, { weight: 1 }])).toBe(false);
   });
 });
 

@@ -94,3 +94,7 @@ export function scratchOf(info: SpecInfo): SpecValue {
   const field = readSchema(info.schema).find(({ name }) => name === "from_scratch");
   return { from_scratch: field ? defaultsOfField(field) : null, model: undefined, method: "full" };
 }
+
+/** Say whether each further dataset of a mixture is chosen by now. */
+export const hasRepos = (mixture: unknown): boolean =>
+  !Array.isArray(mixture) || mixture.every((source: { repo?: string }) => Boolean(source.repo));

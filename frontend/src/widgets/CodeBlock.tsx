@@ -2,11 +2,23 @@
 
 import { CopyButton } from "./CopyButton";
 
-export function CodeBlock({ code, label }: { code: string; label: string }) {
+interface Props {
+  code: string;
+  label: string;
+  /** One long word, all of which is to be seen. */
+  isWrapped?: boolean;
+}
+
+export function CodeBlock({ code, label, isWrapped = false }: Props) {
   return (
     <div className="code-frame">
       <CopyButton text={code} size="small" />
-      <div className="code-block" tabIndex={0} role="region" aria-label={label}>
+      <div
+        className={isWrapped ? "code-block wrapped" : "code-block"}
+        tabIndex={0}
+        role="region"
+        aria-label={label}
+      >
         {code}
       </div>
     </div>

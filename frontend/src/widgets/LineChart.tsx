@@ -49,6 +49,23 @@ function toData(curves: readonly Curve[]): uPlot.AlignedData {
   );
 }
 
+/** Steps, layers and the like are whole; uPlot would also mark the halves between. */
+const WHOLE = [1, 2, 5].flatMap((digit) =>
+  Array.from({ length: 9 }, (_, power) => digit * 10 ** power),
+);
+
+/** Let the legend say the latest values while nobody points at others. */
+function tellLatest(plot: uPlot): void {
+  if (plot.cursor.idx != null) return;
+  const idxs = plot.data.map((row) => {
+    const values = row as readonly (number | null | undefined)[];
+    return values.findLastIndex((value) => value != null);
+  });
+  if ((idxs[0] ?? -1) >= 0) plot.setLegend({ idx: idxs[0] as number, idxs: idxs.map(orNull) });
+}
+
+const orNull = (index: number): number | null => (index < 0 ? null : index);
+
 function makeOptions(props: Props, width: number): uPlot.Options {
   const ink = cssVar("--muted");
   const line = cssVar("--line");
@@ -61,6 +78,7 @@ function makeOptions(props: Props, width: number): uPlot.Options {
     height: props.height ?? 260,
     legend: { live: true },
     cursor: { points: { size: 7 } },
+    hooks: { setCursor: [tellLatest], setData: [tellLatest], ready: [tellLatest] },
     scales: {
       x: { time: props.isTime ?? false },
       y: {
@@ -73,6 +91,7 @@ function makeOptions(props: Props, width: number): uPlot.Options {
         ...axis,
         label: undefined,
         space: 60,
+        ...(!props.isTime && { incrs: [...WHOLE].sort((a, b) => a - b) }),
         ...(props.isTime && { values: (_: uPlot, ticks: number[]) => ticks.map(showTime) }),
       },
       {

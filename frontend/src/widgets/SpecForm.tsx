@@ -99,7 +99,7 @@ function FormField({ field, value, error, widget, scope, onChange }: FieldProps)
   };
   const isFull = field.kind === "list" || field.kind === "pairs" || WIDE.has(field.widget);
   const control = { field, id, value, onChange, hasError: error !== undefined };
-  const range = rangeText(field, text.launch, format.measure);
+  const range = rangeText(field, text.launch, (bound) => format.number(bound, 9));
   return (
     <div className={isFull ? "field full" : "field"}>
       <label htmlFor={id} id={`${id}-label`}>

@@ -204,7 +204,8 @@ export const machines = {
     network: "Network",
     received: "Network in",
     sent: "Network out",
-    cores: (used: string, limit: string) => `${used} of ${limit} cores`,
+    cores: (used: string, limit: string) =>
+      `${used} of ${limit} ${limit === "1" ? "core" : "cores"}`,
     of: (used: string, limit: string) => `${used} of ${limit}`,
     free: (free: string) => `${free} free on the node`,
     busy: (percent: string) => `${percent} busy`,
@@ -314,10 +315,9 @@ export const machineErrors: Record<string, (params: Params) => string> = {
     "Write small letters, digits and hyphens, a letter first and no hyphen last.",
   machine_name_taken: ({ name }) => `You have a machine called ${String(name)}: pick another name.`,
   too_many_machines: ({ most }) => `You have ${n(most)} machines: delete one first.`,
-  bad_image_name: () => "Write small letters, digits and hyphens, no hyphen first or last.",
   image_name_taken: ({ name }) => `There is an image called ${String(name)}: pick another name.`,
   too_many_saved: ({ most }) => `You have ${n(most)} saved images: delete one first.`,
-  nothing_to_save: () => "It has no container to save now: start it first.",
+  no_container_to_save: () => "It has no container to save now: start it first.",
   saving_already: () => "It is being saved: wait until that is done.",
   copy_failed: () =>
     "The copy it was to start from could not be made: delete it and clone again, or give it another image.",

@@ -83,7 +83,7 @@ export const basics: typeof en = {
     email_password_mismatch: () => "邮箱或密码不正确。",
     too_many_login_attempts: () => "尝试次数过多，请几分钟后再试。",
     unavailable: () => "平台的某个部分暂时不可用，请稍后再试。",
-    invalid: (p) => (typeof p.message === "string" ? p.message : "填写的内容不能使用。"),
+    invalid: () => "填写的内容不能使用，请检查格式。",
     name_taken: () => "这个名称已被使用，请换一个。",
     too_big: () => "文件太大了。",
     conflict: () => "以它现在的状态不能这样做。",

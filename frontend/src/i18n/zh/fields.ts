@@ -248,6 +248,10 @@ export const fields: Record<string, FieldWords> = {
     title: "结果与批次无关",
     help: "无论同时还有哪些请求，回答的对数概率逐位相同；在处理器上本来如此，在其他设备上会慢一些。",
   },
+  tensor_parallel: {
+    title: "分担模型的设备数",
+    help: "每个设备保存各层和上下文的一部分，合起来可容纳单个设备放不下的模型。须能整除模型的注意力头数；适配器也随之划分。",
+  },
   max_running: { title: "同时处理的请求", help: "同时生成的回答数；越多，每个越慢，合计越快。" },
   max_batch_tokens: {
     title: "每步词元数",

@@ -8,8 +8,8 @@ import { importErrors, imports } from "./imports";
 import { jobs } from "./jobs";
 import { labelling, labellingErrors } from "./labelling";
 import { launch } from "./launch";
-import { machineErrors, machines } from "./machines";
-import { images, nodeErrors, nodes } from "./nodes";
+import { machines } from "./machines";
+import { images, nodes } from "./nodes";
 import { people } from "./people";
 import { playground } from "./playground";
 import { repo } from "./repo";
@@ -22,8 +22,6 @@ export const zh: Catalogue = {
     ...basics.errors,
     ...labellingErrors,
     ...importErrors,
-    ...machineErrors,
-    ...nodeErrors,
   },
   shell,
   home,

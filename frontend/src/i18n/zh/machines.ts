@@ -1,7 +1,6 @@
 // 开发机：属于个人的容器，可从浏览器与 SSH 进入。
 
-import type { machineErrors as EnglishErrors, machines as English } from "../en/machines";
-import { n } from "../params";
+import type { machines as English } from "../en/machines";
 
 export const machines: typeof English = {
   title: "开发机",
@@ -291,30 +290,4 @@ export const machines: typeof English = {
     removeTitle: (name) => `删除密钥 ${name}？`,
     removeText: "使用该密钥的连接会在数秒内断开。",
   },
-};
-
-export const machineErrors: typeof EnglishErrors = {
-  bad_machine_name: () => "请使用小写字母、数字与连字符，以字母开头，不以连字符结尾。",
-  machine_name_taken: ({ name }) => `您已有名为 ${String(name)} 的开发机，请换一个名称。`,
-  too_many_machines: ({ most }) => `您已有 ${n(most)} 台开发机，请先删除一台。`,
-  bad_image_name: () => "请使用小写字母、数字与连字符，且不以连字符开头或结尾。",
-  image_name_taken: ({ name }) => `已有名为 ${String(name)} 的镜像，请换一个名称。`,
-  too_many_saved: ({ most }) => `您已有 ${n(most)} 个保存的镜像，请先删除一个。`,
-  nothing_to_save: () => "目前没有可保存的容器，请先启动。",
-  saving_already: () => "正在保存，请等待完成。",
-  copy_failed: () => "未能得到它所需的副本：请删除后重新克隆，或为它换一个镜像。",
-  unknown_image: () => "该镜像已不再提供，请选择其他镜像。",
-  flavor_not_for_image: () => "该镜像不能在此规格上运行，请选择其他规格。",
-  bad_duration: ({ least_s, most_s }) =>
-    `请选择 ${n(least_s, 60)} 分钟至 ${n(most_s, 3600)} 小时之间的时长。`,
-  too_long: ({ most_s }) => `开发机最多还能运行 ${n(most_s, 3600)} 小时。`,
-  wrong_machine_state: () => "当前状态下无法执行此操作，请刷新页面查看。",
-  machine_not_running: () => "开发机未运行，请先启动。",
-  node_away: () => "暂时无法连接开发机所在的节点，请稍后再试。",
-  not_listening: ({ port }) => `开发机的端口 ${String(port)} 尚无程序监听。`,
-  bad_ssh_key: () => "这不是可用的公钥：请粘贴以 ssh-ed25519、ecdsa-sha2 或 ssh-rsa 开头的一行。",
-  private_key: () => "这是私钥，不应交给任何人：请粘贴以 .pub 结尾的文件内容。",
-  several_keys: () => "请一次粘贴一个密钥。",
-  key_in_use: () => "该密钥已被使用：请添加其他密钥，或先在原处删除。",
-  too_many_keys: ({ most }) => `您已有 ${n(most)} 个密钥，请先删除一个。`,
 };

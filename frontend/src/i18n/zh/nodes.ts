@@ -1,5 +1,4 @@
-import type { images as enImages, nodeErrors as enErrors, nodes as enNodes } from "../en/nodes";
-import { n } from "../params";
+import type { images as enImages, nodes as enNodes } from "../en/nodes";
 
 export const nodes: typeof enNodes = {
   title: "节点",
@@ -153,16 +152,4 @@ export const images: typeof enImages = {
     anew: "已有的开发机在重置之前不受影响。",
     submit: "提供",
   },
-};
-
-export const nodeErrors: typeof enErrors = {
-  node_not_empty: ({ node, runs, machines, stopped_machines }) =>
-    `${String(node)} 上还有运行 ${n(runs)} 个、开发机 ${n(machines)} 台、已停止的开发机 ${n(stopped_machines)} 台，请先排空。`,
-  bad_node_name: () => "请使用字母、数字、- 和 _，以字母或数字开头，最多 63 个字符。",
-  node_name_taken: ({ name }) => `已有名为 ${String(name)} 的节点，请换一个名称。`,
-  too_long_text: () => "太长了，请写短一些。",
-  bad_image_name: () => "请使用小写字母、数字和连字符，最多 40 个字符。",
-  bad_image_reference: () =>
-    "请用不会改变的方式指定：name@sha256:... 或 sha256:...，含全部 64 位。",
-  bad_tool: ({ tool }) => `${String(tool)}：请使用小写字母，端口不超过 65535 且不能是 SSH 的 22。`,
 };

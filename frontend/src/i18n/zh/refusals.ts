@@ -146,6 +146,13 @@ export const refusals = {
   not_quantizable: ({ model, why }: Names) => `模型：${model} 不能量化：${why}。`,
   quantized_already: () => "它已经是量化模型，请使用它的原模型",
   no_safetensors: () => "没有 .safetensors 文件",
+  gguf_unreadable: ({ file, error }: Names) => `${file} 不是 GGUF 文件：${error}`,
+  gguf_of_other_kind: ({ file, kind }: Names) => `${file} 里是 ${kind} 模型，只能读取 llama 架构`,
+  gguf_lacks_tensor: ({ tensor }: Names) => `GGUF 文件里没有 ${tensor} 的张量，文件不完整`,
+  gguf_does_not_say: ({ field }: Names) => `GGUF 文件没有写明 ${field}，文件不完整`,
+  gguf_has_more: ({ tensor }: Names) => `GGUF 文件里有 ${tensor}，这类模型没有它`,
+  ggufs_are_several: ({ folder, names }: Names) =>
+    `${folder} 里有多个 GGUF 文件（${names}），请给出其中一个的路径`,
   no_layers: ({ family }: Names) => `没有层的列表（${family}）`,
   tensor_missing: ({ tensor }: Names) => `文件中缺少 ${tensor}`,
   weights_unreadable: ({ error }: Names) => `无法读取权重（${error}）`,
@@ -164,6 +171,12 @@ export const refusals = {
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
+  tensor_parallel_unfit: ({ families }: Names) => `tensor_parallel：仅适用于 ${families}，请留空。`,
+  tensor_parallel_world: ({ wanted, there }: Names) =>
+    `tensor_parallel：需要 ${wanted} 个进程，实际有 ${there} 个。请设为 1，或用 \`python -m engine serve\` 启动，它会启动其余进程。`,
+  tensor_parallel_gpus: ({ wanted, there }: Names) =>
+    `tensor_parallel：需要 ${wanted} 块 GPU，此运行只有 ${there} 块。请减小它，或选择有足够 GPU 的规格。`,
+  tensor_parallel_elsewhere: () => "tensor_parallel：由对方的服务器决定，请留空或更换后端。",
   batch_invariance_unfit: ({ families }: Names) =>
     `is_batch_invariant：只用于 ${families}，请去掉。`,
   no_room_for_contexts: ({ left, least }: Names) =>

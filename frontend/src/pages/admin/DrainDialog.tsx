@@ -6,6 +6,7 @@ import { post } from "../../api/client";
 import { nodeQueries } from "../../api/nodeQueries";
 import type { Node } from "../../api/shapes";
 import { useWords } from "../../i18n";
+import { useFocusReturn } from "../../widgets/useFocusReturn";
 import { useAction } from "../useAction";
 
 interface Values {
@@ -24,6 +25,7 @@ const DAY_S = 24 * 3600;
 export function DrainDialog({ node, onClose }: Props) {
   const { text } = useWords();
   const words = text.nodes.drainForm;
+  useFocusReturn();
   const [form] = Form.useForm<Values>();
   const { run, isBusy } = useAction();
   const cache = useQueryClient();

@@ -1,6 +1,6 @@
 // Registers an image, or says anew what one is; what the studio refuses is said at its field.
 
-import { Form, Input, Modal, Select } from "antd";
+import { App, Form, Input, Modal, Select } from "antd";
 import { useQuery, useQueryClient } from "@tanstack/react-query";
 import { ApiError, post } from "../../api/client";
 import { machineQueries } from "../../api/machineQueries";
@@ -9,6 +9,7 @@ import type { RegisteredImage } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { sayFlavor } from "../../i18n/told";
 import { sayProblem } from "../../i18n/said";
+import { useFocusReturn } from "../../widgets/useFocusReturn";
 import { useAction } from "../useAction";
 
 interface Values {
@@ -46,29 +47,35 @@ function toBody(values: Values) {
 export function ImageDialog({ known, onClose }: Props) {
   const { text } = useWords();
   const words = text.images.form;
+  useFocusReturn();
   const [form] = Form.useForm<Values>();
   const { run, isBusy } = useAction();
   const cache = useQueryClient();
+  const { message } = App.useApp();
+  /** Say what was refused at its fields; whether all of it has one. */
+  const mark = (error: ApiError): boolean => {
+    const marked = error.problems.filter((problem) => problem.field !== null);
+    form.setFields(
+      marked.map((problem) => ({
+        name: problem.field?.split(".")[0] as keyof Values,
+        errors: [sayProblem(text, problem)],
+      })),
+    );
+    return marked.length === error.problems.length;
+  };
   const submit = async (values: Values) => {
-    const isDone = await run(async () => {
+    await run(async () => {
       try {
         await post<RegisteredImage>("/api/machine-images/", toBody(values));
       } catch (error) {
-        if (error instanceof ApiError) {
-          const marked = error.problems.filter((problem) => problem.field !== null);
-          form.setFields(
-            marked.map((problem) => ({
-              name: problem.field?.split(".")[0] as keyof Values,
-              errors: [sayProblem(text, problem)],
-            })),
-          );
-        }
-        throw error;
+        if (!(error instanceof ApiError) || !mark(error)) throw error;
+        return;
       }
       await cache.invalidateQueries({ queryKey: nodeQueries.images().queryKey });
       await cache.invalidateQueries({ queryKey: ["machines"] });
-    }, text.images.saved(values.name));
-    if (isDone) onClose();
+      void message.success(text.images.saved(values.name));
+      onClose();
+    });
   };
   return (
     <Modal

@@ -1,22 +1,20 @@
 // What dev machines start from: registered by digest, with tools and flavors, offered or retired.
 
-import { App, Button, Space } from "antd";
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { Button } from "antd";
+import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
-import { post } from "../../api/client";
 import { nodeQueries } from "../../api/nodeQueries";
 import { queries } from "../../api/queries";
 import type { RegisteredImage } from "../../api/shapes";
 import { useWords } from "../../i18n";
-import { CopyButton } from "../../widgets/CopyButton";
 import { DataTable } from "../../widgets/DataTable";
 import { EmptyState } from "../../widgets/EmptyState";
 import { PlusOutlined } from "../../widgets/icons";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
-import { StateTag } from "../../widgets/StateTag";
 import { NotFoundPage } from "../shell/NotFoundPage";
-import { useAction } from "../useAction";
+import { useIsNarrow } from "../machines/useIsNarrow";
+import { ImageActions, ImageName, listTools, Offer, Spread } from "./ImageCells";
 import { ImageDialog } from "./ImageDialog";
 
 export function ImagesPage() {
@@ -31,6 +29,7 @@ function ImagesView() {
   const { col } = words;
   const images = useQuery(nodeQueries.images());
   const [asked, setAsked] = useState<RegisteredImage | "new" | null>(null);
+  const isNarrow = useIsNarrow();
   const add = (
     <Button type="primary" icon={<PlusOutlined />} onClick={() => setAsked("new")}>
       {words.register}
@@ -44,6 +43,8 @@ function ImagesView() {
           {(list) => (
             <DataTable<RegisteredImage>
               rowKey="name"
+              size="middle"
+              scroll={isNarrow ? {} : { x: "max-content" }}
               dataSource={list}
               pagination={{ pageSize: 20, hideOnSinglePage: true }}
               locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
@@ -51,46 +52,68 @@ function ImagesView() {
                 {
                   title: col.image,
                   key: "image",
-                  render: (_, image) => <ImageName image={image} />,
+                  render: (_, image) => (
+                    <>
+                      <ImageName image={image} isNarrow={isNarrow} />
+                      {isNarrow && (
+                        <>
+                          <Offer image={image} /> <Spread image={image} />
+                          <div className="mono small">{listTools(image).join(" ")}</div>
+                          <div className="machine-row">
+                            <span className="muted small">
+                              {col.machines} {image.num_machines} · {col.flavors}{" "}
+                              {image.flavors.join(", ") || words.allFlavors}
+                            </span>
+                            <ImageActions image={image} onChange={() => setAsked(image)} />
+                          </div>
+                        </>
+                      )}
+                    </>
+                  ),
                 },
                 {
                   title: col.state,
                   key: "state",
-                  render: (_, image) => (
-                    <StateTag
-                      state={image.is_active ? "ready" : "stopped"}
-                      word={image.is_active ? words.offered : words.retired}
-                    />
-                  ),
+                  responsive: ["md"],
+                  render: (_, image) => <Offer image={image} />,
                 },
                 {
                   title: col.tools,
                   key: "tools",
                   className: "mono",
+                  responsive: ["md"],
                   render: (_, image) =>
-                    Object.entries(image.tools).map(([name, port]) => (
-                      <div key={name}>{`${name}=${port}`}</div>
-                    )),
+                    listTools(image).map((tool) => <div key={tool}>{tool}</div>),
                 },
                 {
                   title: col.flavors,
                   key: "flavors",
-                  render: (_, image) => image.flavors.join(", ") || words.allFlavors,
+                  responsive: ["md"],
+                  render: (_, image) => (
+                    <div className="words">{image.flavors.join(", ") || words.allFlavors}</div>
+                  ),
                 },
                 {
                   title: col.machines,
                   dataIndex: "num_machines",
                   align: "right",
+                  responsive: ["md"],
                   className: "num",
                 },
                 {
                   title: col.nodes,
                   key: "nodes",
-                  render: (_, image) => <Spread image={image} />,
+                  responsive: ["md"],
+                  render: (_, image) => (
+                    <div className="words">
+                      <Spread image={image} />
+                    </div>
+                  ),
                 },
                 {
                   key: "actions",
                   align: "right",
+                  responsive: ["md"],
                   title: <span className="visually-hidden">{text.more}</span>,
                   render: (_, image) => (
                     <ImageActions image={image} onChange={() => setAsked(image)} />
@@ -109,81 +132,5 @@ function ImagesView() {
         />
       )}
     </div>
-  );
-}
-
-function ImageName({ image }: { image: RegisteredImage }) {
-  return (
-    <>
-      <b>{image.title}</b> <span className="mono muted">{image.name}</span>
-      <div className="mono muted small" title={image.reference}>
-        {image.reference.replace(/([0-9a-f]{12})[0-9a-f]{52}$/, "$1\u2026")}
-        <CopyButton text={image.reference} size="small" />
-      </div>
-    </>
-  );
-}
-
-function Spread({ image }: { image: RegisteredImage }) {
-  const { text } = useWords();
-  const words = text.images;
-  if (image.nodes.length === 0) return <span className="muted">{words.noNodes}</span>;
-  return image.nodes.map((node) => {
-    if (node.has_it === null) {
-      return (
-        <div key={node.name}>
-          <StateTag state="queued" word={words.hasMaybe(node.name)} />
-        </div>
-      );
-    }
-    return (
-      <div key={node.name}>
-        <StateTag
-          state={node.has_it ? "ready" : "failed"}
-          word={node.has_it ? words.has(node.name) : words.hasNot(node.name)}
-        />
-      </div>
-    );
-  });
-}
-
-function ImageActions({ image, onChange }: { image: RegisteredImage; onChange: () => void }) {
-  const { text } = useWords();
-  const words = text.images;
-  const { modal } = App.useApp();
-  const { run } = useAction();
-  const cache = useQueryClient();
-  const refresh = async () => {
-    await cache.invalidateQueries({ queryKey: nodeQueries.images().queryKey });
-    await cache.invalidateQueries({ queryKey: ["machines"] });
-  };
-  const retire = () =>
-    modal.confirm({
-      title: words.retireTitle(image.name),
-      content: words.retireText(image.num_machines),
-      okText: words.retire,
-      okButtonProps: { danger: true },
-      onOk: () =>
-        run(async () => {
-          await post(`/api/machine-images/${image.name}/retire/`);
-          await refresh();
-        }),
-    });
-  const label = (verb: string) => `${verb}: ${image.name}`;
-  return (
-    <Space>
-      <Button
-        size="small"
-        aria-label={label(image.is_active ? words.change : words.offer)}
-        onClick={onChange}
-      >
-        {image.is_active ? words.change : words.offer}
-      </Button>
-      {image.is_active && (
-        <Button size="small" danger type="text" aria-label={label(words.retire)} onClick={retire}>
-          {words.retire}
-        </Button>
-      )}
-    </Space>
   );
 }

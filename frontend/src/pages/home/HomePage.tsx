@@ -2,15 +2,19 @@
 
 import { FireOutlined } from "../../widgets/icons";
 import { useQuery } from "@tanstack/react-query";
+import { lazy, Suspense } from "react";
 import { ENDED, RUNNING, queries } from "../../api/queries";
 import { useWords } from "../../i18n";
-import { EmptyState } from "../../widgets/EmptyState";
 import { LinkButton } from "../../widgets/LinkButton";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
 import { BalancePanel } from "./BalancePanel";
 import { FirstSteps } from "./FirstSteps";
 import { JobLine } from "./JobLine";
+
+const LiveMachines = lazy(async () => ({
+  default: (await import("./LiveMachines")).LiveMachines,
+}));
 
 export function HomePage() {
   const { text, format } = useWords();
@@ -42,13 +46,16 @@ export function HomePage() {
               )}
             </div>
             <Loaded query={live}>
-              {({ results }) =>
-                results.length ? (
-                  results.map((job) => <JobLine key={job.id} job={job} />)
-                ) : (
-                  <EmptyState title={text.home.nothingLive} text={text.home.nothingLiveText} />
-                )
-              }
+              {({ results }) => (
+                <>
+                  {results.map((job) => (
+                    <JobLine key={job.id} job={job} />
+                  ))}
+                  <Suspense>
+                    <LiveMachines isAlone={results.length === 0} />
+                  </Suspense>
+                </>
+              )}
             </Loaded>
           </section>
           <section className="panel flush" aria-labelledby="ended">

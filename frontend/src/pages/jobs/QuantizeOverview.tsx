@@ -28,7 +28,7 @@ export function QuantizeOverview({ job, run, stream }: Props) {
     <div className="two">
       <div className="stack">
         {made ? <Made id={made} /> : <Waiting />}
-        <Measures job={job} stream={stream} />
+        {made === null && <Measures job={job} stream={stream} />}
       </div>
       <section className="panel">
         <h2 className="section-title">{text.jobs.facts.title}</h2>

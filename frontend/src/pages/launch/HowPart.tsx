@@ -34,7 +34,7 @@ export function HowPart(props: Props) {
   const quantize = useQuantizeWords();
   const { kind } = form.spec;
   const isScript = kind === "script";
-  const lead = kind === "quantize" ? quantize.howText : words.howText;
+  const headed = kind === "quantize" ? quantize : words;
   // What is learnt, and the samples to watch, belong to no preset.
   const own = merge(defaults, ownFields(form.spec));
   const held = Object.entries(presets).find(([, preset]) =>
@@ -101,12 +101,12 @@ export function HowPart(props: Props) {
   );
   return (
     <section className="panel form-part">
-      <h2>{isScript ? words.script.how : words.how}</h2>
-      <p>{isScript ? words.script.howText : lead}</p>
+      <h2>{isScript ? words.script.how : headed.how}</h2>
+      <p>{isScript ? words.script.howText : headed.howText}</p>
       {!isScript && <div style={{ marginBottom: 16 }}>{draw(how.filter(isMethod))}</div>}
       {Object.keys(presets).length > 0 && (
         <fieldset className="choices" style={{ marginBottom: 20 }}>
-          <legend className="visually-hidden">{words.how}</legend>
+          <legend className="visually-hidden">{headed.how}</legend>
           {Object.entries(presets).map(([name, preset]) => (
             <label key={name} className="choice">
               <input

@@ -7,6 +7,8 @@ import { trainingQueries } from "../../api/trainingQueries";
 import type { Preview, SpecValue } from "../../api/shapes";
 import { sayError } from "../../i18n/said";
 import { useWords } from "../../i18n";
+import { sayTold } from "../../i18n/told";
+import { hasRepos } from "../../stores/trainForm";
 import { useDelayed } from "../useDelayed";
 import { MaskView } from "./MaskView";
 import { useTrainingWords } from "./words";
@@ -44,19 +46,18 @@ export function MaskPanel({ form }: { form: LaunchForm }) {
   );
 }
 
-const hasRepos = (mixture: unknown): boolean =>
-  !Array.isArray(mixture) || mixture.every((source: { repo?: string }) => Boolean(source.repo));
-
 function Look({ data, onRetry }: { data: Preview | undefined; onRetry: () => void }) {
+  const { language } = useWords();
   const words = useTrainingWords().mask;
+  const said = data ? sayTold(language, data.message, data.told) : "";
   if (data?.inspection) return <MaskView inspection={data.inspection} />;
   if (data && ["failed", "stopped", "succeeded"].includes(data.status))
-    return <Failed why={data.message} onRetry={onRetry} />;
+    return <Failed why={said} onRetry={onRetry} />;
   const isWaiting = !data || data.status === "queued";
   return (
     <div className="row" role="status">
       <Spin size="small" /> <span>{isWaiting ? words.queued : words.running}</span>
-      {data?.status === "queued" && <span className="muted small">{data.message}</span>}
+      {data?.status === "queued" && <span className="muted small">{said}</span>}
     </div>
   );
 }

@@ -10,8 +10,9 @@ export function MaskView({ inspection }: { inspection: Inspection }) {
   const { format } = useWords();
   const words = useTrainingWords().mask;
   const files = inspection.contract.sources.flatMap((source) =>
-    source.files.map((file) => ({ source: source.name.split("@")[0] ?? "", file })),
+    source.files.map((file) => ({ source: nameOf(source.name), file })),
   );
+  const sourceOf = ({ source }: ShownSample) => nameOf(inspection.contract.sources[source]?.name);
   const most = Math.max(0, ...files.map(({ file }) => file.num_rows));
   return (
     <div className="stack" data-testid="mask">
@@ -36,16 +37,20 @@ export function MaskView({ inspection }: { inspection: Inspection }) {
         <Sample
           key={`${sample.source} ${sample.file} ${sample.row} ${sample.side} ${sample.num_tokens}`}
           sample={sample}
+          file={files.length > 1 ? `${sourceOf(sample)} ${sample.file}` : sample.file}
         />
       ))}
     </div>
   );
 }
 
+/** Without the commit that it is pinned to. */
+const nameOf = (source = ""): string => source.split("@")[0] ?? "";
+
 const isWeighted = (sample: ShownSample): boolean =>
   sample.segments.some(({ weight }) => weight !== 0 && weight !== 1);
 
-function Sample({ sample }: { sample: ShownSample }) {
+function Sample({ sample, file }: { sample: ShownSample; file: string }) {
   const { format } = useWords();
   const words = useTrainingWords().mask;
   const learnt = sample.segments
@@ -56,7 +61,7 @@ function Sample({ sample }: { sample: ShownSample }) {
     <figure className="mask-sample">
       <figcaption className="row between small">
         <span>
-          <b>{words.row(sample.file, sample.row)}</b>{" "}
+          <b className="break">{words.row(file, sample.row)}</b>{" "}
           {side && <span className="muted">{side}</span>}
         </span>
         <span className="muted num">
@@ -65,7 +70,7 @@ function Sample({ sample }: { sample: ShownSample }) {
             : words.tokens(format.number(learnt), format.number(sample.num_tokens))}
         </span>
       </figcaption>
-      <pre tabIndex={0} aria-label={words.row(sample.file, sample.row)}>
+      <pre tabIndex={0} aria-label={words.row(file, sample.row)}>
         {sample.segments.map((segment, index) =>
           segment.weight > 0 ? (
             <mark

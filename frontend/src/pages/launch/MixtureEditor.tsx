@@ -77,10 +77,17 @@ function SourceRow({ stage, number, source, error, onChange, onRemove }: RowProp
           onChange={(repo) => onChange({ repo: String(repo) })}
           hasError={error !== undefined}
         />
+        <Button
+          type="text"
+          icon={<DeleteOutlined />}
+          aria-label={words.remove(number)}
+          onClick={onRemove}
+        />
       </div>
       <InputNumber<number>
         aria-label={words.weightOf(number)}
         prefix={<span className="muted small">{words.weight}</span>}
+        style={{ width: "100%" }}
         min={0}
         step={0.5}
         value={source.weight ?? 1}
@@ -103,12 +110,6 @@ function SourceRow({ stage, number, source, error, onChange, onRemove }: RowProp
         maxLength={64}
         value={source.split ?? ""}
         onChange={(event) => onChange({ split: event.target.value })}
-      />
-      <Button
-        type="text"
-        icon={<DeleteOutlined />}
-        aria-label={words.remove(number)}
-        onClick={onRemove}
       />
       {error !== undefined && (
         <div className="field-error" role="alert">

@@ -31,18 +31,36 @@ export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: 
   const quantize = useQuantizeWords();
   const { kind } = form.spec;
   const isScript = kind === "script";
-  const lead = kind === "quantize" ? quantize.whatText : text.launch.whatText;
+  const own = kind === "quantize" ? quantize : text.launch;
   const stage = String(form.spec.stage ?? "sft");
   const widgets: Record<string, FieldWidget> = {
     stage: ({ field, id, value }) => (
-      <CardChoice
-        id={id}
-        name="stage"
-        value={value}
-        options={field.options}
-        words={words.stage}
-        onChange={(next) => onChoose({ stage: next })}
-      />
+      <>
+        <CardChoice
+          id={id}
+          name="stage"
+          value={value}
+          options={field.options}
+          words={words.stage}
+          onChange={(next) => onChoose({ stage: next })}
+        />
+        {stage === "pretrain" && (
+          // Below what was pressed, so that this stays where it is.
+          <div className="field after-choice">
+            <span className="field-label" id="field-start-label">
+              {words.startLabel}
+            </span>
+            <CardChoice
+              id="field-start"
+              name="start"
+              value={form.spec.from_scratch ? "scratch" : "base"}
+              options={["base", "scratch"]}
+              words={words.start}
+              onChange={(start) => onChoose(start === "scratch" ? scratch : { from_scratch: null })}
+            />
+          </div>
+        )}
+      </>
     ),
     model: (props) => <RepoPicker kind="model" {...props} />,
     dataset: (props) => <DatasetPicker stage={stage} {...props} />,
@@ -54,23 +72,8 @@ export function WhatPart({ fields, form, errors, scratch, onChange, onChoose }: 
   };
   return (
     <section className="panel form-part">
-      <h2>{isScript ? text.launch.script.what : text.launch.what}</h2>
-      <p>{isScript ? text.launch.script.whatText : lead}</p>
-      {stage === "pretrain" && (
-        <div className="field" style={{ marginBottom: 16 }}>
-          <span className="field-label" id="field-start-label">
-            {words.startLabel}
-          </span>
-          <CardChoice
-            id="field-start"
-            name="start"
-            value={form.spec.from_scratch ? "scratch" : "base"}
-            options={["base", "scratch"]}
-            words={words.start}
-            onChange={(start) => onChoose(start === "scratch" ? scratch : { from_scratch: null })}
-          />
-        </div>
-      )}
+      <h2>{isScript ? text.launch.script.what : own.what}</h2>
+      <p>{isScript ? text.launch.script.whatText : own.whatText}</p>
       <SpecForm
         fields={fields.filter((field) => field.part === "what")}
         value={form.spec}

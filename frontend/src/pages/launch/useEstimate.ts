@@ -3,14 +3,16 @@
 import { keepPreviousData, useQuery } from "@tanstack/react-query";
 import { call } from "../../api/client";
 import type { Estimate } from "../../api/shapes";
+import { hasRepos } from "../../stores/trainForm";
 import { useDelayed } from "../useDelayed";
 import type { LaunchForm } from "./useLaunchForm";
 
 /** Say whether there is enough of a spec to weigh. */
-function isTold({ kind, model, from_scratch, dataset, command }: LaunchForm["spec"]): boolean {
+function isTold({ kind, ...spec }: LaunchForm["spec"]): boolean {
+  const { model, from_scratch, dataset, mixture, command } = spec;
   if (kind === "script") return Array.isArray(command) && command.length > 0;
   if (kind === "quantize") return Boolean(model);
-  return Boolean((model || from_scratch) && dataset);
+  return Boolean((model || from_scratch) && dataset && hasRepos(mixture));
 }
 
 export function useEstimate({ spec, flavor }: LaunchForm) {

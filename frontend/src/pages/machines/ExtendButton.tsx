@@ -20,7 +20,7 @@ export function ExtendButton({ machine, size }: { machine: Machine; size?: Butto
       menu={{
         items: HOURS.map((hours) => ({
           key: String(hours),
-          label: `${words.extendBy(String(hours))} · ${format.points(rate * hours)}`,
+          label: `${words.extendBy(String(hours))} · ${text.points(format.points(rate * hours))}`,
         })),
         onClick: ({ key }) => void extend(Number(key) * HOUR_S),
       }}

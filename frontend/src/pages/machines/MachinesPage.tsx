@@ -91,10 +91,10 @@ function useColumns(isNarrow: boolean): TableColumnsType<Machine> {
       key: "name",
       render: (_, machine) => (
         <>
-          <Link to={`/machines/${machine.key}`} className="break">
-            {machine.name}
-          </Link>
-          <div className="muted small">{machine.image.title}</div>
+          <div className={isNarrow ? "break" : "words"}>
+            <Link to={`/machines/${machine.key}`}>{machine.name}</Link>
+            <div className="muted small">{machine.image.title}</div>
+          </div>
           {isNarrow && (
             <div className="machine-row">
               <div>
@@ -110,19 +110,23 @@ function useColumns(isNarrow: boolean): TableColumnsType<Machine> {
       title: col.status,
       key: "status",
       responsive: ["md"],
-      render: (_, machine) => <State machine={machine} />,
+      render: (_, machine) => (
+        <div className="words">
+          <State machine={machine} />
+        </div>
+      ),
     },
     {
       title: col.flavor,
       key: "flavor",
       responsive: ["lg"],
       render: (_, machine) => (
-        <>
+        <div className="words">
           {sayFlavor(language, machine.flavor.title)}
           <div className="muted small num">
             {text.pointsPerHour(format.points(machine.flavor.price_mpoints_per_hour))}
           </div>
-        </>
+        </div>
       ),
     },
     {

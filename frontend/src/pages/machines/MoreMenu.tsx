@@ -2,7 +2,7 @@
 
 import { useQuery } from "@tanstack/react-query";
 import { Button, Dropdown, Modal, Select } from "antd";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { patch, post } from "../../api/client";
 import { machineQueries } from "../../api/machineQueries";
@@ -19,6 +19,7 @@ export function MoreMenu({ machine }: { machine: Machine }) {
   const words = text.machines;
   const navigate = useNavigate();
   const deeds = useMachineDeeds(machine, async () => navigate("/machines"));
+  const button = useRef<HTMLButtonElement>(null);
   const [asked, setAsked] = useState<"name" | "flavor" | "save" | "clone" | null>(null);
   const isStopped = machine.status === "stopped";
   const isSaving = machine.saving?.ended_at === null;
@@ -33,6 +34,8 @@ export function MoreMenu({ machine }: { machine: Machine }) {
       <Dropdown
         trigger={["click"]}
         menu={{
+          // What asks gives the keyboard back to what had it, and the menu is not there any more.
+          onClick: () => button.current?.focus(),
           items: [
             {
               key: "restart",
@@ -71,7 +74,9 @@ export function MoreMenu({ machine }: { machine: Machine }) {
           ],
         }}
       >
-        <Button icon={<MoreOutlined />}>{words.more}</Button>
+        <Button ref={button} icon={<MoreOutlined />}>
+          {words.more}
+        </Button>
       </Dropdown>
       {asked === "name" && <RenameDialog machine={machine} onClose={close} />}
       {asked === "save" && <SaveDialog machine={machine} onClose={close} />}

@@ -6,6 +6,7 @@ import { ApiError } from "../../api/client";
 import type { Machine } from "../../api/shapes";
 import { useWords } from "../../i18n";
 import { sayProblem } from "../../i18n/said";
+import { useFocusReturn } from "../../widgets/useFocusReturn";
 import { useMachineDeeds } from "./useMachineDeeds";
 
 interface Props {
@@ -24,19 +25,21 @@ export function NameDialog(props: Props) {
   const { machine, onClose, id, initial, work } = props;
   const { text } = useWords();
   const { run, isBusy, renew } = useMachineDeeds(machine);
+  useFocusReturn();
   const [name, setName] = useState(initial);
   const [problem, setProblem] = useState("");
   const submit = async () => {
-    const isDone = await run(async () => {
+    await run(async () => {
       try {
         await work(name);
       } catch (error) {
-        if (error instanceof ApiError && error.body.field) setProblem(sayProblem(text, error.body));
-        throw error;
+        if (!(error instanceof ApiError) || !error.body.field) throw error;
+        setProblem(sayProblem(text, error.body)); // at its field, and nowhere else
+        return;
       }
       await renew();
+      onClose();
     });
-    if (isDone) onClose();
   };
   return (
     <Modal

@@ -10,6 +10,7 @@ import { EmptyState } from "../../widgets/EmptyState";
 import { Figure } from "../../widgets/Figure";
 import { Loaded } from "../../widgets/Loaded";
 import { PageHead } from "../../widgets/PageHead";
+import { useIsNarrow } from "../machines/useIsNarrow";
 import { useUrlState } from "../useUrlState";
 import { useStatementColumns } from "./useStatementColumns";
 import { DataTable } from "../../widgets/DataTable";
@@ -116,15 +117,24 @@ interface TableProps {
 function StatementTable({ statement, page, onPage }: TableProps) {
   const { text, format } = useWords();
   const words = text.pointsPage;
-  const columns = useStatementColumns();
+  const isNarrow = useIsNarrow();
+  const columns = useStatementColumns(isNarrow);
   const { totals } = statement;
   const addsUp =
     totals.sum_available_mpoints === totals.available_mpoints &&
     totals.sum_held_mpoints === totals.held_mpoints;
+  const all: [name: string, shown: string][] = [
+    ["sum-available", format.change(totals.sum_available_mpoints)],
+    ["sum-held", format.change(totals.sum_held_mpoints)],
+    ["balance-available", format.exact(totals.available_mpoints)],
+    ["balance-held", format.exact(totals.held_mpoints)],
+  ];
+  const sums = isNarrow ? all.slice(0, 1) : all; // that it is the balance is said beside it
   return (
     <DataTable
       rowKey="id"
       size="middle"
+      scroll={isNarrow ? {} : { x: "max-content" }}
       columns={columns}
       dataSource={statement.results}
       locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
@@ -138,26 +148,19 @@ function StatementTable({ statement, page, onPage }: TableProps) {
       }}
       summary={() => (
         <Table.Summary.Row className="sum-row">
-          <Table.Summary.Cell index={0} colSpan={3}>
+          <Table.Summary.Cell index={0} colSpan={isNarrow ? 1 : 3}>
             <b>{words.sum}</b>{" "}
             <span className={addsUp ? "state good small" : "state bad small"}>
               {addsUp ? <CheckCircleFilled /> : <CloseCircleFilled />}
               {addsUp ? words.adds : words.doesNotAdd}
             </span>
           </Table.Summary.Cell>
-          <Table.Summary.Cell index={3} align="right" className="num">
-            <b data-testid="sum-available">{format.change(totals.sum_available_mpoints)}</b>
-          </Table.Summary.Cell>
-          <Table.Summary.Cell index={4} align="right" className="num">
-            <b>{format.change(totals.sum_held_mpoints)}</b>
-          </Table.Summary.Cell>
-          <Table.Summary.Cell index={5} align="right" className="num">
-            <b data-testid="balance-available">{format.exact(totals.available_mpoints)}</b>
-          </Table.Summary.Cell>
-          <Table.Summary.Cell index={6} align="right" className="num">
-            <b>{format.exact(totals.held_mpoints)}</b>
-          </Table.Summary.Cell>
-          <Table.Summary.Cell index={7} />
+          {sums.map(([name, shown], index) => (
+            <Table.Summary.Cell key={name} index={index + 3} align="right" className="num">
+              <b data-testid={name}>{shown}</b>
+            </Table.Summary.Cell>
+          ))}
+          {!isNarrow && <Table.Summary.Cell index={7} />}
         </Table.Summary.Row>
       )}
     />

@@ -26,10 +26,10 @@ export function QualityCard({ report }: { report: QualityReport }) {
 
 function Summary({ report }: { report: QualityReport }) {
   const { format } = useWords();
-  const { card, shipped } = useQuantizeWords();
+  const { card, shippedWithin } = useQuantizeWords();
   const { greedy, calibration: made, scheme } = report;
   const change = lossOf(report);
-  const signed = `${change >= 0 ? "+" : "−"}${format.number(Math.abs(100 * change), 2)} %`;
+  const signed = `${change >= 0 ? "+" : "−"}${format.number(Math.abs(100 * change), 2)}\u00a0%`;
   return (
     <section className="panel">
       <div className="quality-figures">
@@ -71,7 +71,7 @@ function Summary({ report }: { report: QualityReport }) {
           card.made(
             format.number(made.num_windows),
             format.number(made.length_tokens),
-            made.dataset || shipped,
+            made.dataset || shippedWithin,
           ),
           card.heldOut(format.number(made.num_held_out_tokens)),
         ]
@@ -110,6 +110,12 @@ function Perplexities({ report }: { report: QualityReport }) {
   );
 }
 
+/** A processor's name comes as the engine writes it; a GPU's is its own in any language. */
+function sayDevice(device: string, say: (threads: number) => string): string {
+  const threads = /^CPU, (\d+) threads?$/.exec(device)?.[1];
+  return threads === undefined ? device : say(Number(threads));
+}
+
 function SpeedTable({ report }: { report: QualityReport }) {
   const { format } = useWords();
   const { card } = useQuantizeWords();
@@ -123,7 +129,7 @@ function SpeedTable({ report }: { report: QualityReport }) {
     <section className="panel">
       <h2 className="section-title">{card.speed}</h2>
       <p className="muted small">
-        {speed.device} · {speed.engine}
+        {sayDevice(speed.device, card.cpu)} · {speed.engine}
       </p>
       <table className="bars">
         <tbody>

@@ -31,8 +31,13 @@ export function DayBars({ days }: { days: readonly Day[] }) {
       </div>
       <figcaption>
         <span className="num">{days[0]?.day}</span>
-        <span>
-          <i className="key read" /> {words.read} <i className="key written" /> {words.written}
+        <span className="keys">
+          <span className="nowrap">
+            <i className="key read" /> {words.read}
+          </span>{" "}
+          <span className="nowrap">
+            <i className="key written" /> {words.written}
+          </span>
         </span>
         <span className="num">{days.at(-1)?.day}</span>
       </figcaption>

@@ -77,11 +77,21 @@ export function KeysTab() {
             pagination={false}
             locale={{ emptyText: <EmptyState title={words.empty} /> }}
             columns={[
-              { title: words.name, dataIndex: "name" },
-              { title: words.begins, dataIndex: "prefix", className: "mono" },
+              {
+                title: words.name,
+                key: "name",
+                render: (_, { name }) => <span className="cell-name">{name}</span>,
+              },
+              {
+                title: words.begins,
+                dataIndex: "prefix",
+                className: "mono",
+                responsive: ["md"],
+              },
               {
                 title: words.models,
                 key: "models",
+                responsive: ["md"],
                 render: (_, { models }) =>
                   models.length === 0 ? (
                     <span className="muted">{words.anyModel}</span>
@@ -97,11 +107,13 @@ export function KeysTab() {
               {
                 title: words.used,
                 key: "used",
+                responsive: ["md"],
                 render: (_, { last_used_at }) => when(last_used_at, text.never),
               },
               {
                 title: words.ends,
                 key: "ends",
+                responsive: ["md"],
                 render: (_, { expires_at }) => when(expires_at, words.noEnd),
               },
               {

@@ -18,6 +18,7 @@ import { useAction } from "../useAction";
 import { HealthView } from "./HealthView";
 import { useServingWords } from "./words";
 import { DataTable } from "../../widgets/DataTable";
+import "./serving.css";
 
 export function ServersTab({ isOperator }: { isOperator: boolean }) {
   const { text, language } = useWords();
@@ -65,7 +66,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                 title: col.model,
                 key: "model",
                 render: (_, { model }) => (
-                  <Link to={`/models/${model.split("@")[0]}`} className="mono">
+                  <Link to={`/models/${model.split("@")[0]}`} className="mono cell-name">
                     {model}
                   </Link>
                 ),
@@ -86,6 +87,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
               {
                 title: col.adapters,
                 key: "adapters",
+                responsive: ["md"],
                 render: (_, { adapters }) =>
                   adapters.map((id) => (
                     <div key={id} className="mono small">
@@ -93,15 +95,17 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                     </div>
                   )),
               },
-              { title: col.node, dataIndex: "node", className: "mono" },
+              { title: col.node, dataIndex: "node", className: "mono", responsive: ["md"] },
               {
                 title: col.started,
                 key: "started",
+                responsive: ["md"],
                 render: (_, { started_at }) => when(started_at),
               },
               {
                 title: col.used,
                 key: "used",
+                responsive: ["md"],
                 render: (_, { last_used_at }) => when(last_used_at),
               },
               {
@@ -109,7 +113,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                 align: "right",
                 title: <span className="visually-hidden">{words.stop}</span>,
                 render: (_, deployment) => (
-                  <Space>
+                  <Space wrap style={{ justifyContent: "end" }}>
                     {deployment.status === "ready" && (
                       <Button size="small" onClick={() => setLookedAt(deployment)}>
                         {serving.health.title}

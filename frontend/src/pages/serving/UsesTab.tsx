@@ -74,7 +74,11 @@ export function UsesTab() {
                 locale={{ emptyText: <EmptyState title={words.empty} text={words.emptyText} /> }}
                 columns={[
                   { title: words.day, dataIndex: "day", className: "num" },
-                  { title: words.model, dataIndex: "model", className: "mono" },
+                  {
+                    title: words.model,
+                    key: "model",
+                    render: (_, { model }) => <span className="mono cell-name">{model}</span>,
+                  },
                   {
                     title: words.requests,
                     key: "requests",
