@@ -1,12 +1,14 @@
 """One arm of bench/serve.py: an engine that reads prompts and writes tokens, measured.
 
-    python -m bench.serve_arms ARM greedy|speed THREADS MODEL
+    python -m bench.serve_arms ARM greedy|agree=FILE|speed THREADS MODEL
 
-Its last line is one JSON object. Every engine is given token ids and gives token ids.
+FILE holds what another arm's `greedy` said. The last line is one JSON object. Every engine is given
+token ids and gives token ids.
 """
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,11 +28,18 @@ QUESTIONS = (
     "Translate to French: good morning.",
     "Who wrote Hamlet?",
     "Give a synonym of quick.",
+    "How do plants make food?",
+    "What should I pack for a week in the mountains?",
+    "Describe a cat to somebody who has never seen one.",
+    "Why is the sky blue?",
 )
 
 
 class Engine(Protocol):
     """What an arm has to do."""
+
+    num_at_once: int
+    """Prompts of different lengths that it takes in one call."""
 
     def write(self, prompts: Sequence[Ids], num_tokens: int) -> list[Ids]:
         """Go on greedily with each prompt by exactly so many tokens, all at once."""
@@ -40,14 +49,20 @@ class Engine(Protocol):
 def main() -> None:
     arm, task, threads, model = sys.argv[1:5]
     engine = open_engine(arm, Path(model), int(threads))
-    told = match(engine, Path(model)) if task == "greedy" else measure(engine)
+    if task == "speed":
+        told = measure(engine)
+    else:
+        prompts = read_prompts(Path(model))
+        engine.write([prompts[0]], 2)  # what is made at first use is not judged
+        _, _, file = task.partition("=")
+        told = weigh(engine, prompts, Path(file)) if file else answer(engine, prompts)
     print(json.dumps(told), flush=True)
 
 
 def open_engine(arm: str, model: Path, threads: int) -> Engine:
     opened: dict[str, Callable[[], Engine]] = {
         "transformers": lambda: Generate(model, threads, "bfloat16"),
-        "transformers-fp32": lambda: Generate(model, threads, "float32"),
+        "transformers-fp32": lambda: Reference(model, threads, "float32"),
         "generate-batch": lambda: GenerateBatch(model, threads, "bfloat16"),
         "llama-cpp": lambda: LlamaCpp(threads),
         "ctranslate2": lambda: CTranslate2(model, threads),
@@ -56,19 +71,36 @@ def open_engine(arm: str, model: Path, threads: int) -> Engine:
     return opened[arm]() if arm in opened else Ours(arm.removeprefix("ours-"), model, threads)
 
 
-def match(engine: Engine, model: Path) -> dict[str, Any]:
-    """Return the greedy answers to the questions."""
+def read_prompts(model: Path) -> list[Ids]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    prompts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": question}], add_generation_prompt=True, return_dict=False
-        )
-        for question in QUESTIONS
+    turns = [[{"role": "user", "content": question}] for question in QUESTIONS]
+    return [
+        list(tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_dict=False))
+        for turn in turns
     ]
-    engine.write([list(prompts[0])], 2)  # what is made at first use is not judged
-    return {"answers": [engine.write([list(prompt)], NUM_MATCHED)[0] for prompt in prompts]}
+
+
+def answer(engine: Engine, prompts: list[Ids]) -> dict[str, Any]:
+    """Return the greedy answers to the questions."""
+    return {"answers": [engine.write([prompt], NUM_MATCHED)[0] for prompt in prompts]}
+
+
+def weigh(engine: Engine, prompts: list[Ids], file: Path) -> dict[str, Any]:
+    """Return at which share of the tokens of a file's answers the engine would have gone on so."""
+    answers = json.loads(file.read_text())["answers"]
+    given = [
+        ([*prompt, *answer[:index]], token)
+        for prompt, answer in zip(prompts, answers, strict=True)
+        for index, token in enumerate(answer)
+    ]
+    equal = 0
+    for first in range(0, len(given), engine.num_at_once):
+        part = given[first : first + engine.num_at_once]
+        written = engine.write([prefix for prefix, _ in part], 1)
+        equal += sum(ids == [token] for ids, (_, token) in zip(written, part, strict=True))
+    return {"agreement": equal / len(given)}
 
 
 def measure(engine: Engine) -> dict[str, float]:
@@ -105,18 +137,19 @@ def draw(length: int, seed: int) -> Ids:
 class Ours:
     """The native backend, whole: its queue, its scheduler, its sampling."""
 
+    num_at_once = 1
+
     def __init__(self, precision: str, model: Path, threads: int) -> None:
         import torch
 
-        from bench.supplies import quantize_smollm2
         from engine.emitter import Emitter
         from engine.serve.native import open_native
         from engine.specs import Placement, ServeSpec
 
         torch.set_num_threads(threads)
-        folder = model if precision == "bf16" else quantize_smollm2(precision)
-        spec = ServeSpec(model=str(folder), max_context=2048, max_running=16)
-        placement = Placement(run_dir=model, num_threads=threads)
+        name = str(find_path(precision, model))
+        spec = ServeSpec(model=name, max_context=2048, max_running=16)
+        placement = Placement(run_dir=Path(tempfile.mkdtemp()), num_threads=threads)
         self._name = spec.model
         self._backend = open_native(spec, placement, Emitter())
 
@@ -148,6 +181,8 @@ class Ours:
 class Generate:
     """transformers' `generate`, one padded batch."""
 
+    num_at_once = 1
+
     def __init__(self, model: Path, threads: int, dtype: str) -> None:
         import torch
         from transformers import AutoModelForCausalLM
@@ -171,8 +206,29 @@ class Generate:
         return [row[ids.shape[1] :] for row in out.tolist()]
 
 
+class Reference(Generate):
+    """transformers' `generate`, whose answers end where they end: what is made up to be written
+    after an end is nothing to agree with."""
+
+    def write(self, prompts: Sequence[Ids], num_tokens: int) -> list[Ids]:
+        (prompt,) = prompts
+        with self._torch.inference_mode():
+            out = self._model.generate(
+                input_ids=self._torch.tensor([prompt]),
+                attention_mask=self._torch.ones(1, len(prompt), dtype=self._torch.long),
+                max_new_tokens=num_tokens,
+                do_sample=False,
+                pad_token_id=0,
+            )
+        answer: Ids = out[0, len(prompt) :].tolist()
+        end = self._model.generation_config.eos_token_id
+        return [answer[: answer.index(end)] if end in answer else answer]
+
+
 class GenerateBatch(Generate):
     """transformers' continuous batching."""
+
+    num_at_once = 64  # a call makes its cache anew, which takes a second
 
     def write(self, prompts: Sequence[Ids], num_tokens: int) -> list[Ids]:
         from transformers import GenerationConfig
@@ -188,6 +244,8 @@ class GenerateBatch(Generate):
 
 class LlamaCpp:
     """llama.cpp on the package's own file, all prompts in one context by its batch interface."""
+
+    num_at_once = 16
 
     def __init__(self, threads: int) -> None:
         import llama_cpp
@@ -240,6 +298,8 @@ class LlamaCpp:
 class CTranslate2:
     """CTranslate2 in int8, converted once."""
 
+    num_at_once = 1
+
     def __init__(self, model: Path, threads: int) -> None:
         import ctranslate2
         from transformers import AutoTokenizer
@@ -267,6 +327,8 @@ class CTranslate2:
 class OpenVino:
     """OpenVINO GenAI on the package's own file."""
 
+    num_at_once = 1
+
     def __init__(self, threads: int) -> None:
         import openvino_genai
 
@@ -288,6 +350,17 @@ class OpenVino:
         ids = np.array(list(prompts), dtype=np.int64)
         given = self._lib.TokenizedInputs(openvino.Tensor(ids), openvino.Tensor(np.ones_like(ids)))
         return [list(row) for row in self._pipe.generate(given, config).tokens]
+
+
+def find_path(precision: str, model: Path) -> Path:
+    """Return what our engine serves: the model, the package's own file, or what it quantized."""
+    if precision == "bf16":
+        return model
+    if precision == "gguf":
+        return find_gguf()
+    from bench.supplies import quantize_smollm2
+
+    return quantize_smollm2(precision)
 
 
 def find_gguf() -> Path:

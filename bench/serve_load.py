@@ -19,6 +19,8 @@ from pathlib import Path
 
 import httpx
 
+from bench.serve_arms import find_path
+
 NUM_CLIENTS = 16
 NUM_ANSWERS = 48
 NUM_TOKENS = 48
@@ -44,7 +46,7 @@ def measure_adapters(model: Path, *, rounds: int) -> dict[str, float]:
     """Return tokens a second of 16 streams that share one adapter, and of 16 out of 100."""
     with tempfile.TemporaryDirectory() as folder:
         adapters = [save_adapter(model, Path(folder) / f"a{index}") for index in range(100)]
-        with start_server("ours-int4", model) as url:
+        with start_server("ours-gguf", model) as url:
             assert url is not None
             names = [path.name for path in adapters]
             for path in adapters:
@@ -105,16 +107,13 @@ def start_server(server: str, model: Path) -> Iterator[str | None]:
 
 
 def make_command(server: str, model: Path, port: int) -> list[str]:
-    from bench.supplies import quantize_smollm2
-
     if server == "transformers-serve":
         arguments = ["serve", "--host", "127.0.0.1", "--port", str(port), "--dtype", "bfloat16"]
         script = "from transformers.cli.transformers import main; main()"
         return ["-c", script, *arguments, "--continuous-batching", str(model)]
     precision = server.removeprefix("ours-")
-    folder = model if precision == "bf16" else quantize_smollm2(precision)
     spec = Path(tempfile.mkdtemp()) / "serve.yaml"
-    lines = [f"model: {folder}", "max_context: 2048", "max_running: 16"]
+    lines = [f"model: {find_path(precision, model)}", "max_context: 2048", "max_running: 16"]
     spec.write_text("\n".join(lines) + "\n")
     run_dir = spec.parent / "run"
     where = ["--port", str(port), "--threads", "2", "--run-dir", str(run_dir)]
