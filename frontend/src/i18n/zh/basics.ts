@@ -43,15 +43,15 @@ export const basics: typeof en = {
     not_signed_in: () => "登录已失效，请重新登录。",
     not_found: () => "它可能已被删除，或者属于别人。",
     repo_gated: () => "它的文件仅提供给获批准的人：请在仓库页面申请访问。",
-    forbidden: () => "你的角色没有这项权限。",
+    forbidden: () => "您的角色没有这项权限。",
     points_exhausted: (p) =>
       `还差 ${n(p.missing_mpoints, 1000)} 算力点：需要 ${n(p.needed_mpoints, 1000)}，` +
-      `你有 ${n(p.available_mpoints, 1000)}。请向运营人员申请发放。`,
+      `您有 ${n(p.available_mpoints, 1000)}。请向运营人员申请发放。`,
     drive_full: (p) =>
       typeof p.needed_bytes === "number"
         ? `需要 ${n(p.needed_bytes, MIB)} MiB，云盘只剩 ${n(p.free_bytes, MIB)} MiB。请删除一些内容或清空回收站。`
         : "云盘已满，请删除一些内容或清空回收站后再试。",
-    file_changed: () => "在你打开之后，有人修改了这个文件。",
+    file_changed: () => "在您打开之后，有人修改了这个文件。",
     bad_path: () =>
       "名称或路径不可用：不能含有 /、..、控制字符，也不能超过 255 字节，且不会跟随链接。",
     bad_archive: () =>

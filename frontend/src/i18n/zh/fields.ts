@@ -16,7 +16,7 @@ export const fields: Record<string, FieldWords> = {
   },
   output: {
     title: "结果名称",
-    help: "在你的命名空间里接收结果的仓库。留空则按模型和数据集命名。",
+    help: "在您的命名空间里接收结果的仓库。留空则按模型和数据集命名。",
   },
   num_epochs: { title: "轮数", help: "整个数据集看几遍。" },
   max_steps: { title: "最多步数", help: "无论轮数多少，到这么多步就停。" },
@@ -180,7 +180,7 @@ export const fields: Record<string, FieldWords> = {
   },
   "quantize.output": {
     title: "结果名称",
-    help: "在你的命名空间里接收结果的仓库。留空则按模型和方法命名。",
+    help: "在您的命名空间里接收结果的仓库。留空则按模型和方法命名。",
   },
   "quantize.group_size": {
     title: "分组大小",
@@ -224,7 +224,7 @@ export const fields: Record<string, FieldWords> = {
   },
   "script.output": {
     title: "产出名称",
-    help: "在你的命名空间里接收 `/output` 中文件的仓库。留空则不保存。",
+    help: "在您的命名空间里接收 `/output` 中文件的仓库。留空则不保存。",
   },
   "script.environment": {
     title: "环境变量",

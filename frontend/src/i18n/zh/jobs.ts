@@ -156,6 +156,6 @@ export const jobs: typeof en = {
   artifactRole: { adapter: "适配器", checkpoint: "检查点", model: "模型", report: "报告" },
   spec: { copy: "复制", again: "用这份配置再发起", command: "从终端发起" },
   runIndex: (n) => `第 ${n} 次运行`,
-  showingRun: (n) => `你正在看第 ${n} 次运行，不是最新的一次。`,
+  showingRun: (n) => `您正在看第 ${n} 次运行，不是最新的一次。`,
   showLatest: "查看最新",
 };

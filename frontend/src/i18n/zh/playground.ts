@@ -5,7 +5,7 @@ export const playground: typeof en = {
   conversations: "对话列表",
   new: "新对话",
   untitled: "新对话",
-  noneYet: "你的对话会保存在这里。",
+  noneYet: "您的对话会保存在这里。",
   rename: "重命名",
   delete: "删除",
   deleted: (title) => `已删除“${title}”。`,
@@ -53,7 +53,7 @@ export const playground: typeof en = {
   code: "代码",
   codeTitle: "用代码发起这次调用",
   codeText: "在个人资料里创建带“chat”权限的令牌，放进 ATHANOR_TOKEN。",
-  you: "你",
+  you: "您",
   deployment: { none: "休眠", starting: "加载中", ready: "就绪" },
   toEnd: "到最新",
 };

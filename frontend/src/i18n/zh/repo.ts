@@ -7,7 +7,7 @@ export const repo: typeof en = {
     tags: "标签",
     commit: (sha) => `提交 ${sha}`,
     search: "查找分支或标签",
-    notHead: (name) => `你看到的是 ${name}，不是 main 的最新状态。`,
+    notHead: (name) => `您看到的是 ${name}，不是 main 的最新状态。`,
     toMain: "回到 main",
     lost: (name) => `这个仓库没有版本 ${name}。`,
   },
