@@ -25,10 +25,11 @@ from engine.specs import CONTAINABLE, Placement
 from workers.config import NodeConfig
 from workers.errors import StudioAway, StudioRefused
 from workers.node_dir import NodeDir
-from workers.orders import OrderHead, RunOrder, name_fields
+from workers.orders import OrderHead, RunOrder
 from workers.run_dir import RunDir
 from workers.runtimes.base import Runtime
 from workers.studio_client import StudioClient
+from workers.unreadable import name_fields
 
 log = structlog.get_logger()
 

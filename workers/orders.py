@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from celery import Celery
 from celery.exceptions import TaskRevokedError, TimeoutError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from engine.specs import JobSpec
 from workers.machines.orders import FOLDER, IMAGE, TENANT, MachineLimits
@@ -15,8 +15,6 @@ RUN_ID = r"^[A-Za-z0-9][A-Za-z0-9-]{0,63}$"  # never a path
 REPO_ID = r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.\-]{0,95}$"
 START_RUN = "workers.tasks.start_run"
 PING = "workers.tasks.ping"
-_MOST_FIELDS = 10  # that a refusal names
-_LONGEST_FIELD = 200
 
 
 class ContainerOrder(BaseModel):
@@ -114,23 +112,6 @@ class ShareReport(BaseModel):
     cache_bytes: int = Field(ge=0, lt=2**62)
     cache_limit_bytes: int = Field(ge=0, lt=2**62)
     share: list[ShareState] = Field(max_length=10_000)
-
-
-def name_fields(problem: ValidationError, *, of_spec: bool = False) -> list[str]:
-    """Return the fields of an order that cannot be read, as people write them: `spec.lora.rank`.
-
-    The kind of a spec stands in pydantic's places, and not in the spec. `of_spec`: the problem is
-    of a spec alone.
-    """
-    fields = []
-    for error in problem.errors(include_url=False, include_input=False, include_context=False):
-        where = [*(["spec"] if of_spec else []), *map(str, error["loc"])]
-        if where[0:1] == ["spec"]:
-            where[1:2] = [] if len(where) > 1 else ["kind"]
-        field = "".join(filter(str.isprintable, ".".join(where)))[:_LONGEST_FIELD]
-        if field and field not in fields:
-            fields.append(field)
-    return fields[:_MOST_FIELDS]
 
 
 def queue_name(node: str) -> str:

@@ -26,6 +26,9 @@ NODE_SENTENCES = Sentences(
         "drives_not_set": "ATHANOR_DRIVE_DIR is not set: write the studio's folder of drives.",
         "machines_need_root": "Dev machines need a node that runs as root: their network and their "
         "secrets are set up by it.",
+        "machine_order_unread": "This node cannot read {fields} of what the machine shall be: its "
+        "software and the studio's are of different versions. Ask an administrator to bring both "
+        "to one.",
         "engines_need_root": "Engines in containers need a node that runs as root: it mounts their "
         "folders.",
         "studio_unknown": "The studio's name {host} is not known on this node.",

@@ -42,7 +42,8 @@ from studio.jobs.models import LIVE, Run
 from studio.jobs.moves import Move, move_run
 from studio.jobs.run_tokens import make_run_token
 from studio.jobs.wakes import wake_run_viewers
-from workers.orders import RunOrder, name_fields, send_run_order
+from workers.orders import RunOrder, send_run_order
+from workers.unreadable import name_fields
 
 log = structlog.get_logger(__name__)
 

@@ -14,7 +14,8 @@ from workers.errors import WorkerError
 from workers.files import hold_lock, read_json, write_once, write_whole
 from workers.inventory import take_inventory
 from workers.node_dir import NodeDir
-from workers.orders import RunOrder, name_fields
+from workers.orders import RunOrder
+from workers.unreadable import name_fields
 
 MakeOrder = Callable[..., RunOrder]
 

@@ -26,7 +26,15 @@ from workers.machines.engine import Folders
 from workers.machines.firewall import raise_firewall
 from workers.machines.leftovers import note_node, sweep_leftovers
 from workers.machines.memory import MachineMemory
-from workers.machines.orders import MachineOrder, MachineReport, MachineState, SavedState
+from workers.machines.orders import (
+    MachineAnswer,
+    MachineOrder,
+    MachinePhase,
+    MachineReport,
+    MachineState,
+    SavedState,
+    UnreadOrder,
+)
 from workers.machines.readiness import Readiness
 from workers.machines.reconciler import Reconciler
 from workers.machines.relay import Relay
@@ -80,6 +88,7 @@ class MachineHost:
         self._relay_port = 0
         self._bell = Bell(config.broker_url, config.node_name)
         self._orders: list[MachineOrder] | None = None
+        self._unread: tuple[UnreadOrder, ...] = ()
         self._spares = SpareWish("", 0)
         self._report = MachineReport(engine="", machines=[])
         self._unlimited: tuple[str, ...] = ()
@@ -143,7 +152,23 @@ class MachineHost:
         self._meter.forget_told(self._report)
         self._kept_images = answer.saved
         self._spares = SpareWish(answer.usual_image, 0, answer.disk_bytes, answer.scratch_bytes)
-        self._keep_orders(list(answer.orders))
+        self._keep_orders(self._read_orders(answer))
+
+    def _read_orders(self, answer: MachineAnswer) -> list[MachineOrder]:
+        """Return what the machines shall be; one whose order cannot be read goes on by its last,
+        or stops if that can be read.
+        """
+        last = {order.machine: order for order in self._orders or ()}
+        held = []
+        for each in answer.unread:
+            if order := last.get(each.machine):
+                is_running = order.is_running and not each.shall_stop
+                held.append(order.model_copy(update={"is_running": is_running}))
+        if answer.unread != self._unread:
+            self._unread = answer.unread
+            for each in answer.unread:
+                log.error("machine_order_unread", machine=each.machine, fields=each.fields)
+        return [*answer.orders, *held]
 
     def _keep_orders(self, orders: list[MachineOrder]) -> None:
         if orders != self._orders:
@@ -208,10 +233,14 @@ class MachineHost:
     def _reconcile(self) -> tuple[list[MachineState], tuple[str, ...]]:
         if self._orders is None:  # a studio never heard is not one that wants nothing
             return [], ()
-        states = self._reconciler.pass_once(self._orders)
+        ordered = {order.machine for order in self._orders}
+        unread = [each for each in self._unread if each.machine not in ordered]
+        spared = {each.machine for each in unread}
+        states = self._reconciler.pass_once(self._orders, spared)
         self._reconciler.tend_spares(replace(self._spares, number=self._count_spares()))
         states = self._readiness.look(self._orders, states)
-        return states, self._reconciler.list_strays(self._orders)
+        strays = [each for each in self._reconciler.list_strays(self._orders) if each not in spared]
+        return [*states, *map(_tell_unread, unread)], tuple(strays)
 
     def _look_at_saved(self) -> tuple[SavedState, ...]:
         saved = self._saver.look(self._orders or ())
@@ -263,3 +292,15 @@ class MachineHost:
             for s in report.machines
         ]
         return [*told, *((each.key,) for each in report.saved)]
+
+
+def _tell_unread(order: UnreadOrder) -> MachineState:
+    fields = ", ".join(order.fields)
+    message = str(EngineFault("machine_order_unread", fields=fields))[:_MOST_TOLD]
+    return MachineState(
+        machine=order.machine,
+        life=order.life,
+        start=order.start,
+        phase=MachinePhase.FAILED,
+        message=message,
+    )

@@ -9,10 +9,12 @@ import hmac
 import secrets
 import time
 from enum import Enum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workers.machines.measures import MOST_TOLD_MINUTES, MachineUsage, UsageMinute
+from workers.unreadable import name_fields
 
 MACHINE_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"  # part of a container's and a folder's name
 TENANT = r"^[a-z0-9][a-z0-9-]{0,31}$"
@@ -110,6 +112,21 @@ class MachineOrder(BaseModel):
     """File name to content, below `/run/athanor`, in memory only."""
 
 
+class UnreadOrder(BaseModel):
+    """A machine whose order cannot be read here, of a studio of another age."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    machine: str = Field(pattern=MACHINE_ID)
+    life: int = Field(default=0, ge=0)
+    start: int = Field(default=0, ge=0)
+    """Both as in its order; 0 where they cannot be read either."""
+    shall_stop: bool = False
+    """Its order says so, whatever else it says."""
+    fields: tuple[str, ...] = ()
+    """What cannot be read: `limits.cpus`."""
+
+
 class MachinePhase(Enum):
     """Where a machine's container is."""
 
@@ -201,3 +218,31 @@ class MachineAnswer(BaseModel):
     disk_bytes: int | None = None
     scratch_bytes: int | None = None
     """What `MachineLimits` of each order says: a spare is made with it."""
+    unread: tuple[UnreadOrder, ...] = ()
+    """Of the orders those that cannot be read here; the studio sends none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _set_unread_aside(cls, said: Any) -> Any:
+        """Let one order that cannot be read spoil no other."""
+        if not isinstance(said, dict) or not isinstance(said.get("orders"), list):
+            return said
+        orders: list[MachineOrder] = []
+        unread: list[UnreadOrder] = []
+        for each in said["orders"]:
+            try:
+                orders.append(MachineOrder.model_validate(each))
+            except ValidationError as error:
+                unread.append(_head_of(each, error))
+        return {**said, "orders": orders, "unread": unread}
+
+
+def _head_of(said: Any, problem: ValidationError) -> UnreadOrder:
+    head = said if isinstance(said, dict) else {}
+    numbers = {name: head.get(name) for name in ("life", "start")}
+    return UnreadOrder(
+        machine=head.get("machine", ""),
+        shall_stop=head.get("is_running") is False,
+        fields=tuple(name_fields(problem)),
+        **{name: n for name, n in numbers.items() if type(n) is int and n > 0},
+    )

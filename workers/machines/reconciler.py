@@ -5,7 +5,7 @@ deed that takes long, such as the end of a machine that does not want to, keeps 
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
@@ -63,8 +63,12 @@ class Reconciler:
         """Wait for the deeds under way."""
         self._pool.shutdown()
 
-    def pass_once(self, orders: Iterable[MachineOrder]) -> list[MachineState]:
+    def pass_once(
+        self, orders: Iterable[MachineOrder], spared: Collection[str] = ()
+    ) -> list[MachineState]:
         """Begin the next deed for each machine that needs one, and return how all of them are.
+
+        Those of `spared` are left as they are, without an order too.
 
         Raises:
             EngineFault: the engine cannot even say what is there.
@@ -72,7 +76,7 @@ class Reconciler:
         wanted = {order.machine: order for order in orders}
         done = self._memory.read_done()
         containers = self._engine.list_containers()
-        deeds = plan_next(wanted, containers, done)
+        deeds = plan_next(wanted, [each for each in containers if each.machine not in spared], done)
         for deed in deeds:
             if self._is_due(deed):
                 going = self._pool.submit(self._try, deed, wanted, done)

@@ -100,6 +100,8 @@ const NODE = {
     `云盘 ${drive} 属于用户 ${owner}，而这里容器的 root 是 ${root}：请为平台设置 STUDIO_DRIVE_OWNER=${root}，并用 \`chown -R\` 把云盘改归它。`,
   drives_not_set: () => "未设置 ATHANOR_DRIVE_DIR：请填写平台存放云盘的目录。",
   machines_need_root: () => "开发机需要节点程序以 root 运行，由它设置网络与密钥。",
+  machine_order_unread: ({ fields }) =>
+    `该节点无法读取这台开发机的 ${fields}：节点与平台的软件版本不同，请让管理员把两者升级到同一版本。`,
   engines_need_root: () => "在容器中运行引擎需要节点程序以 root 运行，由它挂载目录。",
   studio_unknown: ({ host }) => `该节点无法解析平台的名称 ${host}。`,
   mount_failed: ({ source, target, words }) => `无法将 ${source} 挂载到 ${target}：${words}`,

@@ -123,3 +123,11 @@ def test_a_pass_looks_once_at_each_container_and_again_only_at_what_it_changed(r
     assert engine.inspected == ["a", "b", "c", "b"]
     assert stopped.phase is MachinePhase.STOPPED
     assert [each.machine for each in reconciler.containers] == ["a", "c", "b"]
+
+
+def test_one_that_is_spared_is_left_as_it_is_without_an_order(reconciler, engine):
+    reconciler.pass_once([order("kept"), order("other")])
+    engine.stop_may_end.set()
+    for _ in range(3):
+        reconciler.pass_once([], {"kept"})
+    assert [each.machine for each in engine.containers.values()] == ["kept"]
