@@ -2,7 +2,8 @@
 
 Clients take turns at prompts of different lengths until a number of answers is there, each as long
 as the model makes it, up to a bound. What counts is pieces of text a second of all together, and
-every server here sends one for each token.
+every server here sends one for each token; and how long an answer's first piece takes to come while
+the other clients' answers are written.
 """
 
 import asyncio
@@ -15,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -29,8 +32,17 @@ _TEXT = "The kiln is warm and the glaze runs slowly over the rim of the bowl. "
 _RANK = 8
 
 
-def measure_server(server: str, model: Path) -> float | None:
-    """Return output tokens a second of a server, or None where it does not come up."""
+@dataclass(frozen=True)
+class Load:
+    """How a server bore it."""
+
+    tokens_per_s: float
+    first_token_s: list[float]
+    """Of each answer, from its question to its first piece of text."""
+
+
+def measure_server(server: str, model: Path) -> Load | None:
+    """Put a load on a server; None where it does not come up."""
     with start_server(server, model) as url:
         if url is None:
             return None
@@ -55,13 +67,13 @@ def measure_adapters(model: Path, *, rounds: int) -> dict[str, float]:
             asyncio.run(load(url, names[:1], num_answers=2))
             found: dict[str, list[float]] = {"adapters1": [], "adapters100": []}
             for _ in range(rounds):
-                found["adapters1"].append(asyncio.run(load(url, names[:1])))
-                found["adapters100"].append(asyncio.run(load(url, names)))
+                found["adapters1"].append(asyncio.run(load(url, names[:1])).tokens_per_s)
+                found["adapters100"].append(asyncio.run(load(url, names)).tokens_per_s)
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-async def load(url: str, names: list[str], *, num_answers: int = NUM_ANSWERS) -> float:
-    """Ask with 16 clients; return tokens a second."""
+async def load(url: str, names: list[str], *, num_answers: int = NUM_ANSWERS) -> Load:
+    """Ask with 16 clients."""
     wanted = iter(range(num_answers))
     timeout = httpx.Timeout(600)
     async with httpx.AsyncClient(base_url=url, timeout=timeout) as client:
@@ -76,16 +88,25 @@ async def load(url: str, names: list[str], *, num_answers: int = NUM_ANSWERS) ->
                     "temperature": 0,
                     "stream": True,
                 }
-                async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
-                    answer.raise_for_status()
-                    async for line in answer.aiter_lines():
-                        counted.append(line.startswith("data: {") and '"content":"' in line)
+                pieces.extend(await read_answer(client, body))
 
-        counted: list[bool] = []
+        pieces: list[float] = []
         began = time.perf_counter()
         await asyncio.gather(*(work() for _ in range(NUM_CLIENTS)))
         took = time.perf_counter() - began
-    return sum(counted) / took
+    return Load(len(pieces) / took, [wait for wait in pieces if wait])
+
+
+async def read_answer(client: httpx.AsyncClient, body: dict[str, Any]) -> list[float]:
+    """Return a number for each piece of text: how long the first took to come, and 0."""
+    pieces: list[float] = []
+    asked = time.perf_counter()
+    async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        answer.raise_for_status()
+        async for line in answer.aiter_lines():
+            if line.startswith("data: {") and '"content":"' in line and '"content":""' not in line:
+                pieces.append(0.0 if pieces else time.perf_counter() - asked)
+    return pieces
 
 
 @contextmanager
