@@ -27,6 +27,9 @@ _MOST_NOTED = 20_000
 _FAULTS = (RedisError, OSError)
 _WAYS = ("browser", "ssh")
 _LOOKED = "machines-looked-at"
+_TENDED = "machines-tended"
+_TENDED_EVERY_S = 30.0
+"""Deadlines that were looked at further apart were not looked after in between."""
 
 _noted: dict[tuple[str, str], float] = {}
 
@@ -99,6 +102,20 @@ def take_look() -> bool:
     except _FAULTS:
         return False
     return was_ago
+
+
+def note_tending(now: float) -> float:
+    """Note that the deadlines of machines are looked at now, and return since when they are without
+    a gap: the studio has heard nothing while it was away itself. Both in Unix seconds.
+    """
+    try:
+        since, last = cache.get(_TENDED) or (now, now)
+        if not 0 <= now - last <= _TENDED_EVERY_S:
+            since = now
+        cache.set(_TENDED, (since, now), None)
+    except _FAULTS:
+        return now
+    return float(since)
 
 
 def _read(names: Iterable[str]) -> dict[str, Any]:

@@ -253,15 +253,32 @@ def test_create_then_delete_at_once_leaves_nothing(rich, node):
 def test_a_node_that_is_silent_is_said_and_then_its_machine_is_lost_at_its_cost(rich, node):
     with time_machine.travel(timezone.now(), tick=False) as clock:
         machine = make_running(rich, node)
+        tend_machines()
         clock.shift(15)
         tend_machines()
         assert "does not answer" in again(machine).message
-        clock.shift(120)
-        tend_machines()
+        for _ in range(90):
+            assert again(machine).status == Status.RUNNING
+            clock.shift(20)
+            tend_machines()
         machine = again(machine)
         assert (machine.status, machine.reason) == (Status.STOPPED, Reason.NODE_LOST)
         assert get_cost_mpoints(machine.lease) == 0
         assert not list_orders(node)[0].is_running  # it is ended when the node is back
+
+
+def test_a_studio_that_was_away_hears_its_nodes_before_it_ends_their_machines(rich, node):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        machine = make_running(rich, node)
+        tend_machines()
+        clock.shift(24 * 3600)
+        tend_machines()
+        clock.shift(5)
+        tend_machines()
+        assert (again(machine).status, again(machine).message) == (Status.RUNNING, "")
+        machine = tell(machine, node, RUNNING)
+        assert machine.status == Status.RUNNING
+        assert list_orders(node)[0].is_running
 
 
 def test_an_engine_that_is_away_says_nothing_of_machines(rich, node):
