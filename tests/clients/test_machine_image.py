@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pty
+import select
 import shutil
 import signal
 import socket
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.plain_shells import with_plain_shells
 
 IMAGE = Path(__file__).resolve().parents[2] / "workers" / "images" / "machine"
 
@@ -188,14 +191,13 @@ def test_a_log_keeps_within_its_size(tmp_path):
 def terminal(places):
     """A terminal that is open in the machine; `.read()` is what it was shown."""
     leader, follower = pty.openpty()
-    os.set_blocking(leader, False)
     (places.terminals / "0").symlink_to(os.ttyname(follower))
 
     def read() -> str:
-        try:
-            return os.read(leader, 65536).decode()
-        except BlockingIOError:
-            return ""
+        shown = b""
+        while select.select([leader], [], [], 0.2)[0]:  # the system hands it over when it has time
+            shown += os.read(leader, 65536)
+        return shown.decode()
 
     yield read
     os.close(leader)
@@ -313,7 +315,7 @@ def test_the_studio_s_key_alone_opens_the_machine_s_sshd(started, places, tmp_pa
     (tmp_path / "sshd.conf").write_text(conf)
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     command = ("/usr/sbin/sshd", "-D", "-e", "-f", str(tmp_path / "sshd.conf"))
-    tool = program.Tool("sshd", port, command)
+    tool = program.Tool("sshd", port, tuple(with_plain_shells(*command)))
     started(tool)
     assert program.wait_for_tools([tool], 10) == []
     key = (places.ssh / "ssh_host_ed25519_key.pub").read_text()

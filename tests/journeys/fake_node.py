@@ -19,6 +19,7 @@ import httpx
 
 from tests.journeys.fake_runs import ScriptRunner
 from tests.live import LiveStudio
+from tests.plain_shells import with_plain_shells
 from workers.machines.relay import Relay
 
 ADDRESS = "127.0.0.9"  # of this computer alone, and with port 22 free
@@ -161,9 +162,8 @@ def _run_sshd(folder: Path) -> Iterator[None]:
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     with (folder / "log").open("w") as log:
-        sshd = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
-        )
+        command = ("/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"))
+        sshd = subprocess.Popen(with_plain_shells(*command), stderr=log)
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from studio.machines.ssh.gateway import Gateway
 from studio.machines.ssh.host_keys import host_fingerprint, read_gateway_key
 from studio.points.services import grant_points
 from tests.live import free_port
+from tests.plain_shells import with_plain_shells
 from tests.studio.machines.attacks import on_ssh
 from tests.studio.machines.attacks.rows import run_attacks
 from tests.studio.machines.conftest import make_running, tell
@@ -54,9 +55,8 @@ def run_sshd(folder: Path) -> Iterator[int]:
     ]  # fmt: skip
     (folder / "sshd_config").write_text("\n".join(options) + "\n")
     with (folder / "log").open("w") as log:
-        sshd = subprocess.Popen(
-            ["/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log
-        )
+        command = ("/usr/sbin/sshd", "-D", "-e", "-f", str(folder / "sshd_config"))
+        sshd = subprocess.Popen(with_plain_shells(*command), stderr=log)
     try:
         for _ in range(100):
             with contextlib.suppress(OSError):
