@@ -13,4 +13,4 @@ exec "$@"
 
 def with_plain_shells(*command: str) -> list[str]:
     """Return the command that sees root's start files empty, as its shells do."""
-    return ["unshare", "--mount", "sh", "-c", _BARE, "sh", *command]
+    return ["/usr/bin/unshare", "--mount", "sh", "-c", _BARE, "sh", *command]
