@@ -148,6 +148,12 @@ REFUSALS = Sentences(
         "and rope_theta: leave context out",
         "fp8_whole": "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, "
         "or set method to lora or full and parallel.tensor to 1",
+        "muon_spread": "optimizer: muon needs whole matrices on each process: take adamw, or set "
+        "parallel.shards and parallel.tensor to 1",
+        "qlora_cut": "parallel.tensor: a base at 4 bits cannot be cut: set it to 1, or set method "
+        "to lora",
+        "dora_cut": "lora.variant: dora needs whole matrices: set parallel.tensor to 1, or take "
+        "plain",
         "moments_overflow": "The inputs of a layer are no finite numbers: the model overflows on "
         "the calibration data.",
         "window_too_long": "length: the model reads {most} tokens at most: lower it to that or "

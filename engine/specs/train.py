@@ -166,7 +166,13 @@ class TrainSpec(Spec):
     )
     """For the stage `reward`: a score for an answer, in place of words."""
     context: ContextOptions = Field(
-        default=ContextOptions(), title="Window", json_schema_extra={"part": "terminal"}
+        default=ContextOptions(),
+        title="Window",
+        json_schema_extra={
+            "part": "how",
+            "advanced": True,
+            "only": {"method": ["full"], "from_scratch": [None]},
+        },
     )
     """A longer window for the model, by the base of its rotary positions."""
     optimizer: Literal["adamw", "adamw8bit", "muon"] = Field(
@@ -374,5 +380,26 @@ class TrainSpec(Spec):
             raise ValueError(
                 "precision: fp8 multiplies whole matrices of more than 4 bits: take bf16, or set "
                 "method to lora or full and parallel.tensor to 1"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _matrices_are_whole(self) -> Self:
+        """Refuse here what the engine would refuse once the model is open."""
+        spread = self.parallel.shards * self.parallel.tensor
+        if self.optimizer == "muon" and spread > 1:
+            raise ValueError(
+                "optimizer: muon needs whole matrices on each process: take adamw, or set "
+                "parallel.shards and parallel.tensor to 1"
+            )
+        if self.parallel.tensor > 1 and self.method == "qlora":
+            raise ValueError(
+                "parallel.tensor: a base at 4 bits cannot be cut: set it to 1, or set method to "
+                "lora"
+            )
+        has_dora = self.method != "full" and self.lora.variant == "dora"
+        if self.parallel.tensor > 1 and has_dora:
+            raise ValueError(
+                "lora.variant: dora needs whole matrices: set parallel.tensor to 1, or take plain"
             )
         return self

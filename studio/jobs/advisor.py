@@ -212,11 +212,23 @@ def _check_processes(spec: TrainSpec, flavor: Flavor) -> Refusal | None:
     return None
 
 
+def _check_precision(spec: TrainSpec, flavor: Flavor) -> Refusal | None:
+    if spec.precision == "fp8" and not flavor.num_devices:
+        message = (
+            f"spec.precision: fp8 needs a GPU that multiplies 8-bit floats, and {flavor.title} has "
+            "none; take bf16, or pick another flavor."
+        )
+        mend = Mend("take_bf16", {}, {"spec": {"precision": "bf16"}})
+        return Refusal("fp8_without_gpu", message, "spec.precision", {}, mend=mend)
+    return None
+
+
 def _weigh(
     advice: Advice, spec: TrainSpec, flavor: Flavor, inputs: _Inputs, nodes: list[Node]
 ) -> None:
-    if refusal := _check_processes(spec, flavor):
-        advice.refusals.append(refusal)
+    for refusal in (_check_processes(spec, flavor), _check_precision(spec, flavor)):
+        if refusal is not None:
+            advice.refusals.append(refusal)
     speed = advice.speed = find_speed(spec, flavor)
 
     def need(at: Machine) -> TrainEstimate:

@@ -4,6 +4,7 @@ import {
   choose,
   defaultsFor,
   hasRepos,
+  methodsOf,
   numProcesses,
   ownFields,
   scratchOf,
@@ -128,5 +129,13 @@ describe("a model from nothing", () => {
     expect(fresh).toMatchObject({ from_scratch: { hidden_size: 512 }, method: "full" });
     expect(JSON.parse(JSON.stringify(fresh))).not.toHaveProperty("model");
     expect(choose(info, fresh, { stage: "sft" }).from_scratch).toBeNull();
+  });
+
+  it("trains all its weights: there is no base for an adapter", () => {
+    const base: SpecValue = { ...defaultsFor(info, { stage: "pretrain" }), model: "a/b" };
+    const fresh = choose(info, base, scratchOf(info));
+    expect(choose(info, fresh, { method: "lora" })).toEqual(fresh);
+    expect(methodsOf(["lora", "qlora", "full"], fresh)).toEqual(["full"]);
+    expect(methodsOf(["lora", "qlora", "full"], base)).toHaveLength(3);
   });
 });

@@ -42,6 +42,7 @@ export function defaultsFor(info: SpecInfo, spec: SpecValue): SpecValue {
 export function choose(info: SpecInfo, spec: SpecValue, change: SpecValue): SpecValue {
   const before = usualOf(info, spec).defaults;
   let next = merge(spec, change);
+  if (next.from_scratch && next.method !== "full") next = { ...next, method: "full" };
   const after = usualOf(info, next).defaults;
   for (const [name, value] of Object.entries(after)) {
     if (spec[name] === undefined || spec[name] === before[name]) next = { ...next, [name]: value };
@@ -94,6 +95,10 @@ export function scratchOf(info: SpecInfo): SpecValue {
   const field = readSchema(info.schema).find(({ name }) => name === "from_scratch");
   return { from_scratch: field ? defaultsOfField(field) : null, model: undefined, method: "full" };
 }
+
+/** The methods that a spec may take: a new model has no base that an adapter would change. */
+export const methodsOf = (options: readonly string[], spec: SpecValue): readonly string[] =>
+  spec.from_scratch ? options.filter((option) => option === "full") : options;
 
 /** Say whether each further dataset of a mixture is chosen by now. */
 export const hasRepos = (mixture: unknown): boolean =>

@@ -144,6 +144,12 @@ def test_bad_rows_of_a_table_are_left_out_by_the_mend(estimate, data, alice):
     assert codes(estimate({**wish, **refusal["mend"]["set"]["spec"]})) == []
 
 
+def test_fp8_is_refused_where_the_flavor_has_no_gpu(estimate, data):
+    (refusal,) = estimate({**data, "precision": "fp8"})["refusals"]
+    assert (refusal["code"], refusal["field"]) == ("fp8_without_gpu", "spec.precision")
+    assert codes(estimate({**data, **refusal["mend"]["set"]["spec"]})) == []
+
+
 def test_processes_match_the_flavors_gpus_or_its_cores(estimate, data):
     assert codes(estimate({**data, "parallel": {"shards": 2}}, "cpu-2")) == []
     assert codes(estimate({**data, "parallel": {"shards": 2}}, "cpu-1")) == ["processes_not_cores"]

@@ -111,6 +111,7 @@ export const training = {
       `${n(p.dataset)} holds conversations: the answers alone are learnt, as in a finetune.`,
     dataset_format_unknown: (p: Params) =>
       `The rows of ${n(p.file)} are in no format that is known (${n(p.fields)}).`,
+    fp8_without_gpu: () => "fp8 needs a GPU, and the flavor has none.",
     processes_not_devices: (p: Params) =>
       `The sizes make ${n(p.wanted)} processes, and the flavor has ${n(p.has)} GPUs: one for each.`,
     processes_not_cores: (p: Params) =>
@@ -127,6 +128,13 @@ export const training = {
     recompute_activations: () => "Recompute activations",
     train_adapter: () => "Train an adapter instead",
     quantize_base: () => "Hold the base in 4 bits",
+    take_bf16: () => "Take bf16",
+    offload: () => "Recompute, and use the host's memory",
+    lighter_optimizer: () => "Take the 8-bit optimizer",
+    lighter_optimizer_too: () => "Take the 8-bit optimizer, and recompute",
+    train_adapter_too: () => "Train an adapter instead, and recompute",
+    quantize_base_too: () => "Hold the base in 4 bits, and recompute",
+    lower_rank_too: (p: Params) => `Set the LoRA rank to ${n(p.value)}, and recompute`,
     set_shards: (p: Params) => `Make ${n(p.value)} shards`,
   } as Record<string, (params: Params) => string>,
 };

@@ -135,6 +135,10 @@ export const refusals = {
     "context：新模型的窗口由 from_scratch 的 max_positions 与 rope_theta 决定，请去掉 context",
   fp8_whole: () =>
     "precision：fp8 需要高于 4 位的完整矩阵：请改用 bf16，或将 method 设为 lora 或 full，且 parallel.tensor 设为 1",
+  muon_spread: () =>
+    "optimizer：muon 需要每个进程都有完整的矩阵：请改用 adamw，或将 parallel.shards 与 parallel.tensor 设为 1",
+  qlora_cut: () => "parallel.tensor：4 位的基座不能切分：请设为 1，或将 method 设为 lora",
+  dora_cut: () => "lora.variant：dora 需要完整的矩阵：请将 parallel.tensor 设为 1，或选择 plain",
   moments_overflow: () => "某层的输入不是有限的数：模型在校准数据上溢出。",
   window_too_long: ({ most, given }: Names) =>
     `length：模型最多读 ${most} 个词元，请减小到不超过它（填写的是 ${given}）。`,

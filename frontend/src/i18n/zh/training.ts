@@ -106,6 +106,7 @@ export const training: TrainingWords = {
     dataset_learns_all: (p) => `${n(p.dataset)} 是纯文本：会学习每个词元，而不只是回答。`,
     dataset_learns_answers: (p) => `${n(p.dataset)} 是对话：只学习其中的回答，和微调一样。`,
     dataset_format_unknown: (p) => `${n(p.file)} 的行不是已知的格式（${n(p.fields)}）。`,
+    fp8_without_gpu: () => "fp8 需要 GPU，而该规格没有。",
     processes_not_devices: (p) =>
       `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 块 GPU，每个进程一块。`,
     processes_not_cores: (p) => `这些大小合计 ${n(p.wanted)} 个进程，而规格有 ${n(p.has)} 个核。`,
@@ -122,6 +123,13 @@ export const training: TrainingWords = {
     recompute_activations: () => "重算激活",
     train_adapter: () => "改为训练适配器",
     quantize_base: () => "基座以 4 位保存",
+    take_bf16: () => "改用 bf16",
+    offload: () => "重算激活，并使用主机内存",
+    lighter_optimizer: () => "改用 8 位优化器",
+    lighter_optimizer_too: () => "改用 8 位优化器并重算激活",
+    train_adapter_too: () => "改为训练适配器并重算激活",
+    quantize_base_too: () => "基座以 4 位保存并重算激活",
+    lower_rank_too: (p) => `LoRA 秩改为 ${n(p.value)} 并重算激活`,
     set_shards: (p) => `分成 ${n(p.value)} 片`,
   },
 };

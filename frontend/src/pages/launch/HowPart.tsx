@@ -6,7 +6,7 @@ import { useQuantizeWords } from "../../i18n/quantizeWords";
 import type { SpecValue } from "../../api/shapes";
 import { holdsPreset, merge, type SpecField } from "../../stores/specSchema";
 import { SpecForm, type FieldWidget } from "../../widgets/SpecForm";
-import { ownFields } from "../../stores/trainForm";
+import { methodsOf, ownFields } from "../../stores/trainForm";
 import { CardChoice } from "./CardChoice";
 import { ImageField } from "./ImageField";
 import type { LaunchForm } from "./useLaunchForm";
@@ -48,7 +48,7 @@ export function HowPart(props: Props) {
         id={id}
         name="method"
         value={value}
-        options={field.options}
+        options={methodsOf(field.options, form.spec)}
         words={training.method}
         onChange={(next) => onChoose({ method: next })}
       />
