@@ -106,3 +106,23 @@ def test_continue_a_pretraining_and_prefer(visit, live, tiny_hub):
     visitor.settle()
     expect(page.get_by_role("heading", name="tara/tiny-pairs-dpo").first).to_be_visible()
     expect(page.get_by_role("link", name="Chat")).to_be_visible()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_model_from_nothing(visit, live, tiny_hub):
+    visitor = visit("tara")
+    page = visitor.page
+    visitor.go("/launch?stage=pretrain")
+    fill(page, stage="Pretrain", dataset="tara/texts")
+    page.get_by_role("radio", name=re.compile("^Nothing")).check(force=True)
+    expect(page.get_by_role("radio", name=re.compile("^All weights"))).to_be_checked()
+    expect(page.get_by_role("radio", name=re.compile("^LoRA"))).to_have_count(0)
+    for label, value in (("Width", "64"), ("Layers", "2"), ("Heads", "4"), ("Vocabulary", "400")):
+        page.get_by_label(label, exact=True).fill(value)
+    launch(visitor)
+    expect(page.get_by_text("The model is ready")).to_be_visible(timeout=ENDED_MS)
+    page.get_by_role("link", name="Open its card").click()
+    visitor.settle()
+    expect(page.get_by_role("link", name="Chat")).to_be_visible()
+    visitor.expect_accessible()
