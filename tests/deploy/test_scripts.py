@@ -201,9 +201,12 @@ def test_a_script_is_walled_in_and_holds_no_secret(house):
         "grep -E 'CapBnd|NoNewPrivs' /proc/self/status; cat /proc/self/uid_map; "
         "ls /root; mount | grep -c docker.sock; env"
     )
-    job = submit(house, "ada", "bash", "-c", f"{looks}; sleep 2; {tries}; true")
+    waits = "sleep 90 & echo $! > /tmp/waits; wait"  # until it has been looked at
+    job = submit(house, "ada", "bash", "-c", f"{looks}; {waits}; {tries}; true")
     name = wait_for("its container", lambda: find_container(house, job))
     told = house.docker.run("docker", "inspect", name).stdout
+    go_on = "until kill $(cat /tmp/waits); do sleep 0.1; done"
+    house.docker.run("docker", "exec", name, "sh", "-c", go_on, timeout=60)
     job = end(house, "ada", job)
     log = read_log(house, "ada", job).decode()
     assert "REACHED" not in log, log
