@@ -26,6 +26,7 @@ from engine.serve.backend import (
     EmbedFailed,
     EmbedRequest,
     Generation,
+    HeldModel,
     ModelUnknown,
     OnPiece,
     QueueFull,
@@ -112,14 +113,12 @@ class NativeBackend:
 
     def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
         """Queue a request; see `Backend.submit`."""
-        held = self._hold(request.model)
-        try:
-            ticket = self._make_ticket(request, held, on_piece)
-            self._loop.enter(ticket, request.deadline_s)
-        except BaseException:
-            self._let_go(held)
-            raise
-        return _Answer(self._loop, ticket)
+        return self._enter(request, self._hold(request.model), on_piece)
+
+    def hold(self, model: str) -> HeldModel:
+        """Keep what answers under a name; see `HoldingBackend.hold`."""
+        held = self._hold(model)
+        return _Held(self, held, self._sign("" if held is None else held.digest))
 
     def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
         """Return a vector for each text; see `Backend.embed`."""
@@ -203,6 +202,22 @@ class NativeBackend:
     def _let_go(self, held: Held | None) -> None:
         if held is not None:
             self._shelf.let_go(held)
+
+    def _join(self, held: Held | None) -> None:
+        if held is not None:
+            self._shelf.join(held)
+
+    def _enter(
+        self, request: ChatRequest | TextRequest, held: Held | None, on_piece: OnPiece
+    ) -> Generation:
+        """Queue a request, which lets `held` go at its end."""
+        try:
+            ticket = self._make_ticket(request, held, on_piece)
+            self._loop.enter(ticket, request.deadline_s)
+        except BaseException:
+            self._let_go(held)
+            raise
+        return _Answer(self._loop, ticket)
 
     def _make_ticket(
         self, request: ChatRequest | TextRequest, held: Held | None, on_piece: OnPiece
@@ -393,6 +408,30 @@ def _shape_embedding(ticket: EmbedTicket) -> Embedding:
         queue_s=ticket.started_at - ticket.entered_at,
         prefill_s=ticket.prefill_s,
     )
+
+
+class _Held:
+    """Implements `HeldModel`."""
+
+    def __init__(self, backend: NativeBackend, held: Held | None, fingerprint: str) -> None:
+        self._backend = backend
+        self._held = held
+        self._lock = threading.Lock()  # nobody joins what is being let go
+        self._is_over = False
+        self.fingerprint = fingerprint
+
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
+        with self._lock:
+            if self._is_over:
+                raise RequestRefused("aborted", _LEFT)
+            self._backend._join(self._held)
+        return self._backend._enter(request, self._held, on_piece)
+
+    def let_go(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._is_over = True
+                self._backend._let_go(self._held)
 
 
 class _Answer:
