@@ -198,6 +198,39 @@ def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):
     assert error["message"].count("\n") == 0
 
 
+HALF = "\ud800"  # of a surrogate pair: JSON can say it, and no text can
+
+
+@pytest.mark.parametrize(
+    ("door", "changes", "param"),
+    [
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "x", "messages": MESSAGES}, "prompt"),
+        ("/tokenize", {"prompt": "x", "tools": [TOOL]}, "tools"),
+        ("/tokenize", {"prompt": HALF}, None),
+        ("/tokenize", {"messages": [{"role": "user", "content": HALF}]}, None),
+        ("/tokenize", {"messages": MESSAGES, "tools": [TOOL] * 129}, "tools"),
+        ("/tokenize", {"messages": MESSAGES, "tools": [TOOL, TOOL]}, "tools[1].function.name"),
+        ("/detokenize", {"model": HALF, "tokens": [5]}, None),
+        ("/detokenize", {"tokens": [5], HALF: 1}, None),
+        ("/v1/load_lora_adapter", {"lora_name": HALF, "lora_path": "x"}, None),
+        ("/v1/load_lora_adapter", {"lora_name": "x", "lora_path": HALF}, None),
+        ("/v1/unload_lora_adapter", {"lora_name": HALF}, None),
+        ("/v1/embeddings", {"input": HALF}, None),
+        ("/v1/completions", {"prompt": HALF}, None),
+        ("/v1/completions", {"model": HALF, "prompt": "x"}, None),
+    ],
+)
+def test_what_the_other_doors_cannot_do_is_refused_by_name(http, base, door, changes, param):
+    given = changes if "lora" in door else {"model": str(base)} | changes
+    headers = {"Content-Type": "application/json"}
+    answer = http.post(door, content=json.dumps(given), headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["param"] == param
+    assert error["message"].endswith(".") and error["message"].count("\n") == 0
+
+
 def test_settings_that_ask_for_nothing_are_taken(http, base):
     neutral = {"n": 1, "frequency_penalty": 0, "logprobs": False, "tools": None, "user": "alice"}
     stop = "a text of more than sixteen characters"
