@@ -5,7 +5,7 @@ Plain values and one protocol: no torch, no HTTP. A backend may call back from a
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 FinishReason = Literal["stop", "length", "abort", "error"]
@@ -19,6 +19,8 @@ class Constraint:
     text: str = ""
     """The schema as JSON, the pattern, or the grammar in llguidance's Lark, where `%json {...}` is
     a value of that schema and `<[17]>` is one token; empty for any JSON object."""
+    field: Literal["", "tools"] = field(default="", compare=False)
+    """What it was made of, for refusals, where that is not the parameter of its kind."""
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,13 @@ _JSON_OPTIONS: "JsonCompileOptions" = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
+# Kind of constraint, or the field that it was made of -> the field, and what people call it.
 _NAMES = {
-    "json_object": "JSON object",
-    "json_schema": "JSON schema",
-    "regex": "regular expression",
-    "grammar": "grammar",
+    "json_object": ("response_format", "JSON object"),
+    "json_schema": ("response_format", "JSON schema"),
+    "regex": ("regex", "regular expression"),
+    "grammar": ("grammar", "grammar"),
+    "tools": ("tools", "schema of a function"),
 }
 
 
@@ -146,11 +148,11 @@ _WRITERS: dict[str, Callable[[str], str]] = {
 
 
 def _refuse(constraint: Constraint, why: str) -> RequestRefused:
-    what = _NAMES[constraint.kind]
+    field, what = _NAMES[constraint.field or constraint.kind]
     return RequestRefused(
         "bad_response_format",
-        f"response_format: the {what} cannot be followed: {_shorten(why)}.",
-        field="response_format",
+        f"{field}: the {what} cannot be followed: {_shorten(why)}.",
+        field=field,
     )
 
 

@@ -107,8 +107,10 @@ def test_a_token_that_is_not_allowed_is_refused(grammars):
 def test_what_cannot_be_compiled_is_refused_by_field(grammars, constraint, word):
     with pytest.raises(RequestRefused, match=word) as refusal:
         grammars.open(constraint)
-    assert refusal.value.field == "response_format"
-    assert refusal.value.message.startswith("response_format: the ")
+    kind = constraint.kind
+    field = kind if kind in ("regex", "grammar") else "response_format"
+    assert refusal.value.field == field
+    assert refusal.value.message.startswith(f"{field}: the ")
     assert refusal.value.message.endswith(".") and "\n" not in refusal.value.message
 
 
@@ -129,5 +131,5 @@ def test_the_server_answers_by_schema_beside_free_answers(base):
             check_person(text)
         assert [text for text, _ in answers[1::2]] == [free, free]
         bad = Sampling(constraint=Constraint("regex", "("))
-        with pytest.raises(RequestRefused, match="response_format"):
+        with pytest.raises(RequestRefused, match="regex"):
             ask(backend, str(base), bad)

@@ -29,6 +29,8 @@ LONG = {"max_tokens": 60, "temperature": 0.0}
 MESSAGES = list(HELLO)
 TOOL = {"type": "function", "function": {"name": "now"}}
 STRICT_TOOL = {"type": "function", "function": {"name": "now", "strict": True}}
+NO_TYPE = {"type": "objec"}
+SCHEMA_OF_NO_TYPE = {"type": "json_schema", "json_schema": {"name": "a", "schema": NO_TYPE}}
 NAMED = {"type": "function", "function": {"name": "then"}}
 BAD_CALL = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "[1]"}}
 BAD_PLACE = "messages[0].tool_calls[0].function.arguments"
@@ -166,6 +168,10 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"temperature": float("nan")}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+        ({"regex": "("}, "regex"),
+        ({"grammar": "root ::= missing"}, "grammar"),
+        ({"response_format": SCHEMA_OF_NO_TYPE}, "response_format"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
@@ -234,6 +240,7 @@ def test_what_the_other_doors_cannot_do_is_refused_by_name(http, base, door, cha
 def test_settings_that_ask_for_nothing_are_taken(http, base):
     neutral = {"n": 1, "frequency_penalty": 0, "logprobs": False, "tools": None, "user": "alice"}
     stop = "a text of more than sixteen characters"
+    neutral |= {"max_completion_tokens": 2}  # the same twice
     body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2, "stop": stop} | neutral
     assert http.post("/v1/chat/completions", json=body).status_code == 200
     assert http.post("/v1/chat/completions", json=body | {"stop": ""}).status_code == 200
