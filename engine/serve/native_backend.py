@@ -38,7 +38,7 @@ from engine.serve.backend import (
     WaitTooLong,
 )
 from engine.serve.blocks import BlockPool, make_root
-from engine.serve.constraints import Grammars
+from engine.serve.constraints import Grammars, Matcher
 from engine.serve.decoder.step import Decoder
 from engine.serve.loop import LineLimits, StepLoop
 from engine.serve.plan import PlanLimits, Planner, Stream
@@ -238,8 +238,12 @@ class NativeBackend:
             decode=self._make_decode(sampling.shows_special),
             on_piece=on_piece,
             on_end=lambda: self._let_go(held),
-            matcher=self._grammars.open(sampling.constraint) if sampling.constraint else None,
+            matcher=self._open_matcher(request),
         )
+
+    def _open_matcher(self, request: Request) -> Matcher | None:
+        constraint = request.sampling.constraint
+        return self._grammars.open(constraint, request.tenant) if constraint else None
 
     @staticmethod
     def _make_stream(

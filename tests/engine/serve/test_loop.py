@@ -23,6 +23,7 @@ from tests.engine.serve.fake_decoder import (
 )
 
 LONG = Sampling(max_tokens=40, temperature=0)
+LENGTH = Sampling(max_tokens=3, temperature=0, logit_bias=((0, -100.0),))  # never ends by itself
 HOT = Sampling(max_tokens=20, temperature=1.3, top_p=0.9, seed=11)
 
 
@@ -120,6 +121,24 @@ def test_two_tenants_or_adapters_never_share_a_prefix_hit():
             loop.enter(ticket)
             cached.append(answer.read()[1].usage.num_cached_tokens)
     assert cached == [0, 0, 0, 0, 28]
+
+
+def test_a_prompt_that_another_tenant_sent_takes_as_long_as_one_that_nobody_did():
+    prompt, fresh = list(range(1, 30)), list(range(31, 60))
+    took = []
+    for asked in (fresh, prompt, prompt):
+        clock = Clock()
+        decoder = SlowDecoder(clock)
+        with open_loop(decoder, max_batch_tokens=9, clock=clock) as loop:
+            ask(loop, prompt, LENGTH, tenant="a")
+            decoder.batches.clear()
+            ticket, answer = make_ticket(asked, LENGTH, tenant="a" if len(took) == 2 else "b")
+            before = clock.now
+            loop.enter(ticket)
+            last = answer.read()[1]
+            took.append((decoder.batches[:], clock.now - before, last.usage.prefill_s))
+    assert took[0] == took[1] == ([[9], [9], [9], [2], [1], [1]], 6.0, 4.0)
+    assert len(took[2][0]) < 6  # its own tenant's is found again
 
 
 def test_an_adapter_that_comes_and_goes_does_not_stop_the_others():
