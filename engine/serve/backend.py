@@ -231,8 +231,8 @@ class BackendFacts:
     busy_s: float = 0.0
     """Time spent in steps."""
     fingerprints: tuple[tuple[str, str], ...] = ()
-    """By served name, what answers under it: base, adapter, quantization, template and engine in
-    one digest (`system_fingerprint`)."""
+    """By served name, what answers under it: base, adapter, template, engine, and all precisions
+    and kinds of arithmetic in one digest (`system_fingerprint`)."""
 
 
 class Generation(Protocol):

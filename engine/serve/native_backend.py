@@ -70,6 +70,8 @@ class OpenedModel:
     engine: str
     device: str
     quantization: str
+    arithmetic: str
+    """What computes, and how: whatever sums or rounds in another way has other words."""
     digest: str
     """Of the base's content."""
 
@@ -87,6 +89,7 @@ class NativeBackend:
             spec.max_context, model.max_positions, decoder.num_blocks * decoder.block_size
         )
         self._model = model
+        self._precisions = (spec.precision, spec.kv_precision)
         self._vocab_size = decoder.vocab_size
         self._tokenizer = model.tokenizer
         longest = max(map(len, model.tokenizer.get_vocab()))
@@ -399,7 +402,8 @@ class NativeBackend:
         """Return the digest of all that an answer's words come from."""
         model = self._model
         template = self._tokenizer.chat_template or ""
-        parts = (model.digest, adapter_digest, model.quantization, str(template), model.engine)
+        how = (model.quantization, model.arithmetic, *self._precisions)
+        parts = (model.digest, adapter_digest, str(template), model.engine, *how)
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return f"fp_{digest[:16]}"
 
