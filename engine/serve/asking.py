@@ -205,9 +205,12 @@ class Gathering:
             held.let_go()
 
     def _hold(self) -> HeldModel:
-        model = self._groups[0][0].model
-        is_holding = isinstance(self._backend, HoldingBackend)
-        held = self._backend.hold(model) if is_holding else _NamedModel(self._backend, model)
+        backend, model = self._backend, self._groups[0][0].model
+        held: HeldModel
+        if isinstance(backend, HoldingBackend):
+            held = backend.hold(model)
+        else:
+            held = _NamedModel(backend, model)
         with self._lock:
             self._held = held
             is_over = self._is_over
