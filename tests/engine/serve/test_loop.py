@@ -21,6 +21,7 @@ from tests.engine.serve.fake_decoder import (
     make_ticket,
     open_loop,
 )
+from tests.live import wait_for
 
 LONG = Sampling(max_tokens=40, temperature=0)
 LENGTH = Sampling(max_tokens=3, temperature=0, logit_bias=((0, -100.0),))  # never ends by itself
@@ -179,6 +180,34 @@ class BadMatcher(Matcher):
         if self._where == "mask":
             raise ValueError("as told")
         bits_RW[row] = 0 if self._where == "nothing" else -1
+
+
+class HeldMatcher(BadMatcher):
+    """Its masks are held up."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere")
+        self.gate, self.is_entered = threading.Event(), threading.Event()
+
+    def write_mask(self, bits_RW, row: int) -> None:
+        self.is_entered.set()
+        assert self.gate.wait(DEADLINE_S)
+        super().write_mask(bits_RW, row)
+
+
+def test_a_mask_is_written_beside_the_pass_and_neither_holds_up_the_other():
+    (alone,) = ask_alone([[1, 2]], LENGTH)
+    matcher = HeldMatcher()
+    with open_loop() as loop:
+        loop.decoder.gate.clear()
+        ticket, answer = make_ticket([1, 2], LENGTH, matcher=matcher)
+        loop.enter(ticket)
+        assert loop.decoder.is_entered.wait(DEADLINE_S)
+        assert matcher.is_entered.wait(DEADLINE_S)  # while the pass goes on
+        loop.decoder.gate.set()
+        wait_for("the pass to end before the mask", lambda: loop.decoder.batches == [[2]])
+        matcher.gate.set()
+        assert answer.read()[0] == alone
 
 
 def raise_in_reader(piece):
