@@ -14,7 +14,6 @@ class AnswerHead:
 
     id: str
     model: str
-    fingerprint: str | None = None
     created: int = field(default_factory=lambda: int(time.time()))
     tells_time: bool = False
     """Whether the usage says where the time went, too."""
@@ -30,8 +29,8 @@ class AnswerShape(ABC):
         self._head = head
         self.num_choices = num_choices
         self._first = range(0, num_choices, num_choices // num_prompts)
-        self.num_prompt_tokens = 0
-        """As the backend counted at the start; what it says at the end goes before."""
+        self._fingerprint: str | None = None
+        self._num_prompt_tokens = 0  # as counted at the start; what comes at the end goes before
         self._num_tokens = [0] * num_choices
         self._usages: dict[int, Usage] = {}
         self._begun: dict[int, Usage | None] = {}
@@ -47,6 +46,11 @@ class AnswerShape(ABC):
     @abstractmethod
     def whole(self) -> dict[str, Any]:
         """Shape the body of an answer that is not streamed."""
+
+    def begin(self, num_prompt_tokens: int, fingerprint: str | None) -> None:
+        """Take in what is known once the first answers are begun; before any other call."""
+        self._num_prompt_tokens = num_prompt_tokens
+        self._fingerprint = fingerprint
 
     def usage_event(self) -> dict[str, Any]:
         """Shape the event that ends a stream with its usage."""
@@ -85,7 +89,7 @@ class AnswerShape(ABC):
     def usage(self) -> dict[str, Any]:
         """Shape the count of tokens; a prompt that several answers share counts once."""
         known = [self._usages[index] for index in self._first if index in self._usages]
-        prompt, answer = self.num_prompt_tokens, sum(self._num_tokens)
+        prompt, answer = self._num_prompt_tokens, sum(self._num_tokens)
         if len(known) == len(self._first):
             prompt = sum(one.num_prompt_tokens for one in known)
         usage: dict[str, Any] = {
@@ -108,7 +112,7 @@ class AnswerShape(ABC):
             "id": self._head.id,
             "created": self._head.created,
             "model": self._head.model,
-            "system_fingerprint": self._head.fingerprint,
+            "system_fingerprint": self._fingerprint,
         }
 
 

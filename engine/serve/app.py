@@ -33,6 +33,7 @@ from engine.serve.openai_shapes import (
     shape_error,
     shape_models,
     shape_refusal,
+    validate,
 )
 from engine.serve.other_shapes import (
     DetokenizeBody,
@@ -181,9 +182,12 @@ def _read_prompt(body: TokenizeBody, backend: Backend) -> ChatRequest | TextRequ
     if (body.prompt is None) == (body.messages is None):
         raise RequestRefused("bad_request", "Give either prompt or messages.", field="prompt")
     if body.prompt is not None:
+        if body.tools:
+            message = "tools: they go with messages; a prompt is taken as it is: leave them out."
+            raise RequestRefused("bad_request", message, field="tools")
         model = resolve_model(body.model, backend.list_models())
         return TextRequest(model=model, prompt=body.prompt)
-    chat = ChatBody.model_validate(body.model_dump(exclude_unset=True, exclude={"prompt"}))
+    chat = validate(ChatBody, body.model_dump(exclude_unset=True, exclude={"prompt"}))
     request = ask_chat(chat, backend, Caller()).groups[0][0]
     assert isinstance(request, ChatRequest)
     return request

@@ -4,6 +4,7 @@ Shared by all doors: HTTP, gRPC, the Python API and Triton's model. No HTTP here
 """
 
 import queue
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,9 @@ from engine.serve.backend import (
     Backend,
     ChatRequest,
     Generation,
+    HeldModel,
+    HoldingBackend,
+    OnPiece,
     Piece,
     RequestRefused,
     ServedModel,
@@ -60,7 +64,6 @@ def ask_chat(body: ChatBody, backend: Backend, caller: Caller) -> Asked:
         RequestRefused: two of its parameters do not go together.
     """
     body.check()
-    facts = backend.describe()
     model = resolve_model(body.model, backend.list_models())
     sampling = body.to_sampling(
         max_tokens=body.max_completion_tokens or body.max_tokens,
@@ -79,11 +82,11 @@ def ask_chat(body: ChatBody, backend: Backend, caller: Caller) -> Asked:
     parsers: list[ToolParser | None] = [None] * body.n
     if request.tools or any(_is_about_tools(turn) for turn in request.messages):
         find_token = _TokenFinder(backend, model)
-        form = detect_format(facts.chat_template, find_token)
+        form = detect_format(backend.describe().chat_template, find_token)
         if request.tools:
             parsers = [_make_parser(form, request) for _ in range(body.n)]
         request = _bind_tools(request, form, find_token)
-    head = _make_head("chatcmpl", body.model, model, facts.fingerprints, caller)
+    head = _make_head("chatcmpl", body.model, caller)
     shape = ChatAnswer(head, parsers, wants_logprobs=body.logprobs)
     return Asked((_repeat(request, body.n),), shape)
 
@@ -112,8 +115,7 @@ def ask_completion(body: CompletionBody, backend: Backend, caller: Caller) -> As
         if body.echo:
             echo = prompt if isinstance(prompt, str) else backend.detokenize(model, prompt)
         echoes += [echo] * body.n
-    fingerprints = backend.describe().fingerprints
-    head = _make_head("cmpl", body.model, model, fingerprints, caller)
+    head = _make_head("cmpl", body.model, caller)
     shape = CompletionAnswer(
         head, echoes, num_prompts=len(prompts), wants_logprobs=body.logprobs is not None
     )
@@ -136,7 +138,11 @@ def resolve_model(name: str, models: Sequence[ServedModel]) -> str:
 
 
 class Gathering:
-    """The answers to what was asked, as the backend makes them."""
+    """The answers to what was asked, as the backend makes them.
+
+    All of them stand on what the model's name meant when the first was begun: it is held from then
+    until the last is begun.
+    """
 
     def __init__(
         self, backend: Backend, asked: Asked, on_piece: Callable[[int, Piece], None]
@@ -144,10 +150,12 @@ class Gathering:
         """`on_piece` is called from the backend's thread with the answer's number."""
         self._backend = backend
         self._groups = asked.groups
+        self._shape = asked.shape
         self._on_piece = on_piece
+        self._lock = threading.Lock()  # guards what follows
+        self._held: HeldModel | None = None
         self._generations: list[Generation] = []
-        self.num_prompt_tokens = 0
-        """Each prompt once; known when the first answers are begun."""
+        self._is_over = False
         self.num_first = len(asked.groups)
         self.num_answers = sum(map(len, asked.groups))
 
@@ -157,16 +165,19 @@ class Gathering:
         return self.num_answers > self.num_first
 
     def begin_first(self) -> None:
-        """Submit each prompt once.
+        """Submit each prompt once, and tell the shape what is known by then.
 
         Raises:
             RequestRefused: one of them cannot be answered; none goes on.
         """
-        index = 0
+        held = self._hold()
+        index = num_prompt_tokens = 0
         for group in self._groups:
-            generation = self._submit(group[0], index)
-            self.num_prompt_tokens += generation.num_prompt_tokens
+            num_prompt_tokens += self._submit(held, group[0], index).num_prompt_tokens
             index += len(group)
+        self._shape.begin(num_prompt_tokens, held.fingerprint)
+        if not self.has_more:
+            held.let_go()
 
     def begin_more(self) -> None:
         """Submit the rest, once the first have a piece: their prompts lie ready by then.
@@ -174,26 +185,67 @@ class Gathering:
         Raises:
             RequestRefused: one of them cannot be answered; none goes on.
         """
+        assert self._held is not None, "begin_first comes before"
         index = 0
         for group in self._groups:
             for offset, request in enumerate(group[1:], start=1):
-                self._submit(request, index + offset)
+                self._submit(self._held, request, index + offset)
             index += len(group)
+        self._held.let_go()
 
     def abort(self) -> None:
-        """End all of them; asked again it changes nothing."""
-        begun, self._generations = self._generations, []
+        """End all of them, from any thread; asked again it changes nothing."""
+        with self._lock:
+            self._is_over = True
+            begun, self._generations = self._generations, []
+            held = self._held
         for generation in begun:
             generation.abort()
+        if held is not None:
+            held.let_go()
 
-    def _submit(self, request: ChatRequest | TextRequest, index: int) -> Generation:
+    def _hold(self) -> HeldModel:
+        backend, model = self._backend, self._groups[0][0].model
+        held: HeldModel
+        if isinstance(backend, HoldingBackend):
+            held = backend.hold(model)
+        else:
+            held = _NamedModel(backend, model)
+        with self._lock:
+            self._held = held
+            is_over = self._is_over
+        if is_over:  # it was aborted before there was anything to let go
+            held.let_go()
+        return held
+
+    def _submit(
+        self, held: HeldModel, request: ChatRequest | TextRequest, index: int
+    ) -> Generation:
         try:
-            generation = self._backend.submit(request, lambda piece: self._on_piece(index, piece))
+            generation = held.submit(request, lambda piece: self._on_piece(index, piece))
         except BaseException:
             self.abort()
             raise
-        self._generations.append(generation)
+        with self._lock:
+            self._generations.append(generation)
+            is_over = self._is_over
+        if is_over:
+            self.abort()
         return generation
+
+
+class _NamedModel:
+    """Implements `HeldModel` for a backend that asks another server, which goes by names."""
+
+    def __init__(self, backend: Backend, model: str) -> None:
+        self._backend = backend
+        self.fingerprint = dict(backend.describe().fingerprints).get(model)
+
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
+        return self._backend.submit(request, on_piece)
+
+    def let_go(self) -> None:
+        pass
 
 
 class Answers:
@@ -210,7 +262,6 @@ class Answers:
             backend, asked, lambda index, piece: self._pieces.put((index, piece))
         )
         self._gathering.begin_first()
-        asked.shape.num_prompt_tokens = self._gathering.num_prompt_tokens
 
     def abort(self) -> None:
         """End what is under way, from any thread."""
@@ -311,19 +362,8 @@ def _add_seed(seed: int, index: int) -> int:
     return (seed + index + _SEEDS) % (2 * _SEEDS) - _SEEDS
 
 
-def _make_head(
-    prefix: str,
-    asked_model: str,
-    model: str,
-    fingerprints: Sequence[tuple[str, str]],
-    caller: Caller,
-) -> AnswerHead:
-    return AnswerHead(
-        f"{prefix}-{uuid.uuid4().hex}",
-        asked_model,
-        dict(fingerprints).get(model),
-        tells_time=caller.tells_time,
-    )
+def _make_head(prefix: str, model: str, caller: Caller) -> AnswerHead:
+    return AnswerHead(f"{prefix}-{uuid.uuid4().hex}", model, tells_time=caller.tells_time)
 
 
 def _is_same(served: str, named: str) -> bool:

@@ -5,8 +5,8 @@ Plain values and one protocol: no torch, no HTTP. A backend may call back from a
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
@@ -19,6 +19,8 @@ class Constraint:
     text: str = ""
     """The schema as JSON, the pattern, or the grammar in llguidance's Lark, where `%json {...}` is
     a value of that schema and `<[17]>` is one token; empty for any JSON object."""
+    field: Literal["", "tools"] = field(default="", compare=False)
+    """What it was made of, for refusals, where that is not the parameter of its kind."""
 
 
 @dataclass(frozen=True)
@@ -229,8 +231,8 @@ class BackendFacts:
     busy_s: float = 0.0
     """Time spent in steps."""
     fingerprints: tuple[tuple[str, str], ...] = ()
-    """By served name, what answers under it: base, adapter, quantization, template and engine in
-    one digest (`system_fingerprint`)."""
+    """By served name, what answers under it: base, adapter, template, engine, and all precisions
+    and kinds of arithmetic in one digest (`system_fingerprint`)."""
 
 
 class Generation(Protocol):
@@ -312,6 +314,40 @@ class Backend(Protocol):
 
     def close(self, drain_s: float = 0.0) -> None:
         """Take no more, let what is under way go on for up to `drain_s`, then abort it."""
+        ...
+
+
+class HeldModel(Protocol):
+    """What answers under a name, kept for one caller whatever the name comes to mean meanwhile."""
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of what is kept, as in `BackendFacts.fingerprints`; None where the backend tells none."""
+        ...
+
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
+        """Queue a request to what is kept, whatever `request.model` says; see `Backend.submit`.
+
+        Raises:
+            RequestRefused: it cannot be answered, or the model was let go.
+        """
+        ...
+
+    def let_go(self) -> None:
+        """Keep it no longer, from any thread: what was submitted goes on. Again: nothing."""
+        ...
+
+
+@runtime_checkable
+class HoldingBackend(Protocol):
+    """A backend that knows what lies behind its names, and so can keep it."""
+
+    def hold(self, model: str) -> HeldModel:
+        """Keep what answers under a name, until it is let go: `unload_adapter` waits for that.
+
+        Raises:
+            ModelUnknown: nothing answers under it.
+        """
         ...
 
 

@@ -52,6 +52,8 @@ class Base:
     max_positions: int
     device: str
     quantization: str
+    arithmetic: str
+    """Which decoder computes, and how; see `OpenedModel`."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,14 @@ def open_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
     group = join_group(spec, placement)
     whole = make_shape(folder, read_config(folder))
     shape, weights = read_model(folder, dtype=DTYPES[spec.precision], share=group.share)
+    decoder, arithmetic = _open_decoder(shape, weights, spec, placement, group)
     return Base(
-        decoder=_open_decoder(shape, weights, spec, placement, group),
+        decoder=decoder,
         read_lora=lambda files: read_lora(files, whole),
         max_positions=whole.max_positions,
         device=str(group.device),
         quantization=name_quantization(weights),
+        arithmetic=arithmetic,
     )
 
 
@@ -120,6 +124,7 @@ def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> Ba
         max_positions=shape.max_positions,
         device=str(device),
         quantization="none",
+        arithmetic=f"module {device.type}",
     )
 
 
@@ -129,21 +134,23 @@ def _open_decoder(
     spec: ServeSpec,
     placement: Placement,
     group: Group,
-) -> Decoder:
+) -> tuple[Decoder, str]:
+    """Return a decoder, and the words for its arithmetic."""
     device = group.device
     is_cpu = device.type == "cpu" and group.ranks is None  # the C++ decoder is of one process
     dtype = DTYPES[spec.precision]
     if dtype == torch.bfloat16 and not has_fast_bf16(device):
         dtype = torch.float32  # its weights stay rounded to bfloat16
+    options = _choose_options(weights, spec)
     if is_cpu and not cpu.is_available().why_not:
-        options, is_fp32 = _choose_options(weights, spec), dtype == torch.float32
+        is_fp32 = dtype == torch.float32
         block_bytes = cpu.count_block_bytes(shape, _BLOCK_SIZE, options, is_fp32=is_fp32)
     else:
         block_bytes = count_block_bytes(shape, spec, dtype)
     room = _Room(block_bytes, shape.max_positions, count_bytes(weights), device)
     num_blocks = group.agree_on_least(choose_num_blocks(spec, placement, room))
-    if is_cpu and (decoder := _open_cpu(shape, weights, num_blocks, spec, placement)):
-        return decoder
+    if is_cpu and (decoder := _open_cpu(shape, weights, num_blocks, options, placement)):
+        return decoder, f"cpp {decoder.simd} {options}"
     local = TorchDecoder(
         shape,
         weights,
@@ -156,16 +163,19 @@ def _open_decoder(
         is_batch_invariant=spec.is_batch_invariant,
         group=group.ranks,
     )
-    return local if group.ranks is None else lead_or_follow(local, group.ranks)
+    arithmetic = f"torch {device.type} {dtype} {spec.is_batch_invariant} {spec.tensor_parallel}"
+    if group.ranks is None:
+        return local, arithmetic
+    return lead_or_follow(local, group.ranks), arithmetic
 
 
 def _open_cpu(
     shape: DecoderShape,
     weights: DecoderWeights,
     num_blocks: int,
-    spec: ServeSpec,
+    options: cpu.CpuOptions,
     placement: Placement,
-) -> Decoder | None:
+) -> cpu.CpuDecoder | None:
     """Open the C++ decoder; None, with a line in the log that says why, where it cannot be had."""
     why = cpu.is_available().why_not
     if not why:
@@ -177,7 +187,7 @@ def _open_cpu(
                 block_size=_BLOCK_SIZE,
                 num_threads=placement.num_threads or torch.get_num_threads(),
                 max_adapters=NUM_ADAPTER_SLOTS,
-                options=_choose_options(weights, spec),
+                options=options,
             )
         except (cpu.KernelsUnavailable, ValueError) as error:
             why = str(error)

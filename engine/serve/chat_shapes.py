@@ -181,6 +181,10 @@ class ChatBody(AskBody):
     def check(self) -> None:
         """Refuse what does not go together; see `AskBody.check`."""
         super().check()
+        if None not in (self.max_tokens, self.max_completion_tokens) and (
+            self.max_tokens != self.max_completion_tokens
+        ):
+            _refuse("max_tokens", "says another number than max_completion_tokens: keep one.")
         if self.top_logprobs and not self.logprobs:
             _refuse("top_logprobs", "needs logprobs: set it to true.")
         names = [tool.function.name for tool in self.tools]

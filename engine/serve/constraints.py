@@ -31,11 +31,13 @@ _JSON_OPTIONS: "JsonCompileOptions" = {
     "item_separator": ", ",
     "key_separator": ": ",
 }
+# Kind of constraint, or the field that it was made of -> the field, and what people call it.
 _NAMES = {
-    "json_object": "JSON object",
-    "json_schema": "JSON schema",
-    "regex": "regular expression",
-    "grammar": "grammar",
+    "json_object": ("response_format", "JSON object"),
+    "json_schema": ("response_format", "JSON schema"),
+    "regex": ("regex", "regular expression"),
+    "grammar": ("grammar", "grammar"),
+    "tools": ("tools", "schema of a function"),
 }
 
 
@@ -81,21 +83,24 @@ class Grammars:
         self._end_ids = sorted(end_ids)
         self._lock = threading.Lock()
         self._table: LLTokenizer | None = None
-        self._kept: OrderedDict[Constraint, LLMatcher] = OrderedDict()  # used longest ago first
+        # Used longest ago first. Each tenant has its own: a schema that is ready at once would
+        # tell that somebody else has sent it.
+        self._kept: OrderedDict[tuple[str, Constraint], LLMatcher] = OrderedDict()
 
-    def open(self, constraint: Constraint) -> Matcher:
+    def open(self, constraint: Constraint, tenant: str = "") -> Matcher:
         """Return a matcher at its start.
 
         Raises:
             RequestRefused: the constraint cannot be compiled.
         """
+        key = (tenant, constraint)
         with self._lock:
-            fresh = self._kept.get(constraint)
+            fresh = self._kept.get(key)
         if fresh is None:  # compiled without the lock: a slow one holds up its own caller only
             fresh = self._compile(constraint)
         with self._lock:
-            self._kept[constraint] = fresh
-            self._kept.move_to_end(constraint)
+            self._kept[key] = fresh
+            self._kept.move_to_end(key)
             if len(self._kept) > _NUM_KEPT:
                 self._kept.popitem(last=False)
             return Matcher(fresh.deep_copy())
@@ -146,11 +151,11 @@ _WRITERS: dict[str, Callable[[str], str]] = {
 
 
 def _refuse(constraint: Constraint, why: str) -> RequestRefused:
-    what = _NAMES[constraint.kind]
+    field, what = _NAMES[constraint.field or constraint.kind]
     return RequestRefused(
         "bad_response_format",
-        f"response_format: the {what} cannot be followed: {_shorten(why)}.",
-        field="response_format",
+        f"{field}: the {what} cannot be followed: {_shorten(why)}.",
+        field=field,
     )
 
 

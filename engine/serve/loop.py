@@ -20,15 +20,13 @@ from torch import Tensor
 
 from engine.serve.backend import EmbedFailed, FinishReason, QueueFull, ServerClosing, WaitTooLong
 from engine.serve.batches import make_batch
-from engine.serve.constraints import make_masks
 from engine.serve.decoder.step import Decoder
+from engine.serve.masks import MaskWriter
 from engine.serve.pace import Pace
 from engine.serve.plan import Chunk, Planner, Stream
 from engine.serve.sampling import Drawn, draw_tokens
 from engine.serve.tickets import AnswerTicket, EmbedTicket, Ticket
 from engine.serve.writer import FAILED, Said, Writer
-
-_STALL_S = 120  # a step that takes longer will not end; the longest honest one took 20
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -75,6 +73,7 @@ class StepLoop:
         self._progress_at = clock()
         self._close_by: float | None = None
         self._writer = Writer(self.release)
+        self._masks = MaskWriter(decoder.vocab_size)
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
         self._thread.start()
         # At the end of a program that closes nothing: a thread that Python ends inside C++ takes
@@ -141,9 +140,8 @@ class StepLoop:
             return self._clock() - self._progress_at if self._tickets else 0.0
 
     def is_healthy(self) -> bool:
-        """Say whether steps still end."""
-        is_alive = self._thread.is_alive() and self._writer.is_alive()
-        return is_alive and self.measure_age_s() < _STALL_S
+        """Say whether its threads live. How long a step may take, `metrics.Watchdog` judges."""
+        return self._thread.is_alive() and self._writer.is_alive()
 
     def close(self, drain_s: float = 0.0) -> None:
         """Take nobody more, go on for up to `drain_s`, abort who is left and end the thread."""
@@ -153,6 +151,7 @@ class StepLoop:
             self._wake.notify()
         self._thread.join()
         self._writer.close()
+        self._masks.close()
 
     def _check_entry(self, stream: Stream, deadline_s: float | None) -> None:
         if self._close_by is not None:
@@ -201,6 +200,7 @@ class StepLoop:
 
     def _do_step(self) -> None:
         started_at = self._clock()
+        self._masks.forget()
         with self._wake:
             self._end_released(started_at)
             if not self._tickets:
@@ -238,11 +238,18 @@ class StepLoop:
         return isinstance(self._tickets[chunk.stream], EmbedTicket)
 
     def _forward(self, chunks: Chunks) -> Tensor:
-        return self._decoder.forward(make_batch(chunks, self._list_slots(chunks)))
+        batch = make_batch(chunks, self._list_slots(chunks))
+        self._masks.begin(ticket.matcher for ticket in self._list_drawing(chunks))
+        return self._decoder.forward(batch)
 
     def _embed(self, chunks: Chunks) -> Tensor:
         slots = self._list_slots(chunks)
         return self._decoder.embed(make_batch(chunks, slots, wants_all_rows=True))
+
+    def _list_drawing(self, chunks: Chunks) -> list[AnswerTicket]:
+        """Return the answers whose next token is drawn after these chunks, in their order."""
+        tickets = [self._tickets[chunk.stream] for chunk in chunks if chunk.is_last]
+        return [ticket for ticket in tickets if isinstance(ticket, AnswerTicket)]
 
     def _list_slots(self, chunks: Chunks) -> list[int]:
         return [self._tickets[chunk.stream].slot for chunk in chunks]
@@ -278,8 +285,7 @@ class StepLoop:
 
     def _settle_answers(self, chunks: Chunks, logits_RV: Tensor) -> list[Said]:
         self._mark(chunks)
-        drawing = [self._tickets[chunk.stream] for chunk in chunks if chunk.is_last]
-        tickets = [ticket for ticket in drawing if isinstance(ticket, AnswerTicket)]
+        tickets = self._list_drawing(chunks)
         outcomes = self._draw(tickets, logits_RV) if tickets else []
         return [
             said
@@ -309,10 +315,9 @@ class StepLoop:
 
     @torch.inference_mode()
     def _draw_together(self, tickets: Sequence[AnswerTicket], logits_RV: Tensor) -> list[Drawn]:
-        masks_RV = None
-        if any(ticket.matcher is not None for ticket in tickets):
-            matchers = [ticket.matcher for ticket in tickets]
-            masks_RV = make_masks(matchers, logits_RV.shape[1]).to(logits_RV.device)
+        masks_RV = self._masks.collect([ticket.matcher for ticket in tickets])
+        if masks_RV is not None:
+            masks_RV = masks_RV.to(logits_RV.device)
         return draw_tokens(logits_RV, [ticket.history for ticket in tickets], masks_RV)
 
     def _take(self, ticket: AnswerTicket, outcome: Drawn | Exception) -> Said | None:

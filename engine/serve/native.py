@@ -49,6 +49,7 @@ def open_native(spec: ServeSpec, placement: Placement, emitter: Emitter) -> Nati
         engine=f"native/{read_version()}",
         device=base.device,
         quantization=base.quantization,
+        arithmetic=base.arithmetic,
         digest=digest_model(folder),
     )
     backend = NativeBackend(spec, model, fetch_adapter)

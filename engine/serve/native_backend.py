@@ -26,6 +26,7 @@ from engine.serve.backend import (
     EmbedFailed,
     EmbedRequest,
     Generation,
+    HeldModel,
     ModelUnknown,
     OnPiece,
     QueueFull,
@@ -37,7 +38,7 @@ from engine.serve.backend import (
     WaitTooLong,
 )
 from engine.serve.blocks import BlockPool, make_root
-from engine.serve.constraints import Grammars
+from engine.serve.constraints import Grammars, Matcher
 from engine.serve.decoder.step import Decoder
 from engine.serve.loop import LineLimits, StepLoop
 from engine.serve.plan import PlanLimits, Planner, Stream
@@ -69,6 +70,8 @@ class OpenedModel:
     engine: str
     device: str
     quantization: str
+    arithmetic: str
+    """What computes, and how: whatever sums or rounds in another way has other words."""
     digest: str
     """Of the base's content."""
 
@@ -86,6 +89,7 @@ class NativeBackend:
             spec.max_context, model.max_positions, decoder.num_blocks * decoder.block_size
         )
         self._model = model
+        self._precisions = (spec.precision, spec.kv_precision)
         self._vocab_size = decoder.vocab_size
         self._tokenizer = model.tokenizer
         longest = max(map(len, model.tokenizer.get_vocab()))
@@ -112,14 +116,12 @@ class NativeBackend:
 
     def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
         """Queue a request; see `Backend.submit`."""
-        held = self._hold(request.model)
-        try:
-            ticket = self._make_ticket(request, held, on_piece)
-            self._loop.enter(ticket, request.deadline_s)
-        except BaseException:
-            self._let_go(held)
-            raise
-        return _Answer(self._loop, ticket)
+        return self._enter(request, self._hold(request.model), on_piece)
+
+    def hold(self, model: str) -> HeldModel:
+        """Keep what answers under a name; see `HoldingBackend.hold`."""
+        held = self._hold(model)
+        return _Held(self, held, self._sign("" if held is None else held.digest))
 
     def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
         """Return a vector for each text; see `Backend.embed`."""
@@ -204,6 +206,22 @@ class NativeBackend:
         if held is not None:
             self._shelf.let_go(held)
 
+    def _join(self, held: Held | None) -> None:
+        if held is not None:
+            self._shelf.join(held)
+
+    def _enter(
+        self, request: ChatRequest | TextRequest, held: Held | None, on_piece: OnPiece
+    ) -> Generation:
+        """Queue a request, which lets `held` go at its end."""
+        try:
+            ticket = self._make_ticket(request, held, on_piece)
+            self._loop.enter(ticket, request.deadline_s)
+        except BaseException:
+            self._let_go(held)
+            raise
+        return _Answer(self._loop, ticket)
+
     def _make_ticket(
         self, request: ChatRequest | TextRequest, held: Held | None, on_piece: OnPiece
     ) -> AnswerTicket:
@@ -223,8 +241,12 @@ class NativeBackend:
             decode=self._make_decode(sampling.shows_special),
             on_piece=on_piece,
             on_end=lambda: self._let_go(held),
-            matcher=self._grammars.open(sampling.constraint) if sampling.constraint else None,
+            matcher=self._open_matcher(request),
         )
+
+    def _open_matcher(self, request: Request) -> Matcher | None:
+        constraint = request.sampling.constraint
+        return self._grammars.open(constraint, request.tenant) if constraint else None
 
     @staticmethod
     def _make_stream(
@@ -380,7 +402,8 @@ class NativeBackend:
         """Return the digest of all that an answer's words come from."""
         model = self._model
         template = self._tokenizer.chat_template or ""
-        parts = (model.digest, adapter_digest, model.quantization, str(template), model.engine)
+        how = (model.quantization, model.arithmetic, *self._precisions)
+        parts = (model.digest, adapter_digest, str(template), model.engine, *how)
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return f"fp_{digest[:16]}"
 
@@ -393,6 +416,30 @@ def _shape_embedding(ticket: EmbedTicket) -> Embedding:
         queue_s=ticket.started_at - ticket.entered_at,
         prefill_s=ticket.prefill_s,
     )
+
+
+class _Held:
+    """Implements `HeldModel`."""
+
+    def __init__(self, backend: NativeBackend, held: Held | None, fingerprint: str) -> None:
+        self._backend = backend
+        self._held = held
+        self._lock = threading.Lock()  # nobody joins what is being let go
+        self._is_over = False
+        self.fingerprint = fingerprint
+
+    def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> Generation:
+        with self._lock:
+            if self._is_over:
+                raise RequestRefused("aborted", _LEFT)
+            self._backend._join(self._held)
+        return self._backend._enter(request, self._held, on_piece)
+
+    def let_go(self) -> None:
+        with self._lock:
+            if not self._is_over:
+                self._is_over = True
+                self._backend._let_go(self._held)
 
 
 class _Answer:

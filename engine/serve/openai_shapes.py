@@ -39,7 +39,17 @@ class Shape(BaseModel):
         return drop_none(body)
 
 
-BodyType = TypeVar("BodyType", bound=Shape)
+class Body(Shape):
+    """A whole body: its texts are looked at once, whichever part they are in."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_texts(cls, body: Any) -> Any:
+        check_texts(body)
+        return body
+
+
+BodyType = TypeVar("BodyType", bound=Body)
 
 
 class StreamOptions(Shape):
@@ -48,7 +58,7 @@ class StreamOptions(Shape):
     include_usage: bool = False
 
 
-class AskBody(Shape):
+class AskBody(Body):
     """What all bodies that ask for an answer have in common."""
 
     model: str
@@ -79,7 +89,6 @@ class AskBody(Shape):
     def _drop_what_asks_for_nothing(cls, body: Any) -> Any:
         if not isinstance(body, dict):
             return body
-        check_texts(body)
         return {name: value for name, value in body.items() if not _is_neutral(name, value)}
 
     def to_sampling(self, **known: Any) -> Sampling:

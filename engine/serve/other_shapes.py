@@ -4,16 +4,16 @@ import base64
 import struct
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from engine.serve.backend import Embedding, RequestRefused
 from engine.serve.chat_shapes import Message, Tool
-from engine.serve.openai_shapes import Shape, TokenId, check_texts
+from engine.serve.openai_shapes import Body, TokenId
 
 _MOST_TEXTS = 2048  # as OpenAI's own
 
 
-class EmbeddingBody(Shape):
+class EmbeddingBody(Body):
     """Body of `POST /v1/embeddings`."""
 
     model: str
@@ -21,12 +21,6 @@ class EmbeddingBody(Shape):
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(default=None, ge=1)
     user: str | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_texts(cls, body: Any) -> Any:
-        check_texts(body)
-        return body
 
     def list_texts(self) -> list[str | tuple[int, ...]]:
         """Return each text.
@@ -65,7 +59,7 @@ class EmbeddingBody(Shape):
             )
 
 
-class TokenizeBody(Shape):
+class TokenizeBody(Body):
     """Body of `POST /tokenize`: a text as it is, or a conversation as the model is given it."""
 
     model: str
@@ -74,21 +68,21 @@ class TokenizeBody(Shape):
     tools: list[Tool] = []
 
 
-class DetokenizeBody(Shape):
+class DetokenizeBody(Body):
     """Body of `POST /detokenize`."""
 
     model: str
     tokens: list[TokenId]
 
 
-class LoadBody(Shape):
+class LoadBody(Body):
     """Body of `POST /v1/load_lora_adapter`."""
 
     lora_name: str = Field(min_length=1, max_length=300)
     lora_path: str = Field(min_length=1, max_length=4096)
 
 
-class UnloadBody(Shape):
+class UnloadBody(Body):
     """Body of `POST /v1/unload_lora_adapter`."""
 
     lora_name: str

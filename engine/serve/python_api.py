@@ -229,7 +229,6 @@ class Engine:
     ) -> Gathering:
         gathering = Gathering(self.backend, asked, lambda _, piece: pieces.put((index, piece)))
         gathering.begin_first()
-        asked.shape.num_prompt_tokens = gathering.num_prompt_tokens
         return gathering
 
 

@@ -89,6 +89,12 @@ class Shelf:
             held.num_users += 1
             return held
 
+    def join(self, held: Held) -> None:
+        """Take part in a use that somebody has, whatever the name means by now."""
+        with self._names:
+            assert held.num_users, "its slot may be empty"
+            held.num_users += 1
+
     def let_go(self, held: Held) -> None:
         """End a use."""
         with self._names:

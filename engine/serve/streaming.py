@@ -44,15 +44,14 @@ class LiveAnswer:
         """
         answer = cls(backend, asked, meters)
         gathering = answer._gathering
-        await asyncio.to_thread(gathering.begin_first)
-        asked.shape.num_prompt_tokens = gathering.num_prompt_tokens
-        if gathering.has_more:
-            try:
+        try:
+            await asyncio.to_thread(gathering.begin_first)
+            if gathering.has_more:
                 await answer._wait_for_first()
                 await asyncio.to_thread(gathering.begin_more)
-            except BaseException:
-                gathering.abort()
-                raise
+        except BaseException:
+            gathering.abort()
+            raise
         return answer
 
     def abort(self) -> None:

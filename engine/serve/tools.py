@@ -111,7 +111,7 @@ def constrain_tools(
             schema = {**schema, "type": "object"}
         rules.append(f"call{index}: {_quote(head)} arguments{index} {_quote('}')}")
         rules.append(f"arguments{index}: %json {json.dumps(schema)}")
-    return Constraint("grammar", "\n".join(rules))
+    return Constraint("grammar", "\n".join(rules), field="tools")
 
 
 def list_marks(form: ToolFormat) -> tuple[str, ...]:

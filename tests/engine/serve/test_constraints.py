@@ -9,6 +9,7 @@ import pytest
 from engine.models.tiny import make_tokenizer
 from engine.serve.backend import ChatRequest, Constraint, RequestRefused, Sampling
 from engine.serve.constraints import Grammars, make_masks
+from engine.serve.tools import HERMES, constrain_tools
 from tests.engine.serve.tiny_models import HELLO, Reader, ask, open_backend
 
 TOKENIZER = make_tokenizer()
@@ -107,9 +108,42 @@ def test_a_token_that_is_not_allowed_is_refused(grammars):
 def test_what_cannot_be_compiled_is_refused_by_field(grammars, constraint, word):
     with pytest.raises(RequestRefused, match=word) as refusal:
         grammars.open(constraint)
-    assert refusal.value.field == "response_format"
-    assert refusal.value.message.startswith("response_format: the ")
+    kind = constraint.kind
+    field = kind if kind in ("regex", "grammar") else "response_format"
+    assert refusal.value.field == field
+    assert refusal.value.message.startswith(f"{field}: the ")
     assert refusal.value.message.endswith(".") and "\n" not in refusal.value.message
+
+
+def test_a_functions_schema_that_cannot_be_followed_is_refused_as_a_tools(grammars):
+    tool = {"type": "function", "function": {"name": "now", "parameters": {"type": "objec"}}}
+    constraint = constrain_tools(
+        HERMES, [tool], "required", is_parallel=True, find_token=lambda text: None
+    )
+    with pytest.raises(RequestRefused, match="^tools: the schema of a function cannot") as refusal:
+        grammars.open(constraint)
+    assert refusal.value.field == "tools"
+
+
+def test_a_schema_is_compiled_once_for_each_tenant(monkeypatch):
+    """One that is ready at once would tell that another tenant has sent it."""
+    grammars, compiled = Grammars(TOKENIZER, VOCAB_SIZE, [END_ID]), []
+    compile_one = grammars._compile
+    monkeypatch.setattr(grammars, "_compile", lambda c: compiled.append(c) or compile_one(c))
+    for tenant in ("a", "a", "b", "", "b"):
+        grammars.open(AS_SCHEMA, tenant)
+    assert len(compiled) == 3
+
+
+def test_the_backend_compiles_for_the_tenant_who_asks(base):
+    with open_backend(base) as backend:
+        for tenant in ("a", "b"):
+            reader = Reader()
+            sampling = Sampling(max_tokens=2, constraint=AS_SCHEMA)
+            request = ChatRequest(model=str(base), messages=HELLO, sampling=sampling, tenant=tenant)
+            backend.submit(request, reader.pieces.put)
+            reader.read_all()
+        assert [tenant for tenant, _ in backend._grammars._kept] == ["a", "b"]
 
 
 def test_the_server_answers_by_schema_beside_free_answers(base):
@@ -129,5 +163,5 @@ def test_the_server_answers_by_schema_beside_free_answers(base):
             check_person(text)
         assert [text for text, _ in answers[1::2]] == [free, free]
         bad = Sampling(constraint=Constraint("regex", "("))
-        with pytest.raises(RequestRefused, match="response_format"):
+        with pytest.raises(RequestRefused, match="regex"):
             ask(backend, str(base), bad)

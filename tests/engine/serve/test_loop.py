@@ -21,8 +21,10 @@ from tests.engine.serve.fake_decoder import (
     make_ticket,
     open_loop,
 )
+from tests.live import wait_for
 
 LONG = Sampling(max_tokens=40, temperature=0)
+LENGTH = Sampling(max_tokens=3, temperature=0, logit_bias=((0, -100.0),))  # never ends by itself
 HOT = Sampling(max_tokens=20, temperature=1.3, top_p=0.9, seed=11)
 
 
@@ -122,6 +124,24 @@ def test_two_tenants_or_adapters_never_share_a_prefix_hit():
     assert cached == [0, 0, 0, 0, 28]
 
 
+def test_a_prompt_that_another_tenant_sent_takes_as_long_as_one_that_nobody_did():
+    prompt, fresh = list(range(1, 30)), list(range(31, 60))
+    took = []
+    for asked in (fresh, prompt, prompt):
+        clock = Clock()
+        decoder = SlowDecoder(clock)
+        with open_loop(decoder, max_batch_tokens=9, clock=clock) as loop:
+            ask(loop, prompt, LENGTH, tenant="a")
+            decoder.batches.clear()
+            ticket, answer = make_ticket(asked, LENGTH, tenant="a" if len(took) == 2 else "b")
+            before = clock.now
+            loop.enter(ticket)
+            last = answer.read()[1]
+            took.append((decoder.batches[:], clock.now - before, last.usage.prefill_s))
+    assert took[0] == took[1] == ([[9], [9], [9], [2], [1], [1]], 6.0, 4.0)
+    assert len(took[2][0]) < 6  # its own tenant's is found again
+
+
 def test_an_adapter_that_comes_and_goes_does_not_stop_the_others():
     alone = ask_alone([[1, 2, 3]])[0]
     with open_loop() as loop:
@@ -160,6 +180,34 @@ class BadMatcher(Matcher):
         if self._where == "mask":
             raise ValueError("as told")
         bits_RW[row] = 0 if self._where == "nothing" else -1
+
+
+class HeldMatcher(BadMatcher):
+    """Its masks are held up."""
+
+    def __init__(self) -> None:
+        super().__init__("nowhere")
+        self.gate, self.is_entered = threading.Event(), threading.Event()
+
+    def write_mask(self, bits_RW, row: int) -> None:
+        self.is_entered.set()
+        assert self.gate.wait(DEADLINE_S)
+        super().write_mask(bits_RW, row)
+
+
+def test_a_mask_is_written_beside_the_pass_and_neither_holds_up_the_other():
+    (alone,) = ask_alone([[1, 2]], LENGTH)
+    matcher = HeldMatcher()
+    with open_loop() as loop:
+        loop.decoder.gate.clear()
+        ticket, answer = make_ticket([1, 2], LENGTH, matcher=matcher)
+        loop.enter(ticket)
+        assert loop.decoder.is_entered.wait(DEADLINE_S)
+        assert matcher.is_entered.wait(DEADLINE_S)  # while the pass goes on
+        loop.decoder.gate.set()
+        wait_for("the pass to end before the mask", lambda: loop.decoder.batches == [[2]])
+        matcher.gate.set()
+        assert answer.read()[0] == alone
 
 
 def raise_in_reader(piece):
@@ -298,7 +346,7 @@ def test_the_watchdog_sees_a_step_that_does_not_end():
         assert loop.decoder.is_entered.wait(DEADLINE_S)
         clock.now += 200
         assert loop.measure_age_s() == 200
-        assert not loop.is_healthy()
+        assert loop.is_healthy()  # its threads live: failed is another thing than hung
         loop.decoder.gate.set()
 
 

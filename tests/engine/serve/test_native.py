@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from engine.errors import EngineError
 from engine.models.load import load_base, load_tokenizer
 from engine.serve.adapters import read_adapter
-from engine.serve.backend import ChatRequest, ModelUnknown, RequestRefused, Sampling
+from engine.serve.backend import ChatRequest, ModelUnknown, RequestRefused, Sampling, TextRequest
 from engine.serve.native import find_end_ids
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
 
@@ -95,6 +95,50 @@ def collect_ids(reader: Reader) -> tuple[list[int], str]:
         ids += [each.token_id for each in piece.logprobs]
         if piece.finish:
             return ids, piece.finish
+
+
+EXACT = Sampling(max_tokens=60, temperature=0.8, seed=3, num_logprobs=3, ignores_end=True)
+EXACT_PROMPT = "A furnace that feeds itself, and whoever stands beside it."
+# With it more than the 128 blocks that a mebibyte holds.
+COMPANY = [f"{number}: {EXACT_PROMPT}"[: 40 + number] for number in range(24)]
+
+
+def submit_exact(backend, model, prompt=EXACT_PROMPT):
+    reader = Reader()
+    request = TextRequest(model=str(model), prompt=prompt, sampling=EXACT)
+    return reader, backend.submit(request, reader.pieces.put)
+
+
+def collect_logprobs(reader: Reader):
+    """Return every number that came with an answer, and its usage."""
+    told = []
+    while True:
+        piece = reader.next()
+        told += piece.logprobs
+        if piece.finish:
+            return told, piece.usage
+
+
+def test_logprobs_are_the_same_floats_alone_in_company_on_a_prefix_and_after_a_preemption(base):
+    with open_backend(base, max_batch_tokens=200, has_prefix_cache=False) as backend:
+        assert backend._model.decoder.is_batch_invariant
+        alone, _ = collect_logprobs(submit_exact(backend, base)[0])
+        assert len(alone) == 60
+        others = [collect_logprobs(submit_exact(backend, base, text)[0])[0] for text in COMPANY]
+        company = [submit_exact(backend, base, text)[0] for text in COMPANY]
+        assert collect_logprobs(submit_exact(backend, base)[0])[0] == alone
+        assert [collect_logprobs(reader)[0] for reader in company] == others
+    with open_backend(base, max_batch_tokens=7, max_running=6) as backend:
+        pieces = collect_logprobs(submit_exact(backend, base)[0])
+        again = collect_logprobs(submit_exact(backend, base)[0])
+        assert (pieces[0], again[0]) == (alone, alone)
+        assert again[1].num_cached_tokens > pieces[1].num_cached_tokens == 0
+    with open_backend(base, max_running=32, kv_memory_bytes=2**20) as backend:
+        company = [submit_exact(backend, base, text)[0] for text in COMPANY]
+        last, generation = submit_exact(backend, base)
+        assert collect_logprobs(last)[0] == alone
+        assert generation._ticket.stream.num_preemptions
+        assert [collect_logprobs(reader)[0] for reader in company] == others
 
 
 def test_a_prompt_read_in_chunks_gives_the_same_answer(base, backend):

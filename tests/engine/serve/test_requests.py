@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import Future
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from peft import PeftModel
 from pydantic import ValidationError
 
 from engine.models.load import load_base, load_tokenizer
+from engine.serve import cpu
+from engine.serve.adapters import read_adapter
 from engine.serve.backend import (
     ChatRequest,
     Departure,
@@ -20,7 +23,10 @@ from engine.serve.backend import (
     TextRequest,
     WaitTooLong,
 )
+from engine.serve.metrics import MAX_STEP_S, Watchdog
+from engine.serve.native_backend import NativeBackend, OpenedModel
 from engine.specs import ServeSpec
+from tests.engine.serve.fake_decoder import END_ID, FakeDecoder
 from tests.engine.serve.tiny_models import DEADLINE_S, GREEDY, HELLO, Reader, ask, open_backend
 from tests.live import wait_for
 
@@ -196,6 +202,20 @@ def test_facts_count_and_fingerprints_tell_weights_apart(backend, base, red, blu
         backend.unload_adapter(name)
 
 
+def test_fingerprints_tell_apart_whatever_computes_in_another_way(base, monkeypatch):
+    def sign(**options) -> str:
+        with open_backend(base, **options) as backend:
+            return dict(backend.describe().fingerprints)[str(base)]
+
+    signs = [sign(), sign(precision="bf16"), sign(kv_precision="int8"), sign(kv_precision="int4")]
+    assert sign() == signs[0]
+    monkeypatch.setattr(cpu, "is_available", lambda: SimpleNamespace(why_not="as told"))
+    signs += [sign(), sign(is_batch_invariant=True)]
+    monkeypatch.setattr("engine.serve.base.FAMILIES", {})
+    signs.append(sign())
+    assert len(set(signs)) == len(signs)
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -274,6 +294,40 @@ def test_closing_lets_an_answer_end_and_refuses_what_comes(base):
             ask(backend, str(base))
         with pytest.raises(ServerClosing):
             backend.embed(EmbedRequest(model=str(base), texts=("x",)))
+
+
+def test_a_step_that_does_not_end_is_hung_and_a_thread_that_ended_has_failed(tokenizer):
+    decoder = FakeDecoder()
+    model = OpenedModel(
+        decoder=decoder,
+        tokenizer=tokenizer,
+        end_ids=frozenset([END_ID]),
+        max_positions=64,
+        engine="fake/1",
+        device="cpu",
+        quantization="none",
+        arithmetic="fake",
+        digest="",
+    )
+    backend = NativeBackend(ServeSpec(model="./fake"), model, read_adapter)
+    watchdog, clock = Watchdog(backend), backend._loop._clock
+    try:
+        decoder.gate.clear()
+        reader = Reader()
+        request = TextRequest(model="./fake", prompt=(5, 6), sampling=GREEDY)
+        backend.submit(request, reader.pieces.put)
+        assert decoder.is_entered.wait(DEADLINE_S)
+        assert watchdog.judge() == "ok"
+        backend._loop._clock = lambda: clock() + 1 + MAX_STEP_S
+        assert watchdog.judge() == "hung"
+        decoder.gate.set()
+        reader.read_all()
+        wait_for("the answer to leave", lambda: not backend.describe().num_running_now)
+        assert watchdog.judge() == "ok"
+    finally:
+        decoder.gate.set()
+        backend.close()
+    assert watchdog.judge() == "failed"
 
 
 def test_a_deadline_of_nothing_is_refused(backend, base):

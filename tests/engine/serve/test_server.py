@@ -29,6 +29,8 @@ LONG = {"max_tokens": 60, "temperature": 0.0}
 MESSAGES = list(HELLO)
 TOOL = {"type": "function", "function": {"name": "now"}}
 STRICT_TOOL = {"type": "function", "function": {"name": "now", "strict": True}}
+NO_TYPE = {"type": "objec"}
+SCHEMA_OF_NO_TYPE = {"type": "json_schema", "json_schema": {"name": "a", "schema": NO_TYPE}}
 NAMED = {"type": "function", "function": {"name": "then"}}
 BAD_CALL = {"id": "1", "type": "function", "function": {"name": "now", "arguments": "[1]"}}
 BAD_PLACE = "messages[0].tool_calls[0].function.arguments"
@@ -166,6 +168,10 @@ def test_text_parts_and_plain_text_are_the_same(client, base):
         ({"temperature": float("nan")}, "temperature"),
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, "max_tokens"),
+        ({"regex": "("}, "regex"),
+        ({"grammar": "root ::= missing"}, "grammar"),
+        ({"response_format": SCHEMA_OF_NO_TYPE}, "response_format"),
         ({"messages": []}, "messages"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
@@ -198,9 +204,43 @@ def test_what_cannot_be_done_is_refused_by_name(http, base, changes, param):
     assert error["message"].count("\n") == 0
 
 
+HALF = "\ud800"  # of a surrogate pair: JSON can say it, and no text can
+
+
+@pytest.mark.parametrize(
+    ("door", "changes", "param"),
+    [
+        ("/tokenize", {}, "prompt"),
+        ("/tokenize", {"prompt": "x", "messages": MESSAGES}, "prompt"),
+        ("/tokenize", {"prompt": "x", "tools": [TOOL]}, "tools"),
+        ("/tokenize", {"prompt": HALF}, None),
+        ("/tokenize", {"messages": [{"role": "user", "content": HALF}]}, None),
+        ("/tokenize", {"messages": MESSAGES, "tools": [TOOL] * 129}, "tools"),
+        ("/tokenize", {"messages": MESSAGES, "tools": [TOOL, TOOL]}, "tools[1].function.name"),
+        ("/detokenize", {"model": HALF, "tokens": [5]}, None),
+        ("/detokenize", {"tokens": [5], HALF: 1}, None),
+        ("/v1/load_lora_adapter", {"lora_name": HALF, "lora_path": "x"}, None),
+        ("/v1/load_lora_adapter", {"lora_name": "x", "lora_path": HALF}, None),
+        ("/v1/unload_lora_adapter", {"lora_name": HALF}, None),
+        ("/v1/embeddings", {"input": HALF}, None),
+        ("/v1/completions", {"prompt": HALF}, None),
+        ("/v1/completions", {"model": HALF, "prompt": "x"}, None),
+    ],
+)
+def test_what_the_other_doors_cannot_do_is_refused_by_name(http, base, door, changes, param):
+    given = changes if "lora" in door else {"model": str(base)} | changes
+    headers = {"Content-Type": "application/json"}
+    answer = http.post(door, content=json.dumps(given), headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["param"] == param
+    assert error["message"].endswith(".") and error["message"].count("\n") == 0
+
+
 def test_settings_that_ask_for_nothing_are_taken(http, base):
     neutral = {"n": 1, "frequency_penalty": 0, "logprobs": False, "tools": None, "user": "alice"}
     stop = "a text of more than sixteen characters"
+    neutral |= {"max_completion_tokens": 2}  # the same twice
     body = {"model": str(base), "messages": MESSAGES, "max_tokens": 2, "stop": stop} | neutral
     assert http.post("/v1/chat/completions", json=body).status_code == 200
     assert http.post("/v1/chat/completions", json=body | {"stop": ""}).status_code == 200
