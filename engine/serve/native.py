@@ -99,9 +99,10 @@ def read_end_id(folder: Path) -> int | list[int] | None:
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         config = json.loads(path.read_bytes()) if path.is_file() else {}
-        if config.get("eos_token_id") is not None:
-            found: int | list[int] = config["eos_token_id"]
-            return found
+        for part in (config, config.get("text_config") or {}):  # of a model that sees as well
+            if part.get("eos_token_id") is not None:
+                found: int | list[int] = part["eos_token_id"]
+                return found
     return None
 
 
