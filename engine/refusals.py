@@ -188,6 +188,8 @@ REFUSALS = Sentences(
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
+        "quality_of_others": "model: {model} has a report card of other weights: lower "
+        "least_agreement, set on_low_agreement to warn, or serve its base.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
         "tensor_parallel_unfit": "tensor_parallel: it is for {families}: leave it out.",
         "tensor_parallel_world": "tensor_parallel: it asks for {wanted} processes and there are "

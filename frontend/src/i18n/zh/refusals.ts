@@ -171,6 +171,8 @@ export const refusals = {
     `模型：${model} 是量化模型却没有成绩单：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   quality_unreadable: ({ model }: Names) =>
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  quality_of_others: ({ model }: Names) =>
+    `模型：${model} 的成绩单属于别的权重：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
   tensor_parallel_unfit: ({ families }: Names) => `tensor_parallel：仅适用于 ${families}，请留空。`,
