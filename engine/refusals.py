@@ -161,10 +161,12 @@ REFUSALS = Sentences(
         "no_readable_rows": "dataset: none of its rows can be read: bring others.",
         "no_whole_window": "dataset: its rows hold no whole window of {length} tokens for "
         "{purpose}: lower length or bring more rows.",
-        "layers_not_quantized": "model: layers of a {family} model are not made of q, k, v, o, "
-        "gate, up and down projections alone: quantize a model of the Llama, Qwen, Mistral, "
-        "Gemma or InternLM families.",
+        "layers_not_quantized": "model: layers of a {family} model are not made of norms and q, "
+        "k, v, o, gate, up and down projections as Llama's are: quantize a model of the Llama, "
+        "Qwen, Mistral, Gemma or InternLM families.",
         "not_quantizable": "model: {model} cannot be quantized: {why}.",
+        "not_text_alone": "{family} models are more than one of text, and of such are quantized "
+        "{families}",
         "quantized_already": "it is quantized already; take the model that it was made of",
         "no_safetensors": "there is no .safetensors file",
         "gguf_unreadable": "{file} is no GGUF file: {error}",
@@ -191,6 +193,8 @@ REFUSALS = Sentences(
         "quality_unknown": "model: {model} is quantized and has no report card: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "quality_unreadable": "model: {model} has a report card that cannot be read: lower "
+        "least_agreement, set on_low_agreement to warn, or serve its base.",
+        "quality_of_others": "model: {model} has a report card of other weights: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
         "tensor_parallel_unfit": "tensor_parallel: it is for {families}: leave it out.",

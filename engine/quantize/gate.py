@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from engine.errors import EngineError
+from engine.models.digest import digest_weights
 from engine.quantize.report import name_scheme, read_report
 from engine.specs.serve import ServeSpec
 from engine.status import Reason
@@ -18,7 +19,7 @@ def check_quality(folder: Path, spec: ServeSpec) -> str:
 
     Raises:
         EngineError: bad_model, where it is less and the spec says to refuse; bad_model too for a
-            quantized model without a report, of which nobody knows.
+            quantized model without a report, of which nobody knows, or with that of another.
     """
     if spec.least_agreement == 0:
         return ""
@@ -30,6 +31,8 @@ def check_quality(folder: Path, spec: ServeSpec) -> str:
         if not _is_quantized(folder):
             return ""
         return _judge(spec, f"model: {spec.model} is quantized and has no report card")
+    if report.weights_digest and report.weights_digest != digest_weights(folder):
+        return _judge(spec, f"model: {spec.model} has a report card of other weights")
     found = report.quantized.agreement
     if found >= spec.least_agreement:
         return ""

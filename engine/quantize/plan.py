@@ -60,14 +60,23 @@ def plan_layer(layer: Any, config: Any) -> LayerPlan:
     """
     names = {name for name, module in layer.named_modules() if isinstance(module, nn.Linear)}
     make = _KNOWN.get(frozenset(names))
-    if make is None:
+    plan = make(layer, config) if make else ()
+    if not plan or not all(_is_there(group.before, layer) for group in plan):
         raise EngineError(
             Reason.BAD_MODEL,
-            f"model: layers of a {config.model_type} model are not made of q, k, v, o, gate, up "
-            "and down projections alone: quantize a model of the Llama, Qwen, Mistral, Gemma or "
-            "InternLM families.",
+            f"model: layers of a {config.model_type} model are not made of norms and q, k, v, o, "
+            "gate, up and down projections as Llama's are: quantize a model of the Llama, Qwen, "
+            "Mistral, Gemma or InternLM families.",
         )
-    return make(layer, config)
+    return plan
+
+
+def _is_there(before: AfterNorm | AfterLinear, layer: Any) -> bool:
+    """Say whether a layer has what takes a scale: some are normed elsewhere, or weigh no norm."""
+    if isinstance(before, AfterNorm):
+        norm = dict(layer.named_modules()).get(before.norm)
+        return isinstance(getattr(norm, "weight", None), Tensor)
+    return int(before.rows_I.max()) + 1 == int(layer.get_submodule(before.linear).out_features)
 
 
 def list_linears(plan: LayerPlan) -> list[str]:
@@ -109,13 +118,13 @@ def find_norm_offset(norm: Any) -> float:
 
 
 def _plan_llama(layer: Any, config: Any) -> LayerPlan:
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads or 0
-    out, value = layer.get_submodule("self_attn.o_proj"), layer.get_submodule("self_attn.v_proj")
-    width = out.in_features // heads
-    rows = _share_heads(heads, kv_heads or heads, width)
-    assert int(rows.max()) + 1 == value.out_features
+    heads = config.num_attention_heads
+    kv_heads = getattr(config, "num_key_value_heads", None) or heads
+    width = layer.get_submodule("self_attn.o_proj").in_features // heads
+    rows = _share_heads(heads, kv_heads, width)
     is_sandwich = hasattr(layer, "pre_feedforward_layernorm")
     ffn_norm = "pre_feedforward_layernorm" if is_sandwich else "post_attention_layernorm"
+    inner = layer.get_submodule("mlp.up_proj").out_features
     return (
         InputGroup(
             ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -126,7 +135,7 @@ def _plan_llama(layer: Any, config: Any) -> LayerPlan:
         InputGroup(("mlp.gate_proj", "mlp.up_proj"), AfterNorm(ffn_norm), (True, True)),
         InputGroup(
             ("mlp.down_proj",),
-            AfterLinear("mlp.up_proj", torch.arange(config.intermediate_size)),
+            AfterLinear("mlp.up_proj", torch.arange(inner)),
             (True,),
         ),
     )

@@ -12,6 +12,7 @@ from engine.data.prepare import Located
 from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
+from engine.models.digest import digest_weights
 from engine.models.load import pick_device
 from engine.quantize.calibration import Windows, make_windows
 from engine.quantize.layouts import make_config
@@ -55,6 +56,7 @@ def quantize(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGa
     return_memory()  # the layers and what flowed between them
     folder = placement.run_dir / "out"
     report = _add_speed(report, base, folder, pick_device(placement.devices))
+    report = report.model_copy(update={"weights_digest": digest_weights(folder)})
     write_report(folder, report)
     write_card(folder, _describe(spec, base, data, report, placement))
     size_bytes = sum(path.stat().st_size for path in folder.iterdir())

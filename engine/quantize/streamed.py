@@ -6,8 +6,10 @@ B windows, T positions, E hidden width, V vocabulary.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 from engine.errors import EngineError
 from engine.models.families import register_models
 from engine.quantize.plan import LayerPlan, list_linears, plan_layer
+from engine.serve.decoder.seeing import SEEING_FAMILIES, find_text_layout, take_text_config
 from engine.status import Reason
 
 register_models()
@@ -30,7 +33,10 @@ _LOADED = (OSError, ValueError, KeyError, SafetensorError, StrictDataclassError)
 
 
 class StreamedModel:
-    """A causal model of a folder. Its layers are empty but for the one that is loaded."""
+    """A causal model of a folder. Its layers are empty but for the one that is loaded.
+
+    Of a model that sees as well it is the text part, as a model of its own.
+    """
 
     def __init__(self, folder: Path, device: torch.device) -> None:
         """Read config and file headers, and load what is not in a layer.
@@ -42,9 +48,7 @@ class StreamedModel:
         self.device = device
         self.weights = WeightFiles(folder)
         try:
-            self.config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            if getattr(self.config, "quantization_config", None) is not None:
-                raise ValueError("it is quantized already; take the model that it was made of")
+            self.config = _read_config(folder)
             with init_empty_weights(include_buffers=False):
                 self.model = AutoModelForCausalLM.from_config(
                     self.config, dtype=torch.float32, attn_implementation="sdpa"
@@ -194,8 +198,25 @@ class StreamedModel:
             module._buffers[name] = buffer.to(self.device)
 
 
+def _read_config(folder: Path) -> Any:
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError("it is quantized already; take the model that it was made of")
+    if config.model_type in SEEING_FAMILIES:
+        return take_text_config(config)
+    if config.get_text_config() is not config:
+        raise ValueError(
+            f"{config.model_type!r} models are more than one of text, and of such are quantized "
+            f"{', '.join(SEEING_FAMILIES)}"
+        )
+    return config
+
+
 class WeightFiles:
-    """The safetensors files of a folder, by tensor."""
+    """The safetensors files of a folder, by tensor; of a model that sees as well, the text part's.
+
+    A tensor's name is that in a model of text alone.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Open the headers.
@@ -204,21 +225,28 @@ class WeightFiles:
             EngineError: bad_model, where there are none.
         """
         self._folder = folder
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Any, str]] = {}
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._dtypes: dict[str, str] = {}
         try:
             paths = _list_files(folder)
             self.num_bytes = sum(path.stat().st_size for path in paths)
-            for path in paths:
-                file = safe_open(path, framework="pt")
-                for name in file.keys():  # noqa: SIM118 - no mapping
-                    self._files[name] = file
-                    piece = file.get_slice(name)
-                    self._shapes[name] = tuple(piece.get_shape())
-                    self._dtypes[name] = piece.get_dtype()
+            files = [safe_open(path, framework="pt") for path in paths]
+            self._take_names({name: file for file in files for name in file.keys()})  # noqa: SIM118
         except _LOADED as error:
             raise _bad(folder, f"its weights cannot be read ({error})") from error
+
+    def _take_names(self, files: dict[str, Any]) -> None:
+        layout = find_text_layout(files.__contains__)
+        for stored, file in files.items():
+            name = layout.name_as_text(stored) if layout else stored
+            piece = file.get_slice(stored)
+            if name is None:
+                self.num_bytes -= _count_bytes(piece)
+                continue
+            self._files[name] = (file, stored)
+            self._shapes[name] = tuple(piece.get_shape())
+            self._dtypes[name] = piece.get_dtype()
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -233,7 +261,7 @@ class WeightFiles:
 
     def count_numbers(self) -> int:
         """Count all numbers of all tensors."""
-        return sum(int(torch.tensor(shape).prod()) for shape in self._shapes.values())
+        return sum(map(prod, self._shapes.values()))
 
     def read(self, name: str) -> Tensor:
         """Read one tensor as it is stored.
@@ -243,12 +271,18 @@ class WeightFiles:
         """
         if name not in self._files:
             raise _bad(self._folder, f"its files lack {name}")
-        tensor: Tensor = self._files[name].get_tensor(name)
+        file, stored = self._files[name]
+        tensor: Tensor = file.get_tensor(stored)
         return tensor
 
 
 # What we give a layer ourselves: no cache, or one that rounds.
 _OUR_OWN = ("past_key_values", "use_cache")
+
+
+def _count_bytes(piece: Any) -> int:
+    bits = re.search(r"\d+", piece.get_dtype())
+    return prod(piece.get_shape()) * int(bits[0] if bits else 8) // 8
 
 
 def _list_files(folder: Path) -> list[Path]:

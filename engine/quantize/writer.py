@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from engine.errors import EngineError
 from engine.models.load import load_bare_tokenizer
+from engine.serve.decoder.seeing import SEEING_FAMILIES, take_text_config
 
 SHARD_BYTES = 2**30
 _BESIDE = ("generation_config.json",)
@@ -72,7 +74,7 @@ class CheckpointWriter:
 
 def write_beside(base: Path, folder: Path, *, config: dict[str, Any], dtype: torch.dtype) -> None:
     """Write config, generation config and tokenizer; `config` is the `quantization_config`."""
-    told = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    told = _read_config(base)
     told.pop("auto_map", None)  # names code that does not come along
     told.pop("torch_dtype", None)
     told |= {"dtype": str(dtype).removeprefix("torch."), "quantization_config": config}
@@ -86,3 +88,14 @@ def write_beside(base: Path, folder: Path, *, config: dict[str, Any], dtype: tor
     except EngineError:  # a folder of weights alone
         if any(base.glob("token*")):
             raise
+
+
+def _read_config(base: Path) -> dict[str, Any]:
+    """Return what the artifact's config.json says: of a model that sees, its text part alone."""
+    told: dict[str, Any] = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    if told.get("model_type") not in SEEING_FAMILIES:
+        return told
+    text = take_text_config(AutoConfig.from_pretrained(base, trust_remote_code=False))
+    made = AutoModelForCausalLM._model_mapping[type(text)]
+    written: dict[str, Any] = text.to_dict() | {"architectures": [made.__name__]}
+    return written

@@ -1,12 +1,12 @@
 """Opens the native backend from a spec: the base, what is said of it, and its adapters."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 from engine.emitter import Emitter
 from engine.hub import fetch_repo
+from engine.models.digest import digest_model
 from engine.models.gguf import describe_gguf, find_gguf
 from engine.models.load import load_tokenizer
 from engine.ranks import get_local_rank
@@ -100,33 +100,8 @@ def read_end_id(folder: Path) -> int | list[int] | None:
     for name in ("generation_config.json", "config.json"):
         path = folder / name
         config = json.loads(path.read_bytes()) if path.is_file() else {}
-        if config.get("eos_token_id") is not None:
-            found: int | list[int] = config["eos_token_id"]
-            return found
+        for part in (config, config.get("text_config") or {}):  # of a model that sees as well
+            if part.get("eos_token_id") is not None:
+                found: int | list[int] = part["eos_token_id"]
+                return found
     return None
-
-
-def digest_model(folder: Path) -> str:
-    """Return a digest of a model's content, in a second whatever its size.
-
-    It takes in the small files whole, and of each weight file its length, its header and 64 pieces
-    spread evenly: any training changes all of them.
-    """
-    digest = hashlib.sha256()
-    for path in sorted([each for kind in _DIGESTED for each in folder.glob(kind)]):
-        size = path.stat().st_size
-        digest.update(f"{path.name}\0{size}\0".encode())
-        with path.open("rb") as file:
-            if size <= _SMALL_BYTES:
-                digest.update(file.read())
-                continue
-            for index in range(_NUM_PIECES):
-                file.seek(index * (size - _PIECE_BYTES) // (_NUM_PIECES - 1))
-                digest.update(file.read(_PIECE_BYTES))
-    return digest.hexdigest()
-
-
-_DIGESTED = ("*.json", "*.safetensors", "*.gguf")
-_SMALL_BYTES = 16 * 2**20
-_NUM_PIECES = 64
-_PIECE_BYTES = 64 * 1024

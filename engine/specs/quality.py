@@ -101,6 +101,10 @@ class QualityReport(_Part):
     kv_bound: float = 0.01
     """Share by which a KV precision may raise the perplexity to be recommended."""
     greedy: GreedyMatch | None = None
+    weights_digest: str = ""
+    """Of the weight files (`engine/models/digest.py`): a card beside others speaks of none of them.
+
+    Empty in cards of before, which are believed."""
     size_bytes: int
     """Of the weight files."""
     base_size_bytes: int

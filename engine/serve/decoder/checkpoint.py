@@ -45,6 +45,10 @@ class Checkpoint(Protocol):
         """Count a tensor as read that follows from others."""
         ...
 
+    def pass_over_part(self, prefix: str) -> None:
+        """Count all tensors as read whose names start so: a part that is not served."""
+        ...
+
     def check_all_read(self) -> None:
         """Prove that nothing is left that would have changed the model."""
         ...
@@ -90,6 +94,9 @@ class _Safetensors:
     def pass_over(self, name: str) -> None:
         self._untaken.discard(name)
 
+    def pass_over_part(self, prefix: str) -> None:
+        self._untaken = {name for name in self._untaken if not name.startswith(prefix)}
+
     def check_all_read(self) -> None:
         left = sorted(name for name in self._untaken if not name.endswith("rotary_emb.inv_freq"))
         if left:
@@ -128,6 +135,9 @@ class _Gguf:
 
     def pass_over(self, name: str) -> None:
         pass  # a tied head is not in such a file
+
+    def pass_over_part(self, prefix: str) -> None:
+        pass  # what a model sees with comes in a file of its own
 
     def check_all_read(self) -> None:
         if left := self._file.list_unread():

@@ -5,7 +5,7 @@ layer after the other, so that besides what is returned no more than a layer is 
 E hidden width, D head width, H heads, K key-value heads, Q query heads of each of those.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.serve.decoder.checkpoint import Checkpoint, bad_model, open_checkpoint
 from engine.serve.decoder.linears import LinearReader
+from engine.serve.decoder.seeing import find_text_layout
 from engine.serve.decoder.shape import DecoderShape
 from engine.serve.decoder.shapes import make_shape, read_config
 from engine.serve.decoder.sharding import WHOLE, Share, shard_head, shard_layer
@@ -88,7 +89,7 @@ class _ModelReader:
     ) -> None:
         self._config, self._shape, self._checkpoint = config, shape, checkpoint
         self._dtype = dtype
-        self._names = _NAMES.get(shape.family, _LLAMA)
+        self._names = _find_names(shape.family, checkpoint)
         self._linears = LinearReader(
             checkpoint, config, dtype, lambda what: bad_model(folder, what)
         )
@@ -202,6 +203,23 @@ class _ModelReader:
             for index in range(shape.num_experts)
         ]
         return router, tuple(experts)
+
+
+def _find_names(family: str, checkpoint: Checkpoint) -> _Names:
+    """Return what a checkpoint calls its tensors; the parts that are no text are passed over."""
+    names = _NAMES.get(family, _LLAMA)
+    layout = find_text_layout(checkpoint.has) if family == "gemma3_text" else None
+    if layout is None:
+        return names
+    for prefix in layout.others:
+        checkpoint.pass_over_part(prefix)
+    return replace(
+        names,
+        embedding=names.embedding.replace("model.", layout.model, 1),
+        norm=names.norm.replace("model.", layout.model, 1),
+        layer=names.layer.replace("model.", layout.model, 1),
+        head=layout.head,
+    )
 
 
 def split_fused_rows(shape: DecoderShape) -> tuple[Tensor, Tensor, Tensor]:

@@ -4,7 +4,8 @@ R rank, I inputs, O outputs.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import torch
 from peft.utils.other import get_pattern_key
@@ -34,6 +35,10 @@ _INTERNLM2 = {
 }
 
 
+_PEFT = "base_model.model."
+_SEEING = ("vision_tower.", "multi_modal_projector.")  # modules of a base that sees as well
+
+
 @dataclass(frozen=True)
 class _Module:
     """A linear layer of the model that an adapter was trained on."""
@@ -60,7 +65,8 @@ def read_lora(files: AdapterFiles, shape: DecoderShape) -> dict[tuple[int, str],
         EngineError: bad_model, when it names a layer that the base has not, or does not fit it.
     """
     pairs = {}
-    for module, down, up in _read_pairs(files, _list_modules(shape)):
+    modules = _list_modules(shape, _find_stack(files))
+    for module, down, up in _read_pairs(_take_text_part(files), modules):
         ups = [up[rows] for rows in split_fused_rows(shape)] if module.targets[1:] else [up]
         for target, part in zip(module.targets, ups, strict=True):
             pairs[module.layer, target] = LoraPair(down, part.contiguous())
@@ -84,6 +90,41 @@ def read_module_lora(files: AdapterFiles, model: nn.Module) -> dict[tuple[int, s
     }
 
 
+def _find_stack(files: AdapterFiles) -> str:
+    """Return what an adapter calls the stack of layers: that of a base that sees has longer names.
+
+    An adapter knows modules, whose names are not always those of a file's tensors.
+    """
+    for stack in ("model.language_model.", "language_model.model."):
+        if any(name.startswith(_PEFT + stack) for name in files.weights):
+            return stack
+    return "model."
+
+
+def _take_text_part(files: AdapterFiles) -> AdapterFiles:
+    """Leave out what changes only how a base sees."""
+    unused = {_name_module(key) for key in files.weights if any(p in key for p in _SEEING)}
+    if not unused:
+        return files
+    weights = {key: t for key, t in files.weights.items() if _name_module(key) not in unused}
+    used = {_name_module(key) for key in weights}
+    config = copy(files.config)
+    config.target_modules = {
+        target
+        for target in files.config.target_modules
+        if _is_end(target, used) or not _is_end(target, unused)
+    }
+    return replace(files, config=config, weights=weights)
+
+
+def _name_module(key: str) -> str:
+    return key.removeprefix(_PEFT).rpartition(".lora_")[0]
+
+
+def _is_end(target: str, names: set[str]) -> bool:
+    return any(name == target or name.endswith(f".{target}") for name in names)
+
+
 def _get_module_sizes(module: nn.Linear | Conv1D) -> tuple[int, int]:
     """Return outputs and inputs; GPT-2's `Conv1D` is a linear layer whose weight lies turned."""
     outputs, inputs = module.weight.shape
@@ -96,7 +137,7 @@ def _read_pairs(
     """Return A and B of each layer that is changed, the scale in B, in float32."""
     chosen = _choose_modules(files, list(modules))
     wanted = {
-        f"base_model.model.{module.name}.lora_{letter}.weight": size
+        f"{_PEFT}{module.name}.lora_{letter}.weight": size
         for module in chosen
         for letter, size in zip("AB", _get_sizes(files, module), strict=True)
     }
@@ -104,14 +145,13 @@ def _read_pairs(
     found = []
     for module in chosen:
         down, up = (
-            files.weights[f"base_model.model.{module.name}.lora_{letter}.weight"].float()
-            for letter in "AB"
+            files.weights[f"{_PEFT}{module.name}.lora_{letter}.weight"].float() for letter in "AB"
         )
         found.append((module, down, up * _get_scale(files, module)))
     return found
 
 
-def _list_modules(shape: DecoderShape) -> Iterator[_Module]:
+def _list_modules(shape: DecoderShape, stack: str) -> Iterator[_Module]:
     wide, narrow = shape.num_heads * shape.head_dim, shape.num_kv_heads * shape.head_dim
     hidden, inner = shape.hidden_size, shape.intermediate_size
     sizes = {
@@ -130,7 +170,7 @@ def _list_modules(shape: DecoderShape) -> Iterator[_Module]:
         for name, targets in names.items():
             outputs = sum(sizes[target][0] for target in targets)
             yield _Module(
-                f"model.layers.{layer}.{name}", layer, targets, outputs, sizes[targets[0]][1]
+                f"{stack}layers.{layer}.{name}", layer, targets, outputs, sizes[targets[0]][1]
             )
 
 

@@ -16,9 +16,10 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from engine.models.families import register_models
 from engine.serve.decoder.checkpoint import bad_model
+from engine.serve.decoder.seeing import SEEING_FAMILIES, take_text_config
 from engine.serve.decoder.shape import DecoderShape, LayerShape, RopeShape
 
-FAMILIES = ("llama", "qwen2", "qwen3", "gemma3_text", "mistral", "mixtral", "internlm2")
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma3_text", "gemma3", "mistral", "mixtral", "internlm2")
 # Those of transformers that need nothing but the position; `dynamic` changes nothing in its window,
 # and further the model is not served: a key would have to be turned again as its request grows.
 _ROPE_KINDS = ("default", "linear", "dynamic", "yarn", "llama3")
@@ -60,7 +61,7 @@ def read_family(folder: Path) -> object:
 
 
 def read_config(folder: Path) -> Any:
-    """Return transformers' config of a model folder.
+    """Return transformers' config of a model folder; of a model that sees too, its text part's.
 
     Raises:
         EngineError: bad_model, when it cannot be read or is of no family that is read here.
@@ -70,7 +71,8 @@ def read_config(folder: Path) -> Any:
         raise bad_model(
             folder, f"model_type in config.json is {family!r}; served are {', '.join(FAMILIES)}"
         )
-    return open_config(folder)
+    config = open_config(folder)
+    return take_text_config(config) if family in SEEING_FAMILIES else config
 
 
 def open_config(folder: Path) -> Any:

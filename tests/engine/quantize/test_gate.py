@@ -1,12 +1,16 @@
 """A server refuses or warns below the agreement that its owner asks for."""
 
 import json
+import shutil
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from engine.emitter import Emitter
 from engine.errors import EngineError
+from engine.models.digest import digest_weights
 from engine.quantize.gate import check_quality
+from engine.quantize.report import write_report
 from engine.serve.run import serve
 from engine.specs import Placement, ServeSpec
 from engine.stopping import StopGate
@@ -52,6 +56,31 @@ def test_one_without_a_report_or_with_a_broken_one_does_not(tmp_path):
     (tmp_path / "quantization.json").write_text("{}")
     with pytest.raises(EngineError, match="cannot be read"):
         check_quality(tmp_path, spec(tmp_path, 0.5))
+
+
+def test_a_card_that_was_laid_beside_other_weights_is_not_believed(quantized, tmp_path):
+    """Not even beside those of the same shapes; a card of before, without a digest, is."""
+    folder, report = quantized("awq")
+    shutil.copytree(folder, tmp_path / "other")
+    path = tmp_path / "other" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["model.layers.1.mlp.up_proj.qweight"] += 1
+    save_file(tensors, path, metadata={"format": "pt"})
+    assert path.stat().st_size == (folder / "model.safetensors").stat().st_size
+    least = report.quantized.agreement / 2
+    assert check_quality(folder, spec(folder, least)) == ""
+    with pytest.raises(EngineError, match="has a report card of other weights: lower"):
+        check_quality(path.parent, spec(path.parent, least))
+    warning = check_quality(path.parent, spec(path.parent, least, "warn"))
+    assert "of other weights; it is served all the same." in warning
+    write_report(path.parent, report.model_copy(update={"weights_digest": ""}))
+    assert check_quality(path.parent, spec(path.parent, least)) == ""
+
+
+def test_the_same_weights_by_another_name_are_the_same(quantized, tmp_path):
+    folder, report = quantized("awq")
+    shutil.copyfile(folder / "model.safetensors", tmp_path / "model-00001-of-00001.safetensors")
+    assert digest_weights(tmp_path) == report.weights_digest
 
 
 def test_nothing_is_asked_where_nothing_is_wanted(tmp_path):

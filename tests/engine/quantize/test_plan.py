@@ -1,8 +1,12 @@
 """Which layers are quantized, family by family, and that folding a scale changes no function."""
 
+import json
+
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
@@ -22,7 +26,10 @@ from engine.errors import EngineError
 from engine.models.tiny import make_family, make_model, make_tokenizer
 from engine.quantize.plan import find_norm_offset, fold_scale, list_linears, plan_layer
 from engine.quantize.streamed import StreamedModel
+from engine.serve.decoder.families import read_model
+from engine.serve.decoder.torch_decoder import TorchDecoder
 from tests.engine.quantize.conftest import run_quantize
+from tests.engine.serve.decoder.cases import Request, draw_ids, run_step, save_case
 
 SHAPE = {
     "vocab_size": 259,
@@ -172,3 +179,49 @@ def test_every_linear_layer_is_in_a_plan():
     layer = model.get_decoder().layers[0]
     linears = [n for n, m in layer.named_modules() if isinstance(m, torch.nn.Linear)]
     assert sorted(list_linears(plan_layer(layer, model.config))) == sorted(linears)
+
+
+@pytest.mark.parametrize("layout", ["gemma3-whole", "gemma3-whole-5"])
+@pytest.mark.parametrize("method", ["awq", "smoothquant"])
+def test_of_a_model_that_sees_the_text_part_is_quantized(tmp_path, language, layout, method):
+    base = save_case(tmp_path / "model", layout, vocab_size=259, hidden_size=64)
+    make_tokenizer().save_pretrained(base)
+    folder, report = run_quantize(
+        tmp_path / "run",
+        model=str(base),
+        dataset=str(language),
+        method=method,
+        num_samples=8,
+        num_held_out=4,
+    )
+    assert 0.8 < report.perplexity_ratio < 1.25
+    assert report.base_size_bytes < (base / "model.safetensors").stat().st_size
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["model_type"], config["architectures"]) == ("gemma3_text", ["Gemma3ForCausalLM"])
+    ids = draw_ids(40)
+    found = []
+    for each in (folder, base):
+        shape, weights = read_model(each, dtype=torch.float32)
+        decoder = TorchDecoder(shape, weights, num_blocks=4)
+        found += run_step(decoder, [(Request(ids, [0, 1, 2]), 40)])
+    assert weights.layers[0].query.kind == "dense"
+    assert (found[0] - found[1]).norm() < 0.3 * found[1].norm()
+
+
+@pytest.mark.parametrize("family", ["olmo2", "cohere", "olmo", "llama4"])
+def test_layers_that_only_share_their_names_with_llamas_are_refused(family, tmp_path):
+    """Normed elsewhere, or by norms without a weight to take a scale; or more than one of text."""
+    sizes = {name: value for name, value in SHAPE.items() if name != "head_dim"}
+    config = AutoConfig.for_model(family, **({} if family == "llama4" else sizes))
+    if family == "llama4":
+        config = AutoConfig.for_model(
+            family, text_config=sizes, vision_config={"num_hidden_layers": 1, "hidden_size": 16}
+        )
+        config.save_pretrained(tmp_path)
+        save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    else:
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(EngineError) as refused:
+        StreamedModel(tmp_path, torch.device("cpu"))
+    words = "are more than one of text" if family == "llama4" else "as Llama's are"
+    assert words in refused.value.message and refused.value.message.endswith(".")

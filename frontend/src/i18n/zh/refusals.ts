@@ -146,8 +146,10 @@ export const refusals = {
   no_whole_window: ({ length }: Names) =>
     `数据集：凑不满一段 ${length} 个词元的文本，请减小 length 或添加行。`,
   layers_not_quantized: ({ family }: Names) =>
-    `模型：${family} 的层不只由 q、k、v、o、gate、up 和 down 投影组成，请量化 Llama、Qwen、Mistral、Gemma 或 InternLM 系列的模型。`,
+    `模型：${family} 的层不像 Llama 那样只由归一化层和 q、k、v、o、gate、up、down 投影组成，请量化 Llama、Qwen、Mistral、Gemma 或 InternLM 系列的模型。`,
   not_quantizable: ({ model, why }: Names) => `模型：${model} 不能量化：${why}。`,
+  not_text_alone: ({ family, families }: Names) =>
+    `${family} 模型不只处理文本，这类模型中只能量化 ${families}`,
   quantized_already: () => "它已经是量化模型，请使用它的原模型",
   no_safetensors: () => "没有 .safetensors 文件",
   gguf_unreadable: ({ file, error }: Names) => `${file} 不是 GGUF 文件：${error}`,
@@ -173,6 +175,8 @@ export const refusals = {
     `模型：${model} 是量化模型却没有成绩单：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   quality_unreadable: ({ model }: Names) =>
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  quality_of_others: ({ model }: Names) =>
+    `模型：${model} 的成绩单属于别的权重：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
   tensor_parallel_unfit: ({ families }: Names) => `tensor_parallel：仅适用于 ${families}，请留空。`,

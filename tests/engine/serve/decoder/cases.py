@@ -1,10 +1,13 @@
 """Tiny random models of every served family, and batches to run them with."""
 
+import json
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
+    Gemma3Config,
     Gemma3TextConfig,
     LlamaConfig,
     MistralConfig,
@@ -43,6 +46,17 @@ LLAMA3 = {
     "original_max_position_embeddings": 32,
 }
 KINDS = ["sliding_attention", "full_attention", "sliding_attention"]
+SEEING = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 14,
+}
+IMAGE_IDS = {"mm_tokens_per_image": 4, "image_token_id": 98, "boi_token_id": 97, "eoi_token_id": 96}
+LINEAR = {"rope_type": "linear", "factor": 8.0}  # of the whole Gemma 3, on layers without a window
+GEMMA3 = {"head_dim": 24, "sliding_window": 6, "layer_types": KINDS, "query_pre_attn_scalar": 20}
 CASES = {
     "llama": (LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
     "llama-llama3": (LlamaConfig, {"rope_parameters": LLAMA3, "tie_word_embeddings": True}),
@@ -61,10 +75,9 @@ CASES = {
         {"use_sliding_window": True, "sliding_window": 6, "max_window_layers": 1},
     ),
     "qwen3": (Qwen3Config, {"head_dim": 32}),
-    "gemma3": (
-        Gemma3TextConfig,
-        {"head_dim": 24, "sliding_window": 6, "layer_types": KINDS, "query_pre_attn_scalar": 20},
-    ),
+    "gemma3": (Gemma3TextConfig, GEMMA3),
+    "gemma3-whole": (Gemma3Config, {**GEMMA3, "rope_scaling": LINEAR}),
+    "gemma3-whole-5": (Gemma3Config, {**GEMMA3, "tie_word_embeddings": False}),
     "mistral": (MistralConfig, {"sliding_window": 6}),
     "mixtral": (MixtralConfig, {"num_local_experts": 4, "num_experts_per_tok": 2}),
     "internlm2": (None, {"num_hidden_layers": 3, "bias": True}),
@@ -73,13 +86,17 @@ CASES = {
 
 def make_case(name: str, *, seed: int = 0, **changes):
     """Make transformers' model; its norms and biases are no ones and zeros."""
-    config, given = CASES[name]
-    if config is None:
+    kind, given = CASES[name]
+    if kind is None:
         return make_family(name, seed=seed, vocab_size=VOCAB, **given, **changes)
+    settings = {**SHAPE, **given, **changes}
+    if kind is Gemma3Config:
+        is_tied = settings.get("tie_word_embeddings", True)
+        settings = {"text_config": settings, "vision_config": SEEING, **IMAGE_IDS}
+        settings |= {"tie_word_embeddings": is_tied, "initializer_range": 0.2}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        settings = {**SHAPE, **given, **changes}
-        model = AutoModelForCausalLM.from_config(config(**settings), dtype=torch.float32).eval()
+        model = AutoModelForCausalLM.from_config(kind(**settings), dtype=torch.float32).eval()
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.data += 0.1 * torch.randn(parameter.shape)
@@ -87,8 +104,37 @@ def make_case(name: str, *, seed: int = 0, **changes):
 
 
 def save_case(folder: Path, name: str, **changes) -> Path:
+    """Save a case as it is published."""
     make_case(name, **changes).save_pretrained(folder)
+    if name == "gemma3-whole":
+        _write_published_config(folder)
+    elif name == "gemma3-whole-5":
+        _name_by_modules(folder)
     return folder
+
+
+def _write_published_config(folder: Path) -> None:
+    """Say the ropes and layers as the published files of Gemma 3 do."""
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    text = config["text_config"]
+    ropes = text.pop("rope_parameters")
+    text["rope_theta"] = ropes["full_attention"].pop("rope_theta")
+    text["rope_local_base_freq"] = ropes["sliding_attention"]["rope_theta"]
+    text["rope_scaling"] = ropes["full_attention"]
+    path.write_text(json.dumps(config))
+
+
+def _name_by_modules(folder: Path) -> None:
+    """Name tensors as transformers 5 calls its modules; it reads both, and writes the others."""
+    path = folder / "model.safetensors"
+    tensors = {}
+    for name, tensor in load_file(path).items():
+        name = name.replace("language_model.model.", "model.language_model.")
+        name = name.replace("language_model.lm_head", "lm_head")
+        is_seeing = name.startswith(("vision_tower", "multi_modal_projector"))
+        tensors[f"model.{name}" if is_seeing else name] = tensor
+    save_file(tensors, path, metadata={"format": "pt"})
 
 
 def draw_ids(count: int, *, seed: int = 0) -> list[int]:

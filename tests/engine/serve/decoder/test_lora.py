@@ -29,6 +29,11 @@ CASES = {
         "rank_pattern": {"layers.1.mlp.up_proj": 3},
         "alpha_pattern": {"down_proj": 3},
     },
+    "gemma3-whole": {
+        "target_modules": [*LLAMA, "out_proj", "fc1"],  # those of what it sees with too
+        "rank_pattern": {"model.language_model.layers.1.mlp.up_proj": 3},
+        "alpha_pattern": {"language_model.layers.0.mlp.down_proj": 3},
+    },
     "mixtral": {"target_modules": ["q_proj", "o_proj"]},
     "internlm2": {"target_modules": ["wqkv", "wo", "w1", "w2", "w3"]},
 }
