@@ -161,7 +161,8 @@ export const errors: Record<string, (p: Params) => string> = {
   adapter_served_with_base: () => "这是一个适配器：它随基座模型一起提供服务，请设置基座模型。",
   operator_sets_it: (p) => `${n(p.name)} 由运营人员设置。`,
   studio_sets_it: (p) => `${n(p.name)} 由平台自己设置，请去掉它。`,
-  gpus_idle: (p) => `回答来自另一台服务器，而这个规格有 ${n(p.has)} 块 GPU，请选择没有 GPU 的规格。`,
+  gpus_idle: (p) =>
+    `回答来自另一台服务器，而这个规格有 ${n(p.has)} 块 GPU，请选择没有 GPU 的规格。`,
   shares_not_devices: (p) =>
     `分担模型的设备数是 ${n(p.wanted)}，而规格有 ${n(p.has)} 块 GPU：请改为 ${n(p.has)}，或换一个规格。`,
   shares_not_cores: (p) =>
