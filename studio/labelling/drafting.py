@@ -18,11 +18,10 @@ from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.db import IntegrityError, transaction
-from django.db.models import Max, Q, Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from studio.accounts.models import User
-from studio.compute.models import Flavor
 from studio.core import audit
 from studio.core.errors import BadInput, Conflict, NotFound, StudioError, Unavailable
 from studio.labelling.models import (
@@ -40,7 +39,8 @@ from studio.points.services import charge_run, hold_points, release_run
 from studio.serving.gateway import UpstreamRefusal, open_answer
 from studio.serving.models import DeploymentStatus
 from studio.serving.selectors import find_model
-from studio.serving.services import FLAVOR, ensure_deployment
+from studio.serving.services import ensure_deployment
+from studio.serving.serving_settings import get_start_rate, get_usual_rate
 
 MOST_ROWS = 100_000
 AT_ONCE = 4
@@ -78,17 +78,18 @@ class Cost:
     """Whether the time per row comes from earlier rounds of this project."""
 
 
-def estimate_drafting(*, by: User, project: Project, num_rows: int) -> Cost:
-    """Return what drafting so many further rows would take.
+def estimate_drafting(*, by: User, project: Project, num_rows: int, model: str = "") -> Cost:
+    """Return what drafting so many further rows would take; without a model, by a usual one.
 
     Raises:
         NotFound, Forbidden: the project is not the caller's.
+        BadInput: there is no such model for them.
     """
     check_owner(by, project)
     num_rows = max(0, min(num_rows, project.num_rows - project.next_draft_row))
     past = project.draftings.aggregate(ms=Sum("spent_ms"), rows=Sum("num_made"))
     per_row_s = past["ms"] / 1000 / past["rows"] if past["rows"] else _GUESSED_S / AT_ONCE
-    rate = _get_rate()
+    rate = _find_rate(by, model) if model else get_usual_rate()
     seconds = per_row_s * num_rows
     mpoints = _price(int(seconds * 1000), rate)
     return Cost(num_rows, seconds, mpoints, rate, is_measured=bool(past["rows"]))
@@ -104,11 +105,7 @@ def start_drafting(*, by: User, project: Project, wanted: NewDrafting) -> Drafti
         PointsExhausted: they have fewer points than the limit.
     """
     check_owner(by, project)
-    try:
-        find_model(by, wanted.model)
-    except NotFound as error:
-        raise BadInput(f"model: {error.message}", field="model", code="model_not_found") from error
-    rate = _get_rate()
+    rate = _find_rate(by, wanted.model)
     if rate and not wanted.limit_mpoints:
         message = "limit_mpoints: say how many milli-points it may cost at most."
         raise BadInput(message, field="limit_mpoints", code="limit_missing")
@@ -390,10 +387,12 @@ def _end(drafting: Drafting, state: DraftingState, error: StudioError | None = N
     release_run(user=drafting.project.owner, run_id=drafting.pk)
 
 
-def _get_rate() -> int:
-    """Return the price of the flavor that models are served on, in milli-points an hour."""
-    found = Flavor.objects.filter(name=FLAVOR).aggregate(rate=Max("price_mpoints_per_hour"))
-    return int(found["rate"] or 0)
+def _find_rate(user: User, model: str) -> int:
+    """Return the price of the flavor that a model is served on, in milli-points an hour."""
+    try:
+        return get_start_rate(find_model(user, model).base.repo)
+    except NotFound as error:
+        raise BadInput(f"model: {error.message}", field="model", code="model_not_found") from error
 
 
 def _price(spent_ms: int, rate_mpoints_per_hour: int) -> int:

@@ -275,6 +275,9 @@ class LabelFiguresOutput(serializers.Serializer):
 
 class DraftingCostInput(serializers.Serializer):
     num_rows = serializers.IntegerField(min_value=1, max_value=100_000)
+    model = serializers.CharField(
+        max_length=300, allow_blank=True, default="", help_text="Some are served at another price."
+    )
 
 
 class DraftingCostOutput(serializers.Serializer):

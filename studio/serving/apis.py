@@ -20,7 +20,8 @@ from studio.serving.serializers import (
     DeploymentOutput,
     DeploymentPageOutput,
 )
-from studio.serving.services import stop_deployment
+from studio.serving.services import restart_deployment, stop_deployment
+from studio.serving.serving_settings import find_outdated
 
 
 class DeploymentListApi(APIView):
@@ -31,9 +32,11 @@ class DeploymentListApi(APIView):
     )
     def get(self, request: Request) -> Response:
         pages = Pages()
-        page = pages.paginate_queryset(list_deployments(get_caller(request)), request, view=self)
-        shown = DeploymentOutput([_show(each, request) for each in page or []], many=True).data
-        return pages.get_paginated_response(shown)
+        found = list_deployments(get_caller(request))
+        page = pages.paginate_queryset(found, request, view=self) or []
+        outdated = find_outdated(page)
+        shown = [_show(each, request, is_outdated=each.pk in outdated) for each in page]
+        return pages.get_paginated_response(DeploymentOutput(shown, many=True).data)
 
 
 class DeploymentStopApi(APIView):
@@ -43,8 +46,18 @@ class DeploymentStopApi(APIView):
     def post(self, request: Request, deployment_id: UUID) -> Response:
         deployment = get_deployment(get_caller(request), deployment_id)
         stop_deployment(by=get_caller(request), deployment=deployment)
-        shown = _show(get_deployment(get_caller(request), deployment_id), request)
-        return Response(DeploymentOutput(shown).data)
+        return _answer(request, deployment_id)
+
+
+class DeploymentRestartApi(APIView):
+    permission_classes = [IsOperator]
+
+    @extend_schema(request=None, responses=DeploymentOutput)
+    def post(self, request: Request, deployment_id: UUID) -> Response:
+        """Stop it and start it anew as its model is to be served now; answers with the new one."""
+        caller = get_caller(request)
+        old = get_deployment(caller, deployment_id)
+        return _answer(request, restart_deployment(by=caller, deployment=old).pk)
 
 
 class DeploymentHealthApi(APIView):
@@ -61,7 +74,13 @@ class DeploymentHealthApi(APIView):
         return Response(DeploymentHealthOutput(told).data)
 
 
-def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
+def _answer(request: Request, deployment_id: UUID) -> Response:
+    found = get_deployment(get_caller(request), deployment_id)
+    is_outdated = bool(find_outdated([found]))
+    return Response(DeploymentOutput(_show(found, request, is_outdated=is_outdated)).data)
+
+
+def _show(deployment: Deployment, request: Request, *, is_outdated: bool) -> dict[str, Any]:
     run = deployment.job.current_run if deployment.job else None
     is_operator = get_caller(request).has_role("operator")
     return {
@@ -78,4 +97,5 @@ def _show(deployment: Deployment, request: Request) -> dict[str, Any]:
         "last_used_at": deployment.last_used_at,
         "job_id": deployment.job_id,
         "is_retiring": deployment.is_retiring,
+        "is_outdated": is_outdated,
     }

@@ -1,4 +1,4 @@
-"""Deployments, which revision of a model answers, API keys, and what was asked with them."""
+"""Deployments, how a model is served and which revision answers, API keys, and what was asked."""
 
 import uuid
 
@@ -87,6 +87,28 @@ class Rollout(models.Model):
     def __str__(self) -> str:
         """Return the model and what answers."""
         return f"{self.model}@{self.served[:12]}"
+
+
+class ServingSettings(models.Model):
+    """How a base model is served, where not as all are: any revision of it, from its next start."""
+
+    repo = models.OneToOneField(
+        "hub.Repo", on_delete=models.CASCADE, related_name="serving_settings"
+    )
+    flavor = models.ForeignKey(
+        "compute.Flavor", on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    """None is the one that all servers have."""
+    spec = models.JSONField(default=dict, blank=True)
+    """Fields of a `ServeSpec` that are not as by default."""
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        """Return the model."""
+        return self.repo.repo_id
 
 
 class ApiKey(models.Model):

@@ -203,7 +203,7 @@ def _mend_broken_switches() -> int:
     mended = 0
     for rollout in Rollout.objects.exclude(previous="").filter(is_held=False, refused=""):
         last = _find_latest(rollout.model, rollout.served)
-        if last is None or last.status != DeploymentStatus.FAILED or last.started_at is not None:
+        if last is None or last.status != DeploymentStatus.FAILED or _has_answered(last):
             continue
         _go_back(rollout, last.message or say("rollout_not_started"))
         mended += 1
@@ -228,6 +228,12 @@ def _find_open(head: Commit, sha: str) -> Deployment | None:
 def _find_latest(model: str, sha: str) -> Deployment | None:
     found = Deployment.objects.filter(model=model, revision=sha)
     return found.order_by("-created_at").first()
+
+
+def _has_answered(deployment: Deployment) -> bool:
+    """Say whether its revision was ever up: then its settings or its node are at fault, not it."""
+    same = Deployment.objects.filter(model=deployment.model, revision=deployment.revision)
+    return same.filter(started_at__isnull=False).exists()
 
 
 def _retire(model: str, sha: str) -> None:

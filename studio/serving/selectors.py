@@ -93,7 +93,9 @@ def list_models(viewer: User) -> list[Repo]:
 def list_deployments(viewer: User) -> QuerySet[Deployment]:
     """Return the deployments a viewer may know of, newest first: operators see all, others those
     of the models that they may see."""
-    shown = Deployment.objects.select_related("job__current_run__node").order_by("-created_at")
+    shown = Deployment.objects.select_related("job__current_run__node", "job__flavor").order_by(
+        "-created_at"
+    )
     if viewer.has_role("operator"):
         return shown
     names = [repo.repo_id for repo in list_models(viewer)]
@@ -110,6 +112,12 @@ def get_deployment(viewer: User, deployment_id: UUID) -> Deployment:
     if found is None:
         raise NotFound
     return found
+
+
+def list_going(model: str) -> list[UUID]:
+    """Return the ids of a model's deployments that are up or coming up, and are to stay."""
+    going = Deployment.objects.filter(model=model, status__in=OPEN, is_retiring=False)
+    return list(going.order_by("created_at").values_list("pk", flat=True))
 
 
 def map_statuses() -> dict[str, str]:

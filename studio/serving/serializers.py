@@ -1,4 +1,4 @@
-"""The shapes of deployments, rollouts, API keys and uses at the API."""
+"""The shapes of deployments, their settings, rollouts, API keys and uses at the API."""
 
 from rest_framework import serializers
 
@@ -21,6 +21,9 @@ class DeploymentOutput(serializers.Serializer):
     last_used_at = serializers.DateTimeField(allow_null=True)
     job_id = serializers.UUIDField(allow_null=True)
     is_retiring = serializers.BooleanField(help_text="Another revision answers for its model now.")
+    is_outdated = serializers.BooleanField(
+        help_text="Its model's settings were changed: they apply at its next start."
+    )
 
 
 class DeploymentPageOutput(serializers.Serializer):
@@ -35,6 +38,56 @@ class DeploymentHealthOutput(serializers.Serializer):
     facts = serializers.DictField(
         child=serializers.JSONField(),
         help_text="What the server counts, by name; empty but for operators.",
+    )
+
+
+class ServingSettingsInput(serializers.Serializer):
+    flavor = serializers.CharField(
+        max_length=40,
+        allow_null=True,
+        allow_blank=True,
+        default=None,
+        help_text="Name of a flavor; none is the one that all servers have.",
+    )
+    spec = serializers.DictField(
+        default=dict, help_text="Fields of a serve spec; those left out go back to their defaults."
+    )
+
+
+class ServingSettingsLineOutput(serializers.Serializer):
+    model = serializers.CharField(help_text="namespace/name of the base model")
+    flavor = serializers.CharField(
+        allow_null=True, help_text="None is the one that all servers have; only told to operators."
+    )
+    spec = serializers.DictField(help_text="Fields of a serve spec, of those the caller may set.")
+    changed_by = serializers.CharField(allow_null=True)
+    changed_at = serializers.DateTimeField(allow_null=True)
+
+
+class ServingSettingsPageOutput(serializers.Serializer):
+    count = serializers.IntegerField()
+    page = serializers.IntegerField()
+    page_size = serializers.IntegerField()
+    results = ServingSettingsLineOutput(many=True)
+
+
+class ServingFlavorOutput(serializers.Serializer):
+    name = serializers.CharField()
+    title = serializers.CharField()
+    cores = serializers.IntegerField()
+    memory_bytes = serializers.IntegerField()
+    num_devices = serializers.IntegerField()
+    price_mpoints_per_hour = serializers.IntegerField()
+    is_usual = serializers.BooleanField(help_text="It is the one that all servers have.")
+    is_available = serializers.BooleanField(help_text="Some node that is online can hold it.")
+
+
+class ServingSettingsOutput(ServingSettingsLineOutput):
+    schema = serializers.DictField(help_text="JSON Schema of the fields that the caller may set.")
+    flavors = ServingFlavorOutput(many=True, help_text="Those to choose from; an operator's.")
+    running = serializers.ListField(
+        child=serializers.UUIDField(),
+        help_text="Its deployments that are up or coming up: they keep what they began with.",
     )
 
 

@@ -17,19 +17,19 @@ from engine.status import FINAL, Reason, Status
 from studio.accounts.models import User
 from studio.accounts.selectors import get_platform_user
 from studio.core import audit
-from studio.core.errors import NotFound, Unavailable
+from studio.core.errors import Conflict, NotFound, Unavailable
 from studio.core.sentences import say
-from studio.hub.models import Commit
+from studio.hub.access import Reader
+from studio.hub.models import Commit, Kind
+from studio.hub.selectors import get_commit, get_repo
 from studio.jobs.services import stop_job, submit_job
 from studio.jobs.wakes import wake_user
 from studio.serving.models import OPEN, Deployment, DeploymentStatus
+from studio.serving.serving_settings import plan_server
 
-FLAVOR = "serve"
 IDLE_AFTER = timedelta(minutes=30)
 _FAILED_LATELY = timedelta(seconds=15)  # a server that cannot start is not started at each request
 _USE_NOTED_EVERY = timedelta(seconds=15)
-# One person alone does not fill the queue, and has room for the most answers to one request.
-_QUEUE = {"max_waiting": 512, "max_waiting_of_tenant": 128}
 _RETIRES_AFTER = timedelta(minutes=2)  # longer than a stream goes without its use being noted
 
 
@@ -37,7 +37,7 @@ def ensure_deployment(*, commit: Commit, asked_by: User | None = None) -> Deploy
     """Return the open deployment of a base model's commit, started now where there is none.
 
     Raises:
-        Unavailable: one has failed just now; the message says why.
+        Unavailable: one has failed just now, or its settings cannot be used; the message says why.
     """
     if found := _find_open(commit):
         return found
@@ -123,6 +123,31 @@ def stop_deployment(
     return deployment
 
 
+@transaction.atomic
+def restart_deployment(*, by: User, deployment: Deployment) -> Deployment:
+    """Stop a deployment and start it anew as its model is to be served now; return the new one.
+
+    Who asks meanwhile waits for it.
+
+    Raises:
+        NotFound: the caller does not operate, or the revision is there no more.
+        Conflict: it is not up, or going down for another revision.
+        Unavailable: the settings of its model cannot be used.
+    """
+    if not by.has_role("operator"):
+        raise NotFound
+    if deployment.status not in OPEN or deployment.is_retiring:
+        raise Conflict(
+            f"The server of {deployment.model} is stopping: the next request starts it anew.",
+            code="server_stopping",
+        )
+    namespace, _, name = deployment.model.partition("/")
+    repo = get_repo(Reader(by, reads_all=True), Kind.MODEL, namespace, name)
+    commit = get_commit(repo, deployment.revision)
+    stop_deployment(by=by, deployment=deployment)
+    return ensure_deployment(commit=commit, asked_by=by)
+
+
 def tend_deployments() -> int:
     """Stop what is idle, and end what has lost its run; return how many were touched."""
     touched = 0
@@ -172,12 +197,12 @@ def _check_not_failing(commit: Commit) -> None:
 
 @transaction.atomic
 def _start(commit: Commit, asked_by: User | None) -> Deployment:
-    repo_id = commit.repo.repo_id
+    repo_id, plan = commit.repo.repo_id, plan_server(commit.repo)
     deployment = Deployment.objects.create(model=repo_id, revision=commit.sha, asked_by=asked_by)
     deployment.job, _ = submit_job(
         owner=get_platform_user(),
-        spec={"kind": "serve", "model": f"{repo_id}@{commit.sha}", **_QUEUE},
-        flavor_name=FLAVOR,
+        spec={"kind": "serve", "model": f"{repo_id}@{commit.sha}", **plan.spec},
+        flavor_name=plan.flavor,
         name=f"Chat: {commit.repo.name}",
         is_platform=True,
     )

@@ -1,12 +1,15 @@
-"""An application's key, from the page that makes it to the line that says what it used."""
+"""An application's key, from the page that makes it to the line that says what it used; and how a
+model is served, from the form that sets it."""
 
 import re
 import secrets
 
 import openai
 import pytest
+from huggingface_hub import HfApi
 from playwright.sync_api import expect
 
+from engine.models.tiny import save_tiny
 from tests.journeys.browser import NARROW
 
 BASE = "athanor/SmolLM2-135M-Instruct"
@@ -57,3 +60,51 @@ def test_an_operator_sees_servers_and_revisions_on_a_narrow_screen_in_chinese(vi
         boss.go(f"/deployments{tab}")
         boss.expect_no_sideways_scroll()
     boss.expect_accessible()
+
+
+def test_an_operator_sets_how_a_model_is_served_and_takes_it_back(visit, live):
+    boss = visit("olga", role="operator")
+    page = boss.page
+    boss.go("/deployments")
+    page.get_by_label("Set how a model is served").fill("SmolLM2-135M-I")
+    page.get_by_title(BASE).first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Longest context").fill("2048")
+    dialog.get_by_text("remote", exact=True).click()
+    dialog.get_by_label("Address of the remote server").fill("nowhere")
+    boss.expect_accessible()
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(dialog.get_by_text("Write an address up to and with /v1")).to_be_visible()
+    boss.complaints.clear()  # the refusal itself is one
+    dialog.get_by_text("native", exact=True).click()
+    dialog.get_by_role("button", name="Save", exact=True).click()
+    expect(dialog).to_have_count(0)
+    row = page.get_by_role("row", name=re.compile("max_context: 2048"))
+    expect(row).to_contain_text(BASE)
+
+    row.get_by_role("button", name="Settings").click()
+    expect(dialog.get_by_label("Longest context")).to_have_value("2048")
+    dialog.get_by_role("button", name="Serve it as usual").click()
+    expect(page.get_by_text("Every model is served as usual.")).to_be_visible()
+
+
+def test_an_owner_sets_the_threshold_of_her_model_and_no_more(visit, live, tmp_path):
+    live.make_token("alice")
+    hub = HfApi(endpoint=live.url, token=live.make_token("alice"))
+    name = f"alice/small-{secrets.token_hex(3)}"
+    hub.create_repo(name, private=True)
+    hub.upload_folder(repo_id=name, folder_path=save_tiny(tmp_path / "tiny"))
+    visitor = visit("alice", language="zh", size=NARROW)
+    page = visitor.page
+    visitor.go(f"/models/{name}")
+    page.get_by_role("button", name="服务设置").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("最低一致率").fill("0.95")
+    dialog.get_by_text("不服务", exact=True).click()
+    expect(dialog.locator(".field")).to_have_count(2)
+    visitor.expect_no_sideways_scroll()
+    visitor.expect_accessible()
+    dialog.locator(".settings-foot").get_by_role("button").last.click()
+    expect(dialog).to_have_count(0)
+    told = live.client("alice").get(f"/api/serving/settings/{name}/").json()
+    assert told["spec"] == {"least_agreement": 0.95, "on_low_agreement": "refuse"}

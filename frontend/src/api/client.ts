@@ -93,5 +93,6 @@ export const get = <T>(path: string, query?: Query, signal?: AbortSignal) =>
   call<T>("GET", path, { query, signal });
 export const post = <T>(path: string, body: unknown = {}, headers?: Record<string, string>) =>
   call<T>("POST", path, { body, headers });
+export const put = <T>(path: string, body: unknown) => call<T>("PUT", path, { body });
 export const patch = <T>(path: string, body: unknown) => call<T>("PATCH", path, { body });
 export const remove = (path: string) => call<undefined>("DELETE", path);

@@ -2,7 +2,15 @@
 
 import { queryOptions } from "@tanstack/react-query";
 import { get } from "./client";
-import type { ApiKey, DayUse, DeploymentHealth, Page, Rollout } from "./shapes";
+import type {
+  ApiKey,
+  DayUse,
+  DeploymentHealth,
+  Page,
+  Rollout,
+  ServingSettings,
+  ServingSettingsLine,
+} from "./shapes";
 
 const LOOK_EVERY_MS = 3000;
 const COUNT_EVERY_MS = 10_000; // what programs used meanwhile
@@ -13,6 +21,19 @@ export const servingQueries = {
       queryKey: ["deployments", "health", id],
       queryFn: ({ signal }) => get<DeploymentHealth>(`/api/deployments/${id}/health/`, {}, signal),
       refetchInterval: LOOK_EVERY_MS,
+    }),
+  settings: (model: string) =>
+    queryOptions({
+      queryKey: ["serving-settings", model],
+      queryFn: ({ signal }) => get<ServingSettings>(`/api/serving/settings/${model}/`, {}, signal),
+      refetchOnWindowFocus: false, // what is typed is not written over
+    }),
+  allSettings: () =>
+    queryOptions({
+      queryKey: ["serving-settings"],
+      queryFn: async ({ signal }) =>
+        (await get<Page<ServingSettingsLine>>("/api/serving/settings/", { page_size: 100 }, signal))
+          .results,
     }),
   rollouts: () =>
     queryOptions({

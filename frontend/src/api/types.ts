@@ -73,6 +73,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/deployments/{deployment_id}/restart/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** @description Stop it and start it anew as its model is to be served now; answers with the new one. */
+        post: operations["deployments_restart_create"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/deployments/{deployment_id}/stop/": {
         parameters: {
             query?: never;
@@ -2066,6 +2083,39 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/serving/settings/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["serving_settings_list"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/serving/settings/{namespace}/{name}/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["serving_settings_read"];
+        put: operations["serving_settings_change"];
+        post?: never;
+        /** @description Serve it as all models are; an owner takes back the threshold alone. */
+        delete: operations["serving_settings_forget"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/specs/{kind}/": {
         parameters: {
             query?: never;
@@ -2520,6 +2570,8 @@ export interface components {
             job_id: string | null;
             /** @description Another revision answers for its model now. */
             is_retiring: boolean;
+            /** @description Its model's settings were changed: they apply at its next start. */
+            is_outdated: boolean;
         };
         /**
          * @description * `starting` - starting
@@ -2545,6 +2597,11 @@ export interface components {
         DeploymentStatusEnum: "none" | "starting" | "ready";
         DraftingCostInputRequest: {
             num_rows: number;
+            /**
+             * @description Some are served at another price.
+             * @default
+             */
+            model: string;
         };
         DraftingCostOutput: {
             num_rows: number;
@@ -4749,6 +4806,66 @@ export interface components {
             message: string;
             told: components["schemas"]["ToldOutput"] | null;
         };
+        ServingFlavorOutput: {
+            name: string;
+            title: string;
+            cores: number;
+            memory_bytes: number;
+            num_devices: number;
+            price_mpoints_per_hour: number;
+            /** @description It is the one that all servers have. */
+            is_usual: boolean;
+            /** @description Some node that is online can hold it. */
+            is_available: boolean;
+        };
+        ServingSettingsInputRequest: {
+            /** @description Name of a flavor; none is the one that all servers have. */
+            flavor?: string | null;
+            /** @description Fields of a serve spec; those left out go back to their defaults. */
+            spec?: {
+                [key: string]: unknown;
+            };
+        };
+        ServingSettingsLineOutput: {
+            /** @description namespace/name of the base model */
+            model: string;
+            /** @description None is the one that all servers have; only told to operators. */
+            flavor: string | null;
+            /** @description Fields of a serve spec, of those the caller may set. */
+            spec: {
+                [key: string]: unknown;
+            };
+            changed_by: string | null;
+            /** Format: date-time */
+            changed_at: string | null;
+        };
+        ServingSettingsOutput: {
+            /** @description namespace/name of the base model */
+            model: string;
+            /** @description None is the one that all servers have; only told to operators. */
+            flavor: string | null;
+            /** @description Fields of a serve spec, of those the caller may set. */
+            spec: {
+                [key: string]: unknown;
+            };
+            changed_by: string | null;
+            /** Format: date-time */
+            changed_at: string | null;
+            /** @description JSON Schema of the fields that the caller may set. */
+            schema: {
+                [key: string]: unknown;
+            };
+            /** @description Those to choose from; an operator's. */
+            flavors: components["schemas"]["ServingFlavorOutput"][];
+            /** @description Its deployments that are up or coming up: they keep what they began with. */
+            running: string[];
+        };
+        ServingSettingsPageOutput: {
+            count: number;
+            page: number;
+            page_size: number;
+            results: components["schemas"]["ServingSettingsLineOutput"][];
+        };
         SharedRepoInputRequest: {
             kind: components["schemas"]["RepoKindEnum"];
             /** @description namespace/name */
@@ -5610,6 +5727,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["DeploymentHealthOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    deployments_restart_create: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                deployment_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeploymentOutput"];
                 };
             };
             /** @description Refused. */
@@ -10691,6 +10838,133 @@ export interface operations {
             header?: never;
             path: {
                 name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No response body */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    serving_settings_list: {
+        parameters: {
+            query?: {
+                page?: number;
+                page_size?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServingSettingsPageOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    serving_settings_read: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServingSettingsOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    serving_settings_change: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ServingSettingsInputRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ServingSettingsOutput"];
+                };
+            };
+            /** @description Refused. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Refusal"];
+                };
+            };
+        };
+    };
+    serving_settings_forget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+                namespace: string;
             };
             cookie?: never;
         };

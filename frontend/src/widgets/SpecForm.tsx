@@ -25,7 +25,7 @@ interface Props {
   /** By field name, such as `lora.rank`. */
   errors: ReadonlyMap<string, string>;
   widgets?: Readonly<Record<string, FieldWidget>>;
-  /** Before the names of fields whose words are another form's too, such as `script.`. */
+  /** Before the names of fields whose words are another form's too, such as `script.`; others go without. */
   scope?: string;
 }
 
@@ -93,7 +93,8 @@ function FormField({ field, value, error, widget, scope, onChange }: FieldProps)
   const { text, format, language } = useWords();
   const id = fieldId(field.name);
   // Not part of the catalogue, which the first page waits for; English comes with the schema.
-  const words: FieldWords = (language === "zh" && chineseFields[scope + field.name]) || {
+  const chinese = chineseFields[scope + field.name] ?? chineseFields[field.name];
+  const words: FieldWords = (language === "zh" && chinese) || {
     title: field.title,
     help: field.help,
   };

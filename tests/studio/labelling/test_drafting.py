@@ -6,6 +6,7 @@ import pytest
 
 from studio.compute.models import Flavor
 from studio.core.errors import BadInput, Conflict
+from studio.hub.models import Repo
 from studio.labelling import drafting
 from studio.labelling.drafting import (
     NewDrafting,
@@ -20,6 +21,7 @@ from studio.labelling.models import Drafting, Project
 from studio.points.selectors import get_balance
 from studio.points.services import PointsExhausted, grant_points
 from studio.serving.models import Deployment, DeploymentStatus
+from studio.serving.serving_settings import change_settings
 from tests.factories import make_user
 from tests.studio.labelling.made import Labelled, make_project, talks, texts
 from tests.studio.serving.conftest import server, studio, tiny
@@ -170,3 +172,18 @@ def test_a_models_spans_are_found_in_the_text(owner, server):
 @pytest.mark.parametrize("reply", ["", "none", "[", "[1, {}]", '{"a": []}', "[" * 5000 + "]"])
 def test_a_reply_that_is_no_list_names_no_span(reply):
     assert find_spans(reply, "text", ["PER"]) == []
+
+
+def test_a_model_with_a_flavor_of_its_own_is_priced_by_that(owner, server):
+    Flavor.objects.filter(name="serve").update(price_mpoints_per_hour=0)
+    Flavor.objects.filter(name="cpu-2").update(price_mpoints_per_hour=3_600_000_000)
+    boss = make_user("olga", role="operator")
+    repo = Repo.objects.get(name="tiny")
+    change_settings(by=boss, repo=repo, spec={}, flavor_name="cpu-2")
+    project = make_project(owner, talks(6))
+    assert estimate_drafting(by=owner, project=project, num_rows=6).mpoints == 0
+    cost = estimate_drafting(by=owner, project=project, num_rows=6, model=MODEL)
+    assert cost.mpoints == 6_000_000
+    with pytest.raises(BadInput) as refused:
+        start(project)
+    assert refused.value.code == "limit_missing"

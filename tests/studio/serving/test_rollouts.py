@@ -1,6 +1,7 @@
 """A model's new revision: beside the old one, tried, then switched to, or set aside."""
 
 import pytest
+from django.utils import timezone
 
 from studio.core.errors import Conflict, NotFound
 from studio.hub.models import Commit
@@ -108,6 +109,15 @@ def test_where_nothing_answers_the_new_one_is_taken_at_once_and_mended_when_it_f
     serve(second, DeploymentStatus.FAILED, message="No weights.")
     assert tend_rollouts(lambda deployment: "") == 1
     assert choose(alice) == first.sha
+
+
+def test_a_revision_that_has_answered_is_not_taken_back_when_a_restart_fails(alice, first, second):
+    Deployment.objects.all().update(status=DeploymentStatus.STOPPED)
+    assert choose(alice) == second.sha
+    serve(second, DeploymentStatus.STOPPED, started_at=timezone.now())
+    serve(second, DeploymentStatus.FAILED, message="Its settings ask for too much memory.")
+    assert tend_rollouts(lambda deployment: "") == 0
+    assert choose(alice) == second.sha
 
 
 def test_a_named_revision_is_what_is_asked(alice, first, second):

@@ -156,6 +156,17 @@ export const errors: Record<string, (p: Params) => string> = {
   deadline_passed: (p) => `还没有问到 ${n(p.model)} 的服务，等待时间就到了，请等久一些。`,
   deployment_failed: (p) => `${n(p.model)} 未能启动服务，原因见它的日志。`,
   model_not_allowed: (p) => `这个密钥不能使用 ${n(p.model)}。`,
+  settings_unusable: (p) => `${n(p.model)} 的服务设置属于另一个版本，请运营人员重新设置。`,
+  server_stopping: () => "这个服务正在停止，下一个请求会重新启动它。",
+  adapter_served_with_base: () => "这是一个适配器：它随基座模型一起提供服务，请设置基座模型。",
+  operator_sets_it: (p) => `${n(p.name)} 由运营人员设置。`,
+  studio_sets_it: (p) => `${n(p.name)} 由平台自己设置，请去掉它。`,
+  gpus_idle: (p) =>
+    `回答来自另一台服务器，而这个规格有 ${n(p.has)} 块 GPU，请选择没有 GPU 的规格。`,
+  shares_not_devices: (p) =>
+    `分担模型的设备数是 ${n(p.wanted)}，而规格有 ${n(p.has)} 块 GPU：请改为 ${n(p.has)}，或换一个规格。`,
+  shares_not_cores: (p) =>
+    `分担模型的进程数是 ${n(p.wanted)}，而规格只有 ${n(p.has)} 个核：请调小，或换一个规格。`,
   no_previous: () => "它只用过一个版本，没有可以回到的版本。",
   points_used_up: () => "算力点已用尽，请向运营人员申请发放。",
   internal: () => "平台在生成回答时出错，请重试。",

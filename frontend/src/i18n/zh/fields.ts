@@ -154,6 +154,7 @@ export const fields: Record<string, FieldWords> = {
   backend: {
     title: "推理后端",
     help: "由谁生成回答：内置引擎、独立环境中的 LMDeploy，或已经支持 OpenAI 接口的服务器。",
+    options: { native: "内置引擎", lmdeploy: "LMDeploy", remote: "远程服务器" },
   },
   url: { title: "远程服务器地址", help: "写到 /v1 为止，例如 http://10.0.0.5:8000/v1。" },
   max_context: { title: "最长上下文", help: "提示和回答合计的长度；更长的请求会被拒绝。" },
@@ -168,7 +169,9 @@ export const fields: Record<string, FieldWords> = {
   on_low_agreement: {
     title: "低于它时",
     help: "一致率更低的模型是带着日志中的警告照常服务，还是不服务。",
+    options: { warn: "警告", refuse: "不服务" },
   },
+  "serve.precision": { title: "精度", help: "权重的数值格式。" },
   "quantize.model": { title: "模型", help: "要取整其权重的模型。必须含有全部权重：不能是适配器。" },
   "quantize.method": {
     title: "方法",
@@ -243,6 +246,7 @@ export const fields: Record<string, FieldWords> = {
   kv_precision: {
     title: "上下文精度",
     help: "键值缓存的精度：与计算相同，或随生成逐词元、逐头舍入。int8 能容纳约两倍的上下文，int4 接近四倍；对模型的影响见其质量报告。",
+    options: { full: "与计算相同", int8: "int8", int4: "int4" },
   },
   is_batch_invariant: {
     title: "结果与批次无关",

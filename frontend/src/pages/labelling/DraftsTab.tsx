@@ -109,10 +109,11 @@ function Start({ project, left }: { project: LabellingDetail; left: number }) {
   const cache = useQueryClient();
   const models = useQuery(queries.playgroundModels());
   const numRows = useDelayed(Form.useWatch("num_rows", form) ?? 0, 300);
+  const model = Form.useWatch("model", form) ?? ""; // some are served at another price
   const address = `/api/labelling/projects/${project.id}/drafting/`;
   const cost = useQuery({
-    queryKey: ["labelling", "cost", project.id, numRows, project.num_drafted],
-    queryFn: () => post<DraftingCost>(`${address}cost/`, { num_rows: numRows }),
+    queryKey: ["labelling", "cost", project.id, numRows, model, project.num_drafted],
+    queryFn: () => post<DraftingCost>(`${address}cost/`, { num_rows: numRows, model }),
     enabled: numRows > 0,
   });
   const start = ({ limit, ...wish }: Values) =>

@@ -1,6 +1,8 @@
 // One model: its card, files, revisions, lineage and provenance, and what can be done with it.
 
 import { lazy, Suspense } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { queries } from "../../api/queries";
 import { FileZipOutlined, FireOutlined, MessageOutlined } from "../../widgets/icons";
 import type { RepoDetail } from "../../api/shapes";
 import { useWords } from "../../i18n";
@@ -20,6 +22,9 @@ import { ModelFactsPanel } from "./ModelFactsPanel";
 import { Provenance } from "./Provenance";
 import { readScores } from "./scores";
 
+const ServingVerb = lazy(async () => ({
+  default: (await import("../serving/ServingVerb")).ServingVerb,
+}));
 const QualityCard = lazy(async () => ({
   default: (await import("../quality/QualityCard")).QualityCard,
 }));
@@ -38,6 +43,8 @@ function ModelVerbs({ repo }: { repo: RepoDetail }) {
   const quantize = useQuantizeWords();
   const isAdapter = repo.role === "adapter";
   const base = isAdapter ? repo.base_model : repo.id;
+  const me = useQuery(queries.me()).data;
+  const maySet = repo.can.manage || (me != null && me.role !== "member");
   const isReward = isRewardModel(repo);
   const canRun = repo.can.read && (isAdapter ? Boolean(base) : repo.facts !== null);
   if (!canRun) return null;
@@ -64,6 +71,11 @@ function ModelVerbs({ repo }: { repo: RepoDetail }) {
         >
           {quantize.button}
         </LinkButton>
+      )}
+      {repo.role === "base" && !isReward && maySet && (
+        <Suspense>
+          <ServingVerb model={repo.id} />
+        </Suspense>
       )}
     </>
   );
