@@ -56,20 +56,24 @@ def find_fault(path: str, body: dict) -> str:
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
+        if f"GET {self.path}" not in FACTS["routes"]:
+            self.answer(404, {"detail": "Not Found"})
+            return
         names = [OPTIONS.model_name, *(one.split("=")[0] for one in OPTIONS.adapters or [])]
         cards = [{"id": name, "object": "model", "owned_by": "lmdeploy"} for name in names]
         self.answer(200, {"object": "list", "data": [one | {"parent": None} for one in cards]})
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path == "/v1/encode":
+        if f"POST {self.path}" not in FACTS["routes"]:
+            self.answer(404, {"detail": "Not Found"})
+        elif self.path == "/v1/encode":
             ids = [*body["input"].encode()]
             self.answer(200, {"input_ids": ids, "length": len(ids)})
         elif self.path not in FIELDS:
-            self.answer(404, {"detail": "Not Found"})
+            self.refuse("Unsupported by turbomind.")
         elif fault := find_fault(self.path, body):
-            error = {"message": fault, "type": "invalid_request_error", "code": 400, "param": None}
-            self.answer(400, error | {"object": "error"})
+            self.refuse(fault)
         else:
             self.stream(body)
 
@@ -87,6 +91,10 @@ class Handler(BaseHTTPRequestHandler):
         usage["prompt_tokens_details"] = {"cached_tokens": 2}
         self.wfile.write(write_event([], usage))
         self.wfile.write(b"data: [DONE]\n\n")
+
+    def refuse(self, message):
+        error = {"message": message, "type": "invalid_request_error", "code": 400, "param": None}
+        self.answer(400, error | {"object": "error"})
 
     def answer(self, status, body):
         self.send_response(status)

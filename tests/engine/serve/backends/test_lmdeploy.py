@@ -12,7 +12,14 @@ import pytest
 from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.lmdeploy_install import install_lmdeploy
-from engine.serve.backend import ChatRequest, Constraint, RequestRefused, Sampling, TextRequest
+from engine.serve.backend import (
+    ChatRequest,
+    Constraint,
+    EmbedRequest,
+    RequestRefused,
+    Sampling,
+    TextRequest,
+)
 from engine.serve.backends import open_backend
 from engine.serve.backends.lmdeploy import VERSION, build_arguments, choose_devices, probe_flags
 from engine.specs import Placement, ServeSpec
@@ -208,6 +215,12 @@ def test_an_answer_that_it_gives_up_on_is_an_error(backend, seed):
     last = ask(backend, sampling=Sampling(seed=seed))[1]
     assert last.finish == "error"
     assert "ended the answer" in last.message
+
+
+def test_it_embeds_nothing_and_says_so(backend):
+    with pytest.raises(RequestRefused, match="Unsupported") as refused:
+        backend.embed(EmbedRequest(backend.list_models()[0].name, ("a",)))
+    assert refused.value.status == 400
 
 
 def test_texts_become_tokens_and_nothing_else_does(backend):
