@@ -91,9 +91,17 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the spec"
     )
-    parser.add_argument("--hub", metavar="URL", help="address of the hub that models come from")
+    _add_place_options(parser)
+
+
+def _add_place_options(parser: argparse.ArgumentParser) -> None:
+    _add_hub(parser)
     parser.add_argument("--devices", default="", metavar="0,1", help="GPUs to use (default: none)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads to use")
+
+
+def _add_hub(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--hub", metavar="URL", help="address of the hub that models come from")
 
 
 def _add_chat(verbs: argparse._SubParsersAction) -> None:
@@ -103,6 +111,7 @@ def _add_chat(verbs: argparse._SubParsersAction) -> None:
     chat.add_argument("--prompt", help="answer this once and end")
     chat.add_argument("--url", help="OpenAI-compatible address to ask instead, up to /v1")
     chat.add_argument("--api-key", metavar="KEY", help="token for that address")
+    _add_place_options(chat)
     chat.set_defaults(verb=_chat)
 
 
@@ -113,6 +122,7 @@ def _add_ways_to_serve(verbs: argparse._SubParsersAction) -> None:
     page.add_argument("--port", type=int, default=7860, help="port to bind to; 0 takes a free one")
     page.add_argument("--api-key", metavar="KEY", help="token for the address")
     page.add_argument("--model", help="the address's model, where it has several")
+    _add_place_options(page)
     page.set_defaults(verb=_gradio)
     triton = verbs.add_parser("triton-repo", help="write a model repository for Triton")
     triton.add_argument("spec", type=Path, help="YAML file with the fields of a ServeSpec")
@@ -120,6 +130,7 @@ def _add_ways_to_serve(verbs: argparse._SubParsersAction) -> None:
     triton.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="set a field of the spec"
     )
+    _add_hub(triton)
     triton.set_defaults(verb=_triton)
     lmdeploy = verbs.add_parser("lmdeploy", help="LMDeploy as a backend").add_subparsers(
         required=True, metavar="VERB"
@@ -157,6 +168,7 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
     inspect.add_argument("--max-length", type=int, metavar="TOKENS", help="cut longer samples")
     inspect.add_argument("--rows", type=int, default=3, help="samples to show of each file")
     inspect.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_hub(inspect)
     inspect.set_defaults(verb=_inspect)
     tokenizer = data.add_parser("tokenizer", help="train a tokenizer on a dataset's words")
     tokenizer.add_argument("path", help="file, folder, or namespace/name of a dataset")
@@ -167,6 +179,7 @@ def _add_tools(verbs: argparse._SubParsersAction) -> None:
     tokenizer.add_argument("--vocab-size", type=int, metavar="TOKENS", help="most tokens it has")
     tokenizer.add_argument("--format", default="auto", help="format of the rows (default: look)")
     tokenizer.add_argument("--split", default="", help="split whose files are read")
+    _add_hub(tokenizer)
     tokenizer.set_defaults(verb=_train_tokenizer)
 
 
@@ -227,29 +240,28 @@ def _launch(options: argparse.Namespace, kind: str, **placement: object) -> int:
 
 def _chat(options: argparse.Namespace) -> int:
     from engine.chat import ChatOptions, run_chat
+    from engine.launch import read_placement
 
-    chat = ChatOptions(options.model, options.adapter, options.url, options.api_key)
+    place = read_placement(options, Path())
+    chat = ChatOptions(options.model, options.adapter, options.url, options.api_key, place)
     run_chat(chat, options.prompt)
     return 0
 
 
 def _gradio(options: argparse.Namespace) -> int:
-    from engine.gradio_page import run_page
+    from engine.launch import read_placement
 
-    run_page(
-        options.where,
-        host=options.host,
-        port=options.port,
-        api_key=options.api_key,
-        model=options.model,
-    )
+    place = read_placement(options, Path(), host=options.host, port=options.port)
+    from engine.gradio_page import run_page  # says that Gradio is missing, where it is
+
+    run_page(options.where, place, api_key=options.api_key, model=options.model)
     return 0
 
 
 def _triton(options: argparse.Namespace) -> int:
     from engine.triton_repo import write_repository
 
-    write_repository(options.spec, options.out, options.set)
+    write_repository(options.spec, options.out, options.set, hub_url=options.hub)
     return 0
 
 

@@ -38,6 +38,8 @@ class ChatOptions:
     """OpenAI-compatible address up to /v1; None loads the model here."""
     api_key: str | None = None
     """Token for that address."""
+    place: Placement = Placement(run_dir=Path())
+    """Devices, threads and hub of a model that is loaded here; the run folder is the chat's own."""
 
 
 def run_chat(options: ChatOptions, prompt: str | None = None) -> None:
@@ -111,7 +113,7 @@ def show(text: str) -> None:
 
 
 def _open(options: ChatOptions, folder: Path) -> Backend:
-    prepare_process(0)
+    prepare_process(options.place.num_threads)
     if options.url:
         from engine.serve.backends.remote import open_url
 
@@ -123,4 +125,5 @@ def _open(options: ChatOptions, folder: Path) -> Backend:
         spec = ServeSpec(model=options.model, adapters=adapters)
     except ValidationError as error:
         raise EngineError(Reason.BAD_SPEC, "\n".join(explain_problems(error))) from error
-    return open_backend(spec, Placement(run_dir=folder), Emitter())
+    place = options.place.model_copy(update={"run_dir": folder})
+    return open_backend(spec, place, Emitter())

@@ -56,18 +56,21 @@ Turns = list[dict[str, Any]]
 
 
 def run_page(
-    where: str, *, host: str, port: int, api_key: str | None = None, model: str | None = None
+    where: str, place: Placement, *, api_key: str | None = None, model: str | None = None
 ) -> None:
     """Show the page until Ctrl-C. `where` is an address up to /v1, or the file of a serve spec.
+
+    `place` has the page's own address, and devices, threads and hub of a model that is loaded here.
 
     Raises:
         EngineError: the address does not answer, or the spec's model cannot be used.
     """
     with tempfile.TemporaryDirectory() as folder:
-        backend = _open(where, Path(folder), api_key, model)
+        here = place.model_copy(update={"run_dir": Path(folder)})
+        backend = _open(where, here, api_key, model)
         try:
             page, words = build_page(backend)
-            page.launch(server_name=host, server_port=port or None, i18n=words)
+            page.launch(server_name=place.host, server_port=place.port or None, i18n=words)
         finally:
             backend.close()
 
@@ -171,7 +174,7 @@ def _read_text(turn: dict[str, Any]) -> str:
     return "".join(part["text"] for part in content if part.get("type") == "text")
 
 
-def _open(where: str, folder: Path, api_key: str | None, model: str | None) -> Backend:
+def _open(where: str, place: Placement, api_key: str | None, model: str | None) -> Backend:
     if where.startswith(("http://", "https://")):
         from engine.serve.backends.remote import open_url
 
@@ -181,5 +184,5 @@ def _open(where: str, folder: Path, api_key: str | None, model: str | None) -> B
 
     spec = read_spec(Path(where), "serve", [])
     assert isinstance(spec, ServeSpec)
-    prepare_process(0)
-    return open_backend(spec, Placement(run_dir=folder), Emitter())
+    prepare_process(place.num_threads)
+    return open_backend(spec, place, Emitter())

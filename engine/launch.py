@@ -32,7 +32,7 @@ def launch_here(options: argparse.Namespace, kind: str, placement: dict[str, Any
         raise EngineError(
             Reason.BAD_SPEC, f"--resume: {resume} is no checkpoint; name a step-N folder."
         )
-    where = _place(options, run_dir, placement)
+    where = read_placement(options, run_dir, **placement)
     make_run_dir(spec, where)
     with Console(run_dir) as console:
         return record_run(run_dir, watch=console.show)
@@ -47,7 +47,12 @@ def make_run_dir(spec: JobSpec, placement: Placement) -> None:
         file.write(placement.model_dump_json(indent=2))
 
 
-def _place(options: argparse.Namespace, run_dir: Path, extra: dict[str, Any]) -> Placement:
+def read_placement(options: argparse.Namespace, run_dir: Path, **extra: Any) -> Placement:
+    """Return the place that `--hub`, `--devices` and `--threads` tell, and `extra` fields of it.
+
+    Raises:
+        EngineError: one of them is wrong.
+    """
     try:
         devices = tuple(int(part) for part in options.devices.split(",") if part)
         return Placement.model_validate(

@@ -202,8 +202,10 @@ REFUSALS = Sentences(
         "{there}: set it to 1, or serve with `python -m engine serve`, which starts them.",
         "tensor_parallel_gpus": "tensor_parallel: it asks for {wanted} GPUs and the run has "
         "{there}: lower it, or take a flavor with as many.",
-        "tensor_parallel_elsewhere": "tensor_parallel: it is the other server's affair: leave it "
-        "out, or change backend.",
+        "setting_elsewhere": "{field}: it is the other server's affair: leave it out, or change "
+        "backend",
+        "setting_unknown": "{field}: LMDeploy has no such setting: leave it out, or change backend",
+        "lmdeploy_fp32": "precision: LMDeploy has no fp32: take bf16, or change backend",
         "batch_invariance_unfit": "is_batch_invariant: it is for {families}: leave it out.",
         "no_room_for_contexts": "kv_memory_bytes: {left} bytes are left for contexts, and the "
         "shortest of use take {least}: give more memory, or take a smaller model.",

@@ -4,6 +4,7 @@ Triton runs it with the Python backend, in an environment that has this engine. 
 github.com/triton-inference-server/common, model_config.proto.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,10 @@ output [
 ]
 instance_group [ {{ count: 1 kind: KIND_AUTO }} ]
 """
+_HUB = """\
+# The hub that the models come from.
+parameters {{ key: "hub" value {{ string_value: {hub} }} }}
+"""
 _MODEL = '''\
 """Made by `python -m engine triton-repo`. Triton's Python needs this engine installed."""
 
@@ -45,8 +50,12 @@ __all__ = ["TritonPythonModel"]
 '''
 
 
-def write_repository(spec_path: Path, out: Path, changes: Sequence[str] = ()) -> Path:
+def write_repository(
+    spec_path: Path, out: Path, changes: Sequence[str] = (), *, hub_url: str | None = None
+) -> Path:
     """Write a repository with one model, and return the model's folder.
+
+    `hub_url` is where Triton fetches the spec's models from; None is the Hugging Face Hub.
 
     Raises:
         EngineError: the spec is wrong, or the folder is not empty.
@@ -58,7 +67,10 @@ def write_repository(spec_path: Path, out: Path, changes: Sequence[str] = ()) ->
     model = out / NAME
     version = model / "1"
     version.mkdir(parents=True)
-    (model / "config.pbtxt").write_text(_CONFIG.format(name=NAME, model=spec.model))
+    config = _CONFIG.format(name=NAME, model=spec.model)
+    if hub_url is not None:
+        config += _HUB.format(hub=json.dumps(hub_url))
+    (model / "config.pbtxt").write_text(config)
     (version / "model.py").write_text(_MODEL)
     here = {"model": _anchor(spec.model), "adapters": tuple(map(_anchor, spec.adapters))}
     (version / "spec.json").write_text(spec.model_copy(update=here).model_dump_json(indent=2))

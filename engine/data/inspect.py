@@ -54,6 +54,8 @@ class Wish:
     """Samples to show of each file."""
     max_length: int = _LONGEST
     as_json: bool = False
+    hub_url: str | None = None
+    """Where the model and the datasets come from; None is the Hugging Face Hub."""
 
 
 def inspect_options(options: argparse.Namespace) -> int:
@@ -70,6 +72,7 @@ def inspect_options(options: argparse.Namespace) -> int:
             num_rows=options.rows,
             max_length=options.max_length or _LONGEST,
             as_json=options.json,
+            hub_url=options.hub,
         )
     )
 
@@ -101,7 +104,7 @@ def inspect_sources(wanted: Wish) -> int:
     Raises:
         EngineError: there is no such file or model.
     """
-    here = Placement(run_dir=Path.cwd())
+    here = Placement(run_dir=Path.cwd(), hub_url=wanted.hub_url)
     located = [Located(one, _locate(one.repo, here)) for one in wanted.sources]
     base = fetch_repo(wanted.model, "model", here, Emitter(), wants_weights=False)
     tokenizer = _load_tokenizer(base.path, wanted.stage)

@@ -28,7 +28,8 @@ def make_from_options(options: argparse.Namespace) -> None:
     if out.exists():
         raise EngineError(Reason.BAD_SPEC, f"out: {out} is there already; name a new folder.")
     wanted = read_options(options.options, options.vocab_size)
-    path = fetch_repo(options.path, "dataset", Placement(run_dir=Path.cwd()), Emitter()).path
+    here = Placement(run_dir=Path.cwd(), hub_url=options.hub)
+    path = fetch_repo(options.path, "dataset", here, Emitter()).path
     source = Source(repo=options.path, format=options.format, split=options.split)
     tokenizer = train_tokenizer([Located(source, path)], wanted)
     tokenizer.save_pretrained(out)

@@ -38,6 +38,7 @@ class TritonPythonModel:
         is_gpu = args.get("model_instance_kind") == "GPU"
         devices = (int(args["model_instance_device_id"]),) if is_gpu else ()
         fields = spec.model_dump(exclude={"kind", "model", "adapters"})
+        fields["hub_url"] = _read_hub(args.get("model_config", "{}"))
         self._model = spec.model
         self._engine = Engine(spec.model, adapters=spec.adapters, devices=devices, **fields)
         self._pool = ThreadPoolExecutor(_MOST_ANSWERS, thread_name_prefix="triton")
@@ -89,6 +90,12 @@ class TritonPythonModel:
             return ask_chat(validate(ChatBody, body), self._engine.backend, Caller())
         body["prompt"] = _read(request, "text_input", "")
         return ask_completion(validate(CompletionBody, body), self._engine.backend, Caller())
+
+
+def _read_hub(config: str) -> str | None:
+    """Return the hub that the model's config names; None is the Hugging Face Hub."""
+    hub = json.loads(config).get("parameters", {}).get("hub", {})
+    return hub.get("string_value") or None
 
 
 def _read_parameters(request: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.__main__ import main
+from engine.errors import EngineError
 from engine.models.tiny import save_tiny
 from engine.specs import ServeSpec, TrainSpec
 from engine.status import Reason, Status
@@ -20,6 +21,7 @@ from tests.engine.recorded import (
     wait_for,
     wait_for_log,
 )
+from tests.engine.serve.scripted import Scripted
 
 ROWS = [
     ("Who are you?", "I am Athanor Guide."),
@@ -245,6 +247,80 @@ def test_a_token_file_that_is_none_is_told(call, tmp_path, content, words):
     status, _, said = call("serve", tmp_path / "serve.yaml", "--token-file", path)
     assert status == 2
     assert f"--token-file: {path} {words}" in said
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Where a model was opened that a scripted one stands in for, and what came from a hub."""
+    backend, seen = Scripted("Hello"), {}
+
+    def open_it(spec, placement, emitter):
+        seen["model"], seen["placement"] = spec.model, placement
+        return backend
+
+    monkeypatch.setattr("engine.serve.backends.open_backend", open_it)
+    return seen
+
+
+PLACE = ("--hub", "http://hub.test", "--devices", "1,2", "--threads", "3")
+
+
+def check_place(placement):
+    assert (placement.hub_url, placement.devices) == ("http://hub.test", (1, 2))
+    assert placement.num_threads == 3
+
+
+def test_a_chat_is_had_where_and_with_what_it_is_told(call, opened, monkeypatch):
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+        monkeypatch.delenv(name)
+    status, shown, _ = call("chat", "alice/tiny@v1", "--prompt", "x", *PLACE)
+    assert (status, shown) == (0, "Hello\n")
+    assert opened["model"] == "alice/tiny@v1"
+    check_place(opened["placement"])
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("verb", ["chat", "gradio"])
+def test_devices_are_numbers(call, verb):
+    status, _, said = call(verb, "alice/tiny", "--devices", "all")
+    assert (status, said) == (2, "--devices: write numbers, such as 0,1.\n")
+
+
+def test_a_chat_s_model_comes_from_the_hub_that_is_named(call, tiny, monkeypatch):
+    asked = []
+
+    def download(repo, **options):
+        asked.append((repo, options["revision"], options["endpoint"]))
+        return str(tiny)
+
+    monkeypatch.setattr("engine.hub.snapshot_download", download)
+    url = "http://127.0.0.1:9"
+    status, _, _ = call("chat", "alice/tiny@v1", "--prompt", "x", "--hub", url)
+    assert (status, asked) == (0, [("alice/tiny", "v1", url)])
+
+
+def test_every_verb_that_names_a_model_takes_a_hub(capsys):
+    for verb in ("train", "quantize", "serve", "chat", "gradio", "triton-repo", "data inspect"):
+        with pytest.raises(SystemExit):
+            main([*verb.split(), "--help"])
+        assert "--hub URL" in capsys.readouterr().out, verb
+
+
+@pytest.mark.parametrize(
+    "arguments", [("inspect", "a/talks", "--model", "a/tiny"), ("tokenizer", "a/talks", "out")]
+)
+def test_a_dataset_comes_from_the_hub_that_is_named(call, arguments, monkeypatch):
+    asked = []
+
+    def download(repo, **options):
+        asked.append((repo, options["endpoint"]))
+        raise EngineError(Reason.BAD_DATA, "Seen.")
+
+    monkeypatch.setattr("engine.hub.snapshot_download", download)
+    status, _, said = call("data", *arguments, "--hub", "http://hub.test")
+    assert (status, said) == (2, "Seen.\n")
+    assert asked == [("a/talks", "http://hub.test")]
 
 
 def test_the_page_says_what_it_needs(call, monkeypatch):

@@ -2,29 +2,42 @@
 
 import contextlib
 import json
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import httpx
 
+from engine.serve.answer_text import StopText
 from engine.serve.backend import FinishReason, OnPiece, Piece, Usage
+from engine.serve.backends.hang_up import HangUp
 from engine.serve.backends.words import read_logprobs, word_error
+
+# What servers say of answers that they have given up on.
+_GIVEN_UP = frozenset({"abort", "error", "parse_error"})
 
 
 class RemoteAnswer(threading.Thread):
     """Reads one answer's stream."""
 
     def __init__(
-        self, response: httpx.Response, on_piece: OnPiece, on_end: Callable[[Piece], None]
+        self,
+        response: httpx.Response,
+        on_piece: OnPiece,
+        on_end: Callable[[Piece], None],
+        *,
+        hang_up: HangUp,
+        stops: Sequence[str] = (),
     ) -> None:
+        """`stops` are texts that end it here, for a server that cannot look for them itself."""
         super().__init__(name="remote answer", daemon=True)
         self.num_prompt_tokens = 0  # told at the end
         self._response = response
         self._on_piece = on_piece
         self._on_end = on_end
-        self._is_aborted = False
+        self._hang_up = hang_up
+        hang_up.take_stream(response.extensions.get("network_stream"))
+        self._stops = StopText(stops)
         self._num_tokens = 0
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
@@ -32,12 +45,7 @@ class RemoteAnswer(threading.Thread):
 
     def abort(self) -> None:
         """Hang up, which frees the place on the other side."""
-        self._is_aborted = True
-        stream = self._response.extensions.get("network_stream")
-        line = stream.get_extra_info("socket") if stream else None
-        if line is not None:
-            with contextlib.suppress(OSError):
-                line.shutdown(socket.SHUT_RDWR)  # wakes the reader, as closing would not
+        self._hang_up.hang_up()
 
     def run(self) -> None:
         """Read to the end and say how it was."""
@@ -48,12 +56,14 @@ class RemoteAnswer(threading.Thread):
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             message = f"The other server's answer makes no sense: {error!r}"
         finally:
+            self._hang_up.end()
             with contextlib.suppress(Exception):
                 self._response.close()
         if self._finish and not message:
-            last = Piece("", self._num_tokens, self._finish, usage=self._usage)
-        elif self._is_aborted:
-            last = Piece("", self._num_tokens, "abort")
+            rest = "" if self._stops.is_hit else self._stops.flush()
+            last = Piece(rest, self._num_tokens, self._finish, usage=self._usage)
+        elif (why := self._hang_up.why) is not None:
+            last = Piece("", self._num_tokens, "abort", message=why)
         else:
             message = message or "The other server ended the answer before it was done."
             last = Piece("", self._num_tokens, "error", message=message)
@@ -69,7 +79,10 @@ class RemoteAnswer(threading.Thread):
             if event.get("usage"):
                 self._take_usage(event["usage"])
             for choice in event.get("choices", []):
-                self._take_choice(choice)
+                if message := self._take_choice(choice):
+                    return message
+            if self._stops.is_hit:
+                return ""
         if self._calls:
             self._on_piece(Piece(self._write_calls(), self._num_tokens))
         return ""
@@ -83,7 +96,8 @@ class RemoteAnswer(threading.Thread):
                 return
             yield json.loads(data)
 
-    def _take_choice(self, choice: dict[str, Any]) -> None:
+    def _take_choice(self, choice: dict[str, Any]) -> str:
+        """Pass on what a choice brings; return what went wrong with it, or nothing."""
         delta = choice.get("delta", {})
         text = choice.get("text") or delta.get("content") or ""
         logprobs = read_logprobs(choice.get("logprobs"))
@@ -94,9 +108,16 @@ class RemoteAnswer(threading.Thread):
             parts[1] += function.get("arguments") or ""
         if text or logprobs:
             self._num_tokens += max(1, len(logprobs))  # the usage at the end says it exactly
-            self._on_piece(Piece(text, self._num_tokens, logprobs=logprobs))
-        if finish := choice.get("finish_reason"):
-            self._finish = "length" if finish == "length" else "stop"
+            sure = self._stops.push(text)
+            if sure or logprobs:
+                self._on_piece(Piece(sure, self._num_tokens, logprobs=logprobs))
+        finish = choice.get("finish_reason")
+        if finish in _GIVEN_UP:
+            return f"The other server ended the answer by itself: {finish}."
+        if finish or self._stops.is_hit:
+            is_cut = finish == "length" and not self._stops.is_hit
+            self._finish = "length" if is_cut else "stop"
+        return ""
 
     def _take_usage(self, usage: dict[str, Any]) -> None:
         self._num_tokens = usage.get("completion_tokens") or self._num_tokens

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import httpx
 import psutil
@@ -22,7 +23,9 @@ from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.hub import fetch_repo
 from engine.runtime import copy_environment
-from engine.serve.backend import RequestRefused
+from engine.serve.backend import ChatRequest, RequestRefused, TextRequest
+from engine.serve.backends.line import WaitingLine
+from engine.serve.backends.lmdeploy_words import write_lmdeploy_body
 from engine.serve.backends.remote import RemoteBackend, make_client
 from engine.specs import Placement, ServeSpec
 from engine.status import Reason
@@ -36,7 +39,9 @@ _HELP_S = 300.0
 _STOP_S = 3.0
 _LINES_TOLD = 20
 # What the spec says -> LMDeploy's word.
-_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
+_DTYPES = {"bf16": "bfloat16"}
+_KV_BITS = {"int8": "8", "int4": "4"}
+_ITS_OWN_STEP = ServeSpec.model_fields["max_batch_tokens"].default
 
 
 def open_lmdeploy(spec: ServeSpec, placement: Placement, emitter: Emitter) -> "LmdeployBackend":
@@ -120,18 +125,17 @@ def build_arguments(
     Raises:
         EngineError: the spec asks for something that this version has no flag for.
     """
-    wanted: dict[str, list[str]] = {
+    wanted = {
         "--server-name": ["127.0.0.1"],
         "--server-port": [str(port)],
         "--model-name": [spec.model],
-        "--session-len": [str(spec.max_context)],
-        "--dtype": [_DTYPES[spec.precision]],
+        **_list_settings(spec),
     }
-    if spec.tensor_parallel > 1:
-        wanted["--tp"] = [str(spec.tensor_parallel)]
     if adapters:
         wanted["--backend"] = ["pytorch"]  # TurboMind serves no adapters
         wanted["--adapters"] = [f"{name}={path}" for name, path in adapters.items()]
+    if "--logprobs-mode" in flags:  # of the PyTorch engine, which tells none without it
+        wanted["--logprobs-mode"] = ["raw_logprobs"]
     arguments = ["serve", "api_server", str(folder)]
     for flag, values in wanted.items():
         if flag not in flags:
@@ -140,6 +144,24 @@ def build_arguments(
             )
         arguments += [flag, *values]
     return arguments
+
+
+def _list_settings(spec: ServeSpec) -> dict[str, list[str]]:
+    """Return the flags of what the spec says of its model; the spec refused what has none."""
+    settings = {
+        "--session-len": [str(spec.max_context)],
+        "--dtype": [_DTYPES[spec.precision]],
+        "--max-batch-size": [str(spec.max_running)],
+    }
+    if spec.tensor_parallel > 1:
+        settings["--tp"] = [str(spec.tensor_parallel)]
+    if spec.kv_precision != "full":
+        settings["--quant-policy"] = [_KV_BITS[spec.kv_precision]]
+    if spec.has_prefix_cache:
+        settings["--enable-prefix-caching"] = []
+    if spec.max_batch_tokens != _ITS_OWN_STEP:  # ours is measured on ours, and slow on its
+        settings["--max-prefill-token-num"] = [str(spec.max_batch_tokens)]
+    return settings
 
 
 def choose_devices(shown: str | None, devices: Sequence[int]) -> str:
@@ -159,9 +181,11 @@ class LmdeployBackend(RemoteBackend):
             spec.adapters,
             max_context=spec.max_context,
             engine="lmdeploy",
+            line=WaitingLine(spec.max_waiting, spec.max_waiting_of_tenant),
             is_alive=server.is_alive,
         )
         self._server = server
+        self._has_pytorch_engine = bool(spec.adapters)
 
     def wait(self) -> None:
         """Return when the server has its model.
@@ -186,10 +210,39 @@ class LmdeployBackend(RemoteBackend):
             f"LMDeploy did not answer within {_START_S:.0f} s:\n{self._server.tail()}",
         )
 
+    def tokenize(self, request: ChatRequest | TextRequest) -> list[int]:
+        """Ask for a text's token ids; see `Backend.tokenize`."""
+        if isinstance(request, ChatRequest):
+            raise _make_refusal("LMDeploy tells no tokens of messages: send prompt.", "messages")
+        if isinstance(request.prompt, tuple):
+            return list(request.prompt)
+        return list(self._post("/encode", {"input": request.prompt})["input_ids"])
+
+    def detokenize(self, model: str, token_ids: Sequence[int]) -> str:
+        """Refuse: it has no door for it."""
+        raise _make_refusal("LMDeploy turns no tokens into text.", "tokens")
+
+    def load_adapter(self, name: str, ref: str) -> None:
+        """Refuse what is not there: it loads adapters as it starts."""
+        if name not in {model.name for model in self.list_models()}:
+            raise _make_refusal(
+                "LMDeploy loads adapters as it starts: name it in adapters.", "lora_name"
+            )
+
+    def unload_adapter(self, name: str) -> None:
+        """Refuse: it keeps its adapters."""
+        raise _make_refusal("LMDeploy keeps the adapters that it loads as it starts.", "lora_name")
+
     def close(self, drain_s: float = 0.0) -> None:
         """Wait up to `drain_s` for what is under way, then end the server."""
         super().close(drain_s)
         self._server.stop()
+
+    def _write_body(self, request: ChatRequest | TextRequest) -> dict[str, Any]:
+        return write_lmdeploy_body(request, has_pytorch_engine=self._has_pytorch_engine)
+
+    def _list_stops(self, request: ChatRequest | TextRequest) -> Sequence[str]:
+        return request.sampling.stop
 
 
 class _Server:
@@ -238,6 +291,10 @@ class _Server:
         for line in self._process.stdout:
             self._lines.append(line.rstrip())
             print(f"lmdeploy: {line}", end="", flush=True)
+
+
+def _make_refusal(message: str, field: str) -> RequestRefused:
+    return RequestRefused("not_supported", message, field=field)
 
 
 def _find_free_port() -> int:

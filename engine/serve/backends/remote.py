@@ -20,6 +20,7 @@ from engine.serve.backend import (
     ChatRequest,
     Departure,
     Embedding,
+    EmbedFailed,
     EmbedRequest,
     ModelUnknown,
     OnPiece,
@@ -29,6 +30,8 @@ from engine.serve.backend import (
     TextRequest,
 )
 from engine.serve.backends.answer import RemoteAnswer
+from engine.serve.backends.hang_up import LEFT, PASSED, HangUp
+from engine.serve.backends.line import Place, WaitingLine
 from engine.serve.backends.words import (
     check_answer,
     make_unreachable,
@@ -68,15 +71,24 @@ def open_remote(spec: ServeSpec, placement: Placement, emitter: Emitter) -> "Rem
         placement.remote_token,
         spec.adapters,
         max_context=spec.max_context,
+        line=WaitingLine(spec.max_waiting, spec.max_waiting_of_tenant),
     )
     emitter.progress("load", 1, 1, unit="model")
     return backend
 
 
 def open_url(
-    url: str, name: str, token: str | None, adapters: Sequence[str] = (), *, max_context: int
+    url: str,
+    name: str,
+    token: str | None,
+    adapters: Sequence[str] = (),
+    *,
+    max_context: int,
+    line: WaitingLine | None = None,
 ) -> "RemoteBackend":
     """Return a backend that asks an address that ends in /v1, once that has answered.
+
+    `line` bounds who may wait there; None lets all.
 
     Raises:
         EngineError: it does not answer, or has no such model.
@@ -85,7 +97,7 @@ def open_url(
         client = make_client(url, token)
     except (httpx.InvalidURL, ValueError) as error:
         raise EngineError(Reason.BAD_SPEC, f"url: {url} is no address: {error}.") from error
-    backend = RemoteBackend(client, name, adapters, max_context=max_context)
+    backend = RemoteBackend(client, name, adapters, max_context=max_context, line=line)
     try:
         backend.find_base()
         for ref in adapters:
@@ -119,6 +131,7 @@ class RemoteBackend:
         *,
         max_context: int,
         engine: str = "remote",
+        line: WaitingLine | None = None,
         is_alive: Callable[[], bool] = lambda: True,
     ) -> None:
         """Takes `client` over. `name` is the base's here, and there if it has one of that name;
@@ -127,6 +140,8 @@ class RemoteBackend:
         `max_context` holds where the other side does not tell. `is_alive` is asked before it is.
         """
         self._client = client
+        self._lone_client = _copy_client(client)
+        self._line = line or WaitingLine()
         self._name = name
         self._adapters = adapters
         self._max_context = max_context
@@ -171,29 +186,34 @@ class RemoteBackend:
 
     def submit(self, request: ChatRequest | TextRequest, on_piece: OnPiece) -> RemoteAnswer:
         """Ask the other side, and return when it takes the request; see `Backend.submit`."""
-        is_chat = isinstance(request, ChatRequest)
-        path = "/chat/completions" if is_chat else "/completions"
-        body = write_body(request) | {"model": self._name_there(request.model)}
-        timeout = httpx.Timeout(request.deadline_s or _ANSWER_S, connect=_CONNECT_S, pool=None)
+        body = self._write_body(request) | {"model": self._name_there(request.model)}
+        place = self._line.enter(request.tenant)
+        hang_up = HangUp()
+        hang_up.hang_up_after(request.deadline_s, PASSED)
         try:
-            sent = self._client.build_request("POST", path, json=body, timeout=timeout)
-            response = self._client.send(sent, stream=True)
-            if response.status_code != 200:
-                response.read()
-                check_answer(response)
-        except httpx.HTTPError as error:
-            raise make_unreachable(error) from error
-        answer = RemoteAnswer(response, on_piece, self._note_end)
-        with self._lock:
-            self._counts["running"] += 1
-        answer.start()
-        return answer
+            response = self._send(request, body, hang_up)
+        except BaseException:
+            hang_up.end()
+            place.leave()
+            raise
+        return self._start_answer(request, response, on_piece, hang_up, place)
 
     def embed(self, request: EmbedRequest, departure: Departure | None = None) -> list[Embedding]:
-        """Return a vector for each text; see `Backend.embed`. What is asked there goes on there."""
+        """Return a vector for each text; see `Backend.embed`."""
         texts = [text if isinstance(text, str) else list(text) for text in request.texts]
         body = {"model": self._name_there(request.model), "input": texts}
-        answer = self._post("/embeddings", body | {"encoding_format": "float"})
+        place = self._line.enter(request.tenant)
+        hang_up = HangUp()
+        hang_up.hang_up_after(request.deadline_s, PASSED)
+        (departure or Departure()).then(lambda: hang_up.hang_up(LEFT))
+        try:
+            # On a connection of its own, whose line is known before an answer begins.
+            answer = self._post(
+                "/embeddings", body | {"encoding_format": "float"}, self._lone_client, hang_up
+            )
+        finally:
+            hang_up.end()
+            place.leave()
         data = sorted(answer["data"], key=lambda one: one["index"])
         share = answer.get("usage", {}).get("prompt_tokens", 0) // max(1, len(data))
         return [Embedding(tuple(one["embedding"]), share) for one in data]
@@ -216,6 +236,7 @@ class RemoteBackend:
 
     def describe(self) -> BackendFacts:
         """Say where it asks, and what was counted on this side."""
+        num_waiting = self._line.count()
         with self._lock:
             counts = Counter(self._counts)
         return BackendFacts(
@@ -223,7 +244,8 @@ class RemoteBackend:
             device="remote",
             quantization="unknown",
             chat_template=_TEMPLATE,
-            num_running_now=counts["running"],
+            num_running_now=max(0, counts["running"] - num_waiting),
+            num_waiting_now=num_waiting,
             num_prompt_tokens=counts["prompt_tokens"],
             num_cached_tokens=counts["cached_tokens"],
             num_tokens=counts["tokens"],
@@ -263,6 +285,53 @@ class RemoteBackend:
         with self._ended:
             self._ended.wait_for(lambda: not self._counts["running"], drain_s)
         self._client.close()
+        self._lone_client.close()
+
+    def _write_body(self, request: ChatRequest | TextRequest) -> dict[str, Any]:
+        return write_body(request)
+
+    def _list_stops(self, request: ChatRequest | TextRequest) -> Sequence[str]:
+        """Return the stop texts that are looked for here."""
+        return ()
+
+    def _send(
+        self, request: ChatRequest | TextRequest, body: dict[str, Any], hang_up: HangUp
+    ) -> httpx.Response:
+        """Return a response whose stream is to be read."""
+        path = "/chat/completions" if isinstance(request, ChatRequest) else "/completions"
+        most_s = min(request.deadline_s or _ANSWER_S, _ANSWER_S)
+        timeout = httpx.Timeout(_ANSWER_S, read=most_s, connect=min(_CONNECT_S, most_s), pool=None)
+        try:
+            sent = self._client.build_request("POST", path, json=body, timeout=timeout)
+            response = self._client.send(sent, stream=True)
+            if response.status_code != 200:
+                response.read()
+                check_answer(response)
+        except httpx.HTTPError as error:
+            if hang_up.why is not None or _is_late(error, request.deadline_s):
+                raise _make_late() from error
+            raise make_unreachable(error) from error
+        return response
+
+    def _start_answer(
+        self,
+        request: ChatRequest | TextRequest,
+        response: httpx.Response,
+        on_piece: OnPiece,
+        hang_up: HangUp,
+        place: Place,
+    ) -> RemoteAnswer:
+        def pass_on(piece: Piece) -> None:
+            place.leave()
+            on_piece(piece)
+
+        answer = RemoteAnswer(
+            response, pass_on, self._note_end, hang_up=hang_up, stops=self._list_stops(request)
+        )
+        with self._lock:
+            self._counts["running"] += 1
+        answer.start()
+        return answer
 
     def _name_there(self, name: str) -> str:
         models = {model.name: model for model in self.list_models()}
@@ -292,10 +361,19 @@ class RemoteBackend:
         with self._lock:
             self._models_until = 0.0
 
-    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _post(
+        self,
+        path: str,
+        body: dict[str, Any],
+        client: httpx.Client | None = None,
+        hang_up: HangUp | None = None,
+    ) -> dict[str, Any]:
+        extensions = {"trace": hang_up.trace} if hang_up else None
         try:
-            response = self._client.post(path, json=body)
+            response = (client or self._client).post(path, json=body, extensions=extensions)
         except httpx.HTTPError as error:
+            if hang_up is not None and hang_up.why is not None:
+                raise EmbedFailed("aborted", hang_up.why) from error
             raise make_unreachable(error) from error
         check_answer(response)
         try:
@@ -313,3 +391,24 @@ class RemoteBackend:
             if piece.usage:
                 self._counts["prompt_tokens"] += piece.usage.num_prompt_tokens
                 self._counts["cached_tokens"] += piece.usage.num_cached_tokens
+
+
+def _copy_client(client: httpx.Client) -> httpx.Client:
+    """Return a client of the same address that makes a connection for each request."""
+    return httpx.Client(
+        base_url=client.base_url,
+        headers=client.headers,
+        timeout=client.timeout,
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+        trust_env=False,
+    )
+
+
+def _is_late(error: httpx.HTTPError, deadline_s: float | None) -> bool:
+    return deadline_s is not None and isinstance(error, httpx.TimeoutException)
+
+
+def _make_late() -> RequestRefused:
+    refusal = RequestRefused("aborted", PASSED)
+    refusal.status = 503
+    return refusal

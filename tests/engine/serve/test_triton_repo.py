@@ -10,7 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf import (
+    descriptor_pb2,
+    descriptor_pool,
+    json_format,
+    message_factory,
+    text_format,
+)
 
 from engine.__main__ import main
 from engine.specs import ServeSpec
@@ -27,8 +33,10 @@ message ModelOutput { string name = 1; DataType data_type = 2; repeated int64 di
 message ModelInstanceGroup { enum Kind { KIND_AUTO = 0; KIND_GPU = 1; KIND_CPU = 2; }
   int32 count = 2; Kind kind = 4; }
 message ModelTransactionPolicy { bool decoupled = 1; }
+message ModelParameter { string string_value = 1; }
 message ModelConfig { string name = 1; int32 max_batch_size = 4; repeated ModelInput input = 5;
-  repeated ModelOutput output = 6; repeated ModelInstanceGroup instance_group = 7;
+  repeated ModelOutput output = 6; map<string, ModelParameter> parameters = 14;
+  repeated ModelInstanceGroup instance_group = 7;
   string backend = 17; ModelTransactionPolicy model_transaction_policy = 19; }
 """
 
@@ -43,7 +51,8 @@ def model_folder(tmp_path_factory, base):
     return folder / "repo" / "athanor"
 
 
-def test_the_config_is_what_triton_reads(model_folder, tmp_path):
+def read_config(text, tmp_path):
+    """Read a config as Triton does."""
     (tmp_path / "model_config.proto").write_text(_PROTO)
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I.", "--descriptor_set_out=set"]
     subprocess.run([*command, "model_config.proto"], cwd=tmp_path, check=True)
@@ -51,12 +60,36 @@ def test_the_config_is_what_triton_reads(model_folder, tmp_path):
     pool = descriptor_pool.DescriptorPool()
     pool.Add(described.file[0])
     kind = message_factory.GetMessageClass(pool.FindMessageTypeByName("inference.ModelConfig"))
-    config = text_format.Parse((model_folder / "config.pbtxt").read_text(), kind())
+    return text_format.Parse(text, kind())
+
+
+def test_the_config_is_what_triton_reads(model_folder, tmp_path):
+    config = read_config((model_folder / "config.pbtxt").read_text(), tmp_path)
     assert (config.name, config.backend) == (model_folder.name, "python")
     assert config.model_transaction_policy.decoupled
     assert config.max_batch_size == 0
     assert {one.name for one in config.output} == {"text_output", "finish_reason"}
     assert all(one.optional for one in config.input)
+
+
+def test_the_hub_that_its_model_comes_from_goes_along(model, tmp_path, monkeypatch):
+    (tmp_path / "serve.yaml").write_text("model: alice/tiny@v1\n")
+    folder = tmp_path / "repo"
+    url = "http://hub.test:8000"
+    assert main(["triton-repo", str(tmp_path / "serve.yaml"), str(folder), "--hub", url]) == 0
+    config = read_config((folder / "athanor" / "config.pbtxt").read_text(), tmp_path)
+    opened = {}
+    monkeypatch.setattr(
+        "engine.serve.triton_model.Engine", lambda model, **told: opened.update(told, model=model)
+    )
+    type(model)().initialize(
+        {
+            "model_repository": str(folder / "athanor"),
+            "model_version": "1",
+            "model_config": json_format.MessageToJson(config, preserving_proto_field_name=True),
+        }
+    )
+    assert (opened["model"], opened["hub_url"]) == ("alice/tiny@v1", url)
 
 
 class Sender:

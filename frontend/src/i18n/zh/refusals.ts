@@ -184,7 +184,9 @@ export const refusals = {
     `tensor_parallel：需要 ${wanted} 个进程，实际有 ${there} 个。请设为 1，或用 \`python -m engine serve\` 启动，它会启动其余进程。`,
   tensor_parallel_gpus: ({ wanted, there }: Names) =>
     `tensor_parallel：需要 ${wanted} 块 GPU，此运行只有 ${there} 块。请减小它，或选择有足够 GPU 的规格。`,
-  tensor_parallel_elsewhere: () => "tensor_parallel：由对方的服务器决定，请留空或更换后端。",
+  setting_elsewhere: ({ field }: Names) => `${field}：由对方的服务器决定，请留空或更换后端`,
+  setting_unknown: ({ field }: Names) => `${field}：LMDeploy 没有这项设置，请留空或更换后端`,
+  lmdeploy_fp32: () => "precision：LMDeploy 没有 fp32，请用 bf16 或更换后端",
   batch_invariance_unfit: ({ families }: Names) =>
     `is_batch_invariant：只用于 ${families}，请去掉。`,
   no_room_for_contexts: ({ left, least }: Names) =>

@@ -1,6 +1,8 @@
 """Another server as a backend, over real HTTP: what goes over, what comes back, what breaks."""
 
 import json
+import queue
+import select
 import threading
 import time
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from engine.errors import EngineError
 from engine.serve.backend import (
     ChatRequest,
     Constraint,
+    Departure,
+    EmbedFailed,
     EmbedRequest,
     ModelUnknown,
     Piece,
@@ -277,6 +281,139 @@ def test_several_models_must_be_told_apart(tmp_path):
     models = {"data": [{"id": "one"}, {"id": "two"}]}
     with serve_bytes(models, b"") as url, pytest.raises(EngineError, match="one, two"):
         open_url(url, tmp_path)
+
+
+@contextmanager
+def serve_slowly():
+    """Serve streams that move for ever, and embeddings that never come; gives who hung up, too.
+
+    A stream tells nothing at all where `silent` is in its prompt, and no head where `headless` is.
+    """
+    gone = queue.Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(ONE).encode())
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            prompt = asked.get("prompt", "")
+            try:
+                if self.path.endswith("/embeddings") or "headless" in prompt:
+                    self.wait_until_left()
+                self.send_response(200)
+                self.end_headers()
+                if "silent" in prompt:
+                    self.wait_until_left()
+                while True:
+                    self.wfile.write(b'data: {"choices": [{"text": "a"}]}\n\n')
+                    self.wfile.flush()
+                    if select.select([self.connection], [], [], 0.001)[0]:
+                        raise BrokenPipeError
+            except OSError:
+                gone.put(self.path)
+
+        def wait_until_left(self):
+            assert self.connection.recv(1) == b""
+            raise BrokenPipeError
+
+        def log_message(self, *words):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", gone
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def slow(tmp_path):
+    with serve_slowly() as (url, gone):
+        backend = open_url(url, tmp_path, max_waiting=3, max_waiting_of_tenant=2)
+        yield backend, gone
+        backend.close()
+
+
+PASSED = "The deadline of this request has passed."
+
+
+@pytest.mark.parametrize("prompt", ["a", "silent"])
+def test_an_answer_ends_at_its_deadline_whether_its_stream_moves_or_not(slow, prompt):
+    backend, gone = slow
+    pieces = read(backend, TextRequest(model="my/name", prompt=prompt, deadline_s=0.2))
+    assert (pieces[-1].finish, pieces[-1].message) == ("abort", PASSED)
+    assert bool(pieces[:-1]) == (prompt == "a")
+    assert gone.get(timeout=DEADLINE_S).endswith("/completions")
+
+
+def test_a_request_that_is_not_taken_by_its_deadline_is_refused(slow):
+    backend, gone = slow
+    with pytest.raises(RequestRefused, match=PASSED) as refused:
+        backend.submit(TextRequest(model="my/name", prompt="headless", deadline_s=0.2), print)
+    assert refused.value.status == 503
+    assert gone.get(timeout=DEADLINE_S)
+    assert backend.describe().num_waiting_now == 0
+
+
+def test_an_answer_that_ends_in_time_leaves_no_timer(backend):
+    read(backend, ChatRequest(model="my/name", messages=HI, deadline_s=DEADLINE_S))
+    timers = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+    assert [timer for timer in timers if not timer.finished.is_set()] == []
+
+
+def test_embeddings_end_at_their_deadline(slow):
+    backend, gone = slow
+    with pytest.raises(EmbedFailed, match=PASSED):
+        backend.embed(EmbedRequest("my/name", ("a",), deadline_s=0.2))
+    assert gone.get(timeout=DEADLINE_S).endswith("/embeddings")
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_embeddings_end_when_their_caller_leaves(slow, is_early):
+    backend, gone = slow
+    departure = Departure()
+    if is_early:
+        departure.leave()
+    else:
+        timer = threading.Timer(0.1, departure.leave)
+        timer.start()
+    with pytest.raises(EmbedFailed, match="has left"):
+        backend.embed(EmbedRequest("my/name", ("a",)), departure)
+    if not is_early:
+        assert gone.get(timeout=DEADLINE_S).endswith("/embeddings")
+    assert backend.describe().num_waiting_now == 0
+
+
+def test_those_whose_answer_has_not_begun_wait_and_only_so_many_may(slow):
+    backend, _ = slow
+    silent = {"model": "my/name", "prompt": "silent"}
+    answers = [backend.submit(TextRequest(**silent, tenant="a"), print) for _ in range(2)]
+    with pytest.raises(QueueFull, match="2 requests are waiting"):
+        backend.submit(TextRequest(**silent, tenant="a"), print)
+    answers.append(backend.submit(TextRequest(**silent, tenant="b"), print))
+    with pytest.raises(QueueFull, match="3 requests are waiting") as refused:
+        backend.submit(TextRequest(**silent, tenant="c"), print)
+    assert refused.value.status == 429
+    facts = backend.describe()
+    assert (facts.num_waiting_now, facts.num_running_now) == (3, 0)
+    reader = Reader()
+    answers.pop().abort()
+    while backend.describe().num_waiting_now == 3:
+        time.sleep(0.001)
+    moving = TextRequest(model="my/name", prompt="a", tenant="b")
+    answers.append(backend.submit(moving, reader.pieces.put))
+    assert reader.next().text == "a"
+    assert backend.describe().num_running_now == 1
+    answers.append(backend.submit(TextRequest(**silent, tenant="b"), print))
+    for answer in answers:
+        answer.abort()
 
 
 def test_health_follows_the_other_side(tmp_path, monkeypatch):
