@@ -1,6 +1,9 @@
 """What we write is what others read: bit by bit, and by transformers itself."""
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from engine.specs.quality import Scheme
 from tests.engine.quantize.unpack import load_dequantized, read_linear
 from tests.engine.serve.decoder.cases import Request, run_step
 
+GPTQMODEL = os.environ.get("ATHANOR_GPTQMODEL_PYTHON", "")
 SCHEMES = {
     "awq": (Scheme(method="awq", format="awq", weight_bits=4, group_size=32), False),
     "gptq": (Scheme(method="gptq", format="gptq", weight_bits=4, group_size=32), True),
@@ -110,9 +114,34 @@ def test_config_and_names_are_those_of_the_format(quantized, method):
     assert (folder / "tokenizer.json").is_file() and (folder / "tokenizer_config.json").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not GPTQMODEL, reason="ATHANOR_GPTQMODEL_PYTHON names none: docs/contributor/tests.md")
+@pytest.mark.parametrize("method", ["awq", "gptq"])
+def test_transformers_with_gptqmodel_reads_ours_and_gives_our_logits(
+    trained, quantized, method, tmp_path
+):
+    folder, _ = quantized(method)
+    ids = list(range(3, 67))
+    (tmp_path / "ids.json").write_text(json.dumps(ids))
+    reader = Path(__file__).parent / "foreign_reader.py"
+    done = subprocess.run(
+        [GPTQMODEL, reader, folder, tmp_path / "ids.json", tmp_path / "logits"],
+        capture_output=True, text=True, check=False, cwd=tmp_path, env=strip_environment(),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    theirs = load_file(tmp_path / "logits")["logits"]
+    with torch.no_grad():
+        ours = load_dequantized(trained, folder)(torch.tensor([ids])).logits[0]
+    assert float((theirs - ours).abs().max()) < 0.02 * float(ours.std())  # they multiply in float16
+
+
+def strip_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+
+
 @pytest.mark.parametrize("method", ["awq", "gptq"])
 def test_transformers_knows_the_config_of_four_bits(quantized, method):
-    """Loading the weights takes kernels that are made for GPUs; the config is read without."""
+    """Without the library that has the kernels; with it, above."""
     from transformers import AutoConfig
     from transformers.quantizers import AutoQuantizationConfig
 
