@@ -195,13 +195,36 @@ def test_tensorboard_starts_with_its_first_visitor(call_at):
 
 FETCH = """
 import openai
-from huggingface_hub import create_repo, hf_hub_download, list_models, upload_file, whoami
+from datasets import load_dataset
+from huggingface_hub import create_repo, hf_hub_download, list_models, upload_file, upload_folder
+from huggingface_hub import whoami
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast
 me = whoami()["name"]
 create_repo(f"{me}/tiny", exist_ok=True)
 upload_file(path_or_fileobj=b'{"a": 1}', path_in_repo="config.json", repo_id=f"{me}/tiny")
 print(me, open(hf_hub_download(f"{me}/tiny", "config.json")).read())
 print("listed", f"{me}/tiny" in [each.id for each in list_models()])
 print("models", len(list(openai.OpenAI().models.list())) > 0)
+create_repo(f"{me}/rows", repo_type="dataset", exist_ok=True)
+rows = b'{"text": "one"}\\n{"text": "two"}\\n'
+where = dict(path_in_repo="rows.jsonl", repo_id=f"{me}/rows", repo_type="dataset")
+upload_file(path_or_fileobj=rows, **where)
+print("rows", load_dataset(f"{me}/rows", split="train")["text"][:])
+words = Tokenizer(models.WordLevel({"<unk>": 0, "one": 1, "two": 2}, unk_token="<unk>"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+made = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+sizes = dict(vocab_size=3, hidden_size=8, intermediate_size=16, num_hidden_layers=1)
+tiny = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2))
+made.save_pretrained("/tmp/words")
+tiny.save_pretrained("/tmp/words")
+create_repo(f"{me}/words", exist_ok=True)
+upload_folder(folder_path="/tmp/words", repo_id=f"{me}/words")
+tokenizer = AutoTokenizer.from_pretrained(f"{me}/words")
+model = AutoModelForCausalLM.from_pretrained(f"{me}/words")
+asked = tokenizer("one two", return_tensors="pt", return_token_type_ids=False)
+print("logits", tuple(model(**asked).logits.shape))
 """
 
 
@@ -211,6 +234,12 @@ def test_the_studio_s_clients_work_by_the_environment_alone(house, box):
     house.inside(box, f"cat > /root/fetch.py <<'END'\n{FETCH}\nEND")
     said = house.inside(box, "bash -lc 'python /root/fetch.py'")
     assert 'ada {"a": 1}' in said and "listed True" in said and "models True" in said, said
+    assert "rows ['one', 'two']" in said and "logits (1, 2, 3)" in said, said
+
+
+def test_the_image_carries_the_engine(house, box):
+    said = house.inside(box, "bash -lc 'cd / && python -m engine schema train'")
+    assert "tokens_per_step" in said
 
 
 @pytest.fixture(scope="module")

@@ -169,15 +169,12 @@ def make_walls(limits: MachineLimits, devices: Sequence[str]) -> dict[str, Any]:
 def tell_devices(devices: Sequence[str], percent: int) -> dict[str, str]:
     """Return what programs in a container are told of its devices.
 
-    A share is cooperative: PyTorch's allocator keeps to the fraction, and nothing else is stopped.
+    A share is cooperative: the image's Python has PyTorch keep to it, see its sitecustomize.py, and
+    nothing else is stopped. No variable of PyTorch's says it: those before 2.10 fail at the word.
     """
     if not devices:
         return {}
-    told = {"ATHANOR_DEVICES": ",".join(devices), "ATHANOR_DEVICE_PERCENT": str(percent)}
-    if percent < 100:
-        share = f"per_process_memory_fraction:{percent / 100:.2f}"
-        told["PYTORCH_CUDA_ALLOC_CONF"] = share
-    return told
+    return {"ATHANOR_DEVICES": ",".join(devices), "ATHANOR_DEVICE_PERCENT": str(percent)}
 
 
 def _request_devices(devices: Sequence[str]) -> list[DeviceRequest]:
