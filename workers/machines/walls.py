@@ -39,6 +39,11 @@ class EngineFault(WorkerError):
     def __init__(self, code: str, **params: Any) -> None:
         """Say the sentence of a code, see `workers.sentences`."""
         super().__init__(NODE_SENTENCES.say(code, **params))
+        self.code = code
+
+
+class EngineAway(EngineFault):
+    """No engine answers, or none to the end: what it runs may well run on."""
 
 
 class DockerEngine:
@@ -128,9 +133,10 @@ class DockerEngine:
                 self._client = self._root = None
             told = error.explanation if isinstance(error, APIError) else str(error)
             if any(name in str(told) for name in _NOBODY_LISTENS):
-                raise EngineFault("engine_away") from error
+                raise EngineAway("engine_away") from error
             sentence = " ".join(str(told).split())[:300]
-            raise EngineFault("engine_says", words=sentence) from error
+            fault = EngineFault if isinstance(error, APIError) else EngineAway
+            raise fault("engine_says", words=sentence) from error
 
 
 def bridge_name(tenant: str) -> str:
