@@ -243,6 +243,21 @@ def echo_once(server: socket.socket) -> None:
             connection.sendall(piece)
 
 
+@contextlib.contextmanager
+def serve_echo() -> Iterator[int]:
+    """Echo whoever comes to this port, one after the other."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    echo_once(server)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+
+
 def ask(port: int, said: bytes) -> bytes:
     for _ in range(100):
         with (
@@ -276,7 +291,9 @@ def test_the_machine_may_not_listen_on_the_laptop_unless_the_studio_lets_it(lapt
                 tunnel.terminate()
 
 
-def test_the_agent_is_forwarded_where_it_is_asked_for(laptop):
+@pytest.fixture
+def agent(laptop) -> Iterator[dict[str, str]]:
+    """The environment of an agent that holds the laptop's key."""
     agent = subprocess.run(["ssh-agent", "-s"], capture_output=True, text=True, check=True).stdout
     facts = dict(part.split("=", 1) for part in agent.replace("\n", "").split(";") if "=" in part)
     env = os.environ | facts
@@ -284,11 +301,33 @@ def test_the_agent_is_forwarded_where_it_is_asked_for(laptop):
         subprocess.run(
             ["ssh-add", str(laptop.folder / "key")], env=env, check=True, capture_output=True
         )
-        done = laptop.ssh("box@127.0.0.1", "ssh-add -l", options=("-A",), env=env)
-        assert done.returncode == 0 and b"ED25519" in done.stdout, done.stderr
-        assert laptop.ssh("box@127.0.0.1", "ssh-add -l", env=env).returncode != 0
+        yield env
     finally:
         os.kill(int(facts["SSH_AGENT_PID"]), 15)
+
+
+def test_the_agent_is_forwarded_where_it_is_asked_for(laptop, agent):
+    done = laptop.ssh("box@127.0.0.1", "ssh-add -l", options=("-A",), env=agent)
+    assert done.returncode == 0 and b"ED25519" in done.stdout, done.stderr
+    assert laptop.ssh("box@127.0.0.1", "ssh-add -l", env=agent).returncode != 0
+
+
+def test_a_shared_connection_has_the_agent_that_a_later_session_brings(laptop, agent):
+    with share_connection() as shared, serve_echo() as near:
+        port = free_port()
+        forward = f"127.0.0.1:{port}:127.0.0.1:{near}"
+        first = laptop.command("-A", "-N", "-L", forward, "box@127.0.0.1", options=shared)
+        with subprocess.Popen(first, stderr=subprocess.DEVNULL, env=agent) as tunnel:
+            try:
+                assert ask(port, b"through") == b"through"  # so the machine's side is made
+                later = laptop.ssh("-A", "box@127.0.0.1", "ssh-add -l", options=shared, env=agent)
+                assert later.returncode == 0 and b"ED25519" in later.stdout, later.stderr
+                assert ask(port, b"still") == b"still"
+                plain = laptop.ssh("box@127.0.0.1", "true", options=shared, env=agent)
+                assert plain.returncode == 0
+            finally:
+                laptop.ssh("-O", "exit", "box@127.0.0.1", options=shared)
+                tunnel.terminate()
 
 
 def test_strangers_unknown_names_and_passwords_are_refused_alike(laptop, bob, node, tmp_path):
