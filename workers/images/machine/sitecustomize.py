@@ -5,17 +5,24 @@ image's do not. By a call of PyTorch's own, when CUDA begins: what PYTORCH_CUDA_
 it is unknown to PyTorch before 2.10, which then refuses to begin at all.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False  # typing's own would cost each start of Python its import
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
 
 
 class _Watcher:
     """Waits for `torch.cuda`, once, and costs nothing until then."""
 
-    def __init__(self, fraction):
+    def __init__(self, fraction: float) -> None:
         self._fraction = fraction
 
-    def find_spec(self, name, path=None, target=None):
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "torch.cuda":
             return None
         sys.meta_path.remove(self)
@@ -26,18 +33,18 @@ class _Watcher:
                 return spec
         return None
 
-    def _follow(self, loader):
+    def _follow(self, loader: Any) -> None:
         run = loader.exec_module
 
-        def exec_module(module):
+        def exec_module(module: ModuleType) -> None:
             run(module)
             _keep_to(self._fraction, module)
 
         loader.exec_module = exec_module
 
 
-def _keep_to(fraction, cuda):
-    def limit():
+def _keep_to(fraction: float, cuda: Any) -> None:
+    def limit() -> None:
         for index in range(cuda.device_count()):
             cuda.set_per_process_memory_fraction(fraction, index)
 
