@@ -1,6 +1,7 @@
 """Faults and attacks on a real engine: the truth is told in time, and nothing is left or double."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -279,8 +280,11 @@ def test_a_storm_of_starts_and_stops_leaves_nothing(house):
     for who in people:
         house.call(who, "GET", "/api/machines/")
 
+    spans: dict[str, float] = {}
+
     def storm(number: int) -> None:
         who = people[number % 2]
+        begun = time.monotonic()
         made = house.create(who, f"s{number}")
         for _ in range(3):
             time.sleep(chance.random())
@@ -291,13 +295,62 @@ def test_a_storm_of_starts_and_stops_leaves_nothing(house):
             elif deed not in {"kill", "remove"}:
                 house.call(who, "POST", f"/api/machines/{made['key']}/{deed}/")
         assert house.call(who, "DELETE", f"/api/machines/{made['key']}/").status_code == 204
+        wait_for("its container to go", lambda: not house.container(made))
+        spans[made["key"]] = time.monotonic() - begun
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(storm, range(NUM_STORMED)))
     await_nothing(house, *people)
+    check_charges(house, spans)
     left = house.docker.run("docker", "ps", "--all", "--quiet").stdout.split()
     volumes = house.docker.run("docker", "volume", "ls", "--quiet").stdout.split()
     assert (left, volumes) == ([], [])
+
+
+_CHARGES = (
+    "import json; from studio.machines.models import Lease; "
+    "from studio.points.selectors import get_run_costs; "
+    "leases = list(Lease.objects.select_related('machine')); "
+    "costs = get_run_costs([each.pk for each in leases]); "
+    "print(json.dumps([[each.machine.key, costs.get(each.pk, 0), each.rate_mpoints_per_hour] "
+    "for each in leases]))"
+)
+
+
+def check_charges(house: MachineStudio, spans: dict[str, float]) -> None:
+    """Nobody has paid for more than the whole of the time in which a machine was there, in s."""
+    told = json.loads(house.studio.manage("shell", "-c", _CHARGES).splitlines()[-1])
+    paid: Counter[str] = Counter()
+    rates: dict[str, int] = {}
+    for key, cost, rate in told:
+        paid[key] += cost
+        rates[key] = rate
+    assert set(spans) <= set(rates)
+    too_much = {
+        key: (paid[key], span, rates[key])
+        for key, span in spans.items()
+        if paid[key] * 3600 > span * rates[key]
+    }
+    assert not too_much
+
+
+def test_a_machine_whose_time_is_up_stops_and_its_files_are_kept(house, box):
+    key = box["key"]
+    house.inside(box, "echo kept > /root/kept; echo mine > /etc/mine; sync")
+    shorten = (
+        "from studio.machines.models import Lease; "
+        f"Lease.objects.filter(machine__key='{key}', ended_at=None).update(granted_s=5)"
+    )
+    house.studio.manage("shell", "-c", shorten)
+    stopped = house.wait("ada", key, "stopped")
+    assert stopped["reason"] == "time_up"
+    assert not stopped["lease"]["is_open"] and stopped["lease"]["held_mpoints"] == 0
+    rate = stopped["lease"]["rate_mpoints_per_hour"]
+    told = json.loads(house.studio.manage("shell", "-c", _CHARGES).splitlines()[-1])
+    assert [cost * 3600 <= 5 * rate for found, cost, _ in told if found == key] == [True]
+    assert house.call("ada", "POST", f"/api/machines/{key}/start/").status_code == 200
+    house.wait("ada", key, "running")
+    assert house.inside(box, "cat /root/kept /etc/mine") == "kept\nmine\n"
 
 
 @pytest.fixture

@@ -157,6 +157,18 @@ def test_a_notebook_s_kernel_computes(call_at):
     assert said == "/opt/python 6\n"
 
 
+def test_a_busy_kernel_counts_as_use_for_as_long_as_it_is_busy(house, box, call_at):
+    page = call_at(8888)
+    assert page.visit("/lab").status_code == 200
+    kernel = page.request("POST", "/api/kernels", json={"name": "python3"}).json()["id"]
+    with page.open_socket(f"/api/kernels/{kernel}/channels") as channel:
+        channel.send(ask("import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.2)"))
+        wait_for("its kernel to be told", lambda: tell_sign(house, box) == "kernel")
+        house.inside(box, "touch /tmp/go")
+        wait_for("it to be idle again", lambda: tell_sign(house, box) != "kernel")
+    assert page.request("DELETE", f"/api/kernels/{kernel}").status_code == 204
+
+
 def ask(code: str) -> str:
     """Return a request of Jupyter's messaging protocol (5.3) to run code."""
     header = {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request"}
@@ -268,6 +280,26 @@ def test_files_go_over_ssh_and_a_command_has_the_machine_s_environment(ssh, tmp_
     say(ssh("-b", "-", program="sftp"), commands)
     assert (tmp_path / "back").read_text() == "mine\n"
     assert say([*ssh(), "cat /root/sent; athanor whoami"]).startswith("mine\nada")
+
+
+def test_a_detached_run_outlives_its_connection_and_the_portal(house, box, ssh):
+    say([*ssh(), "athanor run --name ticks -- sh -c 'while :; do echo tick; sleep 0.2; done'"])
+    for part in ("web", "ssh", "control"):
+        house.studio.wait_restarted(part, house.studio.kill(part))
+
+    def count() -> int:
+        return int(house.inside(box, "wc -l < /root/.athanor/runs/ticks/log"))
+
+    before = count()
+    wait_for("its log to go on", lambda: count() > before + 5)
+    wait_for("the studio to be healthy", house.studio.is_healthy, timeout_s=90)
+    wait_for("the page to name it", lambda: tell_sign(house, box) == "run")
+    assert "ended" in say([*ssh(), "athanor end ticks"])
+
+
+def tell_sign(house: MachineStudio, box: dict) -> str:
+    """Return by what the machine counts as used."""
+    return str((house.look("ada", box["key"])["idle"] or {}).get("sign"))
 
 
 def test_ssh_has_what_an_editor_s_server_needs(ssh):
