@@ -26,8 +26,10 @@ _HOLDERS = {
     "mig": "It is cut by MIG: the driver keeps every program to its part.",
     "mps": "{percent} % of the GPU is yours; MPS keeps every program to its part of the memory.",
     "nothing": (
-        "{percent} % of the GPU is yours. Shares are cooperative: PyTorch keeps to its part of the "
-        "memory, other programs must be told to."
+        "{percent} % of the GPU is yours. Shares are cooperative: in this machine's own Python and "
+        "its environments PyTorch keeps to its part of the memory. Other programs must be told to, "
+        "and PyTorch in another Python, such as conda's, by "
+        "torch.cuda.set_per_process_memory_fraction({fraction:.2f})."
     ),
 }
 
@@ -103,7 +105,7 @@ def _tell(told: Json) -> None:
     for uuid in told["missing"]:
         say(f"{uuid} was given, and the driver does not show it.")
     if told["devices"] or told["missing"]:
-        say(_HOLDERS[told["held_by"]].format(percent=percent))
+        say(_HOLDERS[told["held_by"]].format(percent=percent, fraction=percent / 100))
     if "probe" in told:
         say(told["probe"]["fault"] or "\n".join(map(tell_probed, told["probe"]["devices"])))
     if any(device["is_mock"] for device in told["devices"]):

@@ -19,7 +19,7 @@ NODE_SENTENCES = Sentences(
         "engine_version_unknown": "The image {image} of ATHANOR_ENGINE_IMAGE does not say which "
         "Athanor its engine is of, so it is an older one: build it again with each upgrade.",
         "engine_image_empty": "The image {image} of ATHANOR_ENGINE_IMAGE carries no engine: build "
-        "it with `--build-arg ENGINE=1`.",
+        "it without `--build-arg ENGINE=`.",
         "drive_missing": "The drive {drive} is not on this node.",
         "drive_of_another": "The drive {drive} belongs to user {owner} and machines' root is {root}"
         " here: set STUDIO_DRIVE_OWNER={root} for the studio, and `chown -R` the drives to it.",

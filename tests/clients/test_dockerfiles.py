@@ -1,11 +1,15 @@
 """The machine images' Dockerfiles as texts: what they copy is there, and what they name is made."""
 
+import os
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "workers" / "images"
@@ -58,6 +62,81 @@ def test_the_cuda_image_is_the_machine_s_with_the_engine():
     assert "RUN sh /build/engine.sh" in lines
     assert "ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility" in lines
     assert not any("NVIDIA_VISIBLE_DEVICES" in line for line in lines)  # the engine says which
+
+
+def test_the_machine_s_image_has_the_engine_unless_it_is_told_not_to():
+    lines = read_lines("machine")
+    assert "ARG ENGINE=1" in lines
+    stage = lines[lines.index("FROM python AS python-chosen") :]
+    assert {"ARG ENGINE", "ARG TORCH_INDEX"} <= set(stage[: stage.index("FROM system AS tools")])
+    assert not any("TORCH_INDEX" in line for line in read_lines("cuda"))
+
+
+@pytest.fixture
+def build(tmp_path):
+    """`build(**env)` runs engine.sh in a made-up image; what it asked of pip, or what it said."""
+    python = tmp_path / "opt" / "bin"
+    python.mkdir(parents=True)
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    (tmp_path / "engine").mkdir()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (python / "pip").write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/asked\n')
+    (python / "python").write_text(f"#!/bin/sh\necho {packages}\n")
+    for each in python.iterdir():
+        each.chmod(0o755)
+    script = (FOLDER / "machine" / "engine.sh").read_text()
+    script = script.replace("/opt/python", str(tmp_path / "opt")).replace("/build", str(tmp_path))
+
+    def run(**env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["sh", "-c", script], env={**os.environ, **env}, text=True, capture_output=True
+        )
+
+    run.folder, run.packages = tmp_path, packages
+    return run
+
+
+def test_the_engine_s_stage_asks_for_what_the_docs_promise(build):
+    built = build(TORCH_INDEX="https://torch.test/cpu")
+    assert built.returncode == 0, built.stderr
+    asked = (build.folder / "asked").read_text().splitlines()
+    assert asked[asked.index("--extra-index-url") + 1] == "https://torch.test/cpu"
+    wanted = (build.folder / "engine.txt").read_text().splitlines()
+    assert "datasets" in wanted
+    assert {"torch", "transformers"} <= {re.split("[=<>]", each)[0] for each in wanted}
+    build(TORCH_INDEX="")
+    assert "--extra-index-url" not in (build.folder / "asked").read_text()
+
+
+def test_no_second_pytorch_is_laid_over_one(build):
+    (build.packages / "torch").mkdir()
+    refused = build()
+    assert refused.returncode == 1 and "--build-arg ENGINE=" in refused.stderr
+
+
+def test_what_people_find_in_the_image_is_at_the_versions_of_the_lock():
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    )
+    todo, seen = ["datasets"], set()
+    while todo:  # what it brings by its own metadata, all the way down
+        name = canonicalize_name(todo.pop())
+        if name in seen:
+            continue
+        seen.add(name)
+        for line in metadata.requires(name) or ():
+            needed = Requirement(line)
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                todo.append(needed.name)
+    assert seen <= {canonicalize_name(name) for name in pins}
+    held = (FOLDER / "machine" / "python.txt").read_text().splitlines()
+    here = dict(line.split("==") for line in held if "==" in line)
+    both = {name: pins[name] for name in here if name in pins}
+    assert both == {name: here[name] for name in both} and "huggingface_hub" in both
 
 
 def test_the_scripts_are_read_by_a_shell():

@@ -273,6 +273,33 @@ def test_a_shell_has_the_container_s_environment_and_the_token(places, tmp_path)
         assert "/none" not in seen["PATH"]
 
 
+def test_a_terminal_is_told_once_what_is_not_kept_and_a_command_s_output_stays_its_own(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    profile = tmp_path / "profile.sh"
+    profile.write_text(
+        (IMAGE / "profile.sh").read_text().replace("/scratch ]", f"{tmp_path}/scratch ]")
+    )
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TERM": "dumb"}
+    ask = [
+        "bash",
+        "--norc",
+        "--noprofile",
+        "-i",
+        "-c",
+        f". {profile}; . {profile}; bash -ic '. {profile}'",
+    ]
+    leader, follower = pty.openpty()
+    subprocess.run(ask, env=env, stdin=follower, stdout=follower, stderr=follower, check=True)
+    told = b""
+    while select.select([leader], [], [], 0.2)[0]:
+        told += os.read(leader, 65536)
+    assert told.decode().count("/scratch is not") == 1, told
+    piped = subprocess.run(ask, env=env, stdin=follower, stderr=follower, stdout=subprocess.PIPE)
+    plain = subprocess.run(["bash", "-c", f". {profile}"], env=env, stdout=follower)
+    assert (piped.stdout, plain.returncode) == (b"", 0)
+    assert not select.select([leader], [], [], 0.2)[0] or b"[Athanor]" not in os.read(leader, 65536)
+
+
 def test_tools_have_the_token_though_the_container_s_environment_has_not(tmp_path):
     (tmp_path / "token").write_text("mach_abc\n")
     told = program.make_tool_environment({"PATH": "/bin"}, tmp_path)

@@ -6,11 +6,14 @@ Docker's API is HTTP/1.1 on a Unix socket; each request gets a connection of its
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 STEPS = {
+    "version": r"GET \S*/version",
+    "info": r"GET \S*/info",
     "list": r"GET \S*/containers/json",
     "inspect": r"GET \S*/containers/[0-9a-f]{64}/json",
     "network": r"POST \S*/networks/create",
@@ -20,7 +23,16 @@ STEPS = {
     "stop": r"POST \S*/containers/[0-9a-f]{64}/stop",
     "remove": r"DELETE \S*/containers/[0-9a-f]{64}",
 }
-HOW = ["refuses", "cuts", "answers-half", "does-it-and-cuts", "talks-nonsense"]
+SPARE_STEPS = {
+    "update": r"POST \S*/containers/[0-9a-f]{64}/update",
+    "disconnect": r"POST \S*/networks/[^/ ]+/disconnect",
+    "connect": r"POST \S*/networks/[^/ ]+/connect",
+    "rename": r"POST \S*/containers/[0-9a-f]{64}/rename",
+}
+"""Of giving a machine a container that was made before."""
+SAVE_STEPS = {"images": r"GET \S*/images/json", "commit": r"POST \S*/commit"}
+HOW = ["refuses", "cuts", "answers-half", "does-it-and-cuts", "talks-nonsense", "slow"]
+_SLOW_S = 3
 _REFUSAL = b"HTTP/1.1 500 Oops\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n"
 
 
@@ -33,7 +45,8 @@ class FaultyEngine:
 
     def fail(self, step: str, how: str, times: int) -> None:
         """Fail at this step, this often."""
-        self._step, self._how, self.num_left = STEPS[step], how, times
+        every = STEPS | SPARE_STEPS | SAVE_STEPS
+        self._step, self._how, self.num_left = every[step], how, times
 
     def serve(self, client: socket.socket) -> None:
         """Answer one request."""
@@ -53,6 +66,8 @@ class FaultyEngine:
             return b""
         if how == "talks-nonsense":
             return b"220 mail.test ESMTP\r\n\r\n"
+        if how == "slow":
+            time.sleep(_SLOW_S)
         answer = self._ask(request)
         if how == "does-it-and-cuts":
             return b""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.deploy.build import BASE
 from tests.deploy.engine import DockerEngine
-from tests.deploy.supplies import ROOT, get_base_tree
+from tests.deploy.supplies import ROOT, get_base_tree, get_wheels
 
 IMAGE = "athanor-test-whole-machine"
 TRUSTING = "athanor-test-trusting"
@@ -65,10 +65,13 @@ def _lay_out(context: Path) -> None:
         shutil.copytree(ROOT / name, context / name, ignore=no_wheels)
     for name in ("pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, context / name)
+    # As this machine's pip has it: where that is PyTorch for processors, the image's is too.
+    (torch,) = get_wheels().glob("torch-*.whl")
+    shutil.copy(torch, context / "deploy" / "wheels")
 
 
 def _build(engine: DockerEngine, context: Path, tag: str, *options: str) -> None:
-    arguments = [f"BASE={TRUSTING}"]
+    arguments = [f"BASE={TRUSTING}", "TORCH_INDEX="]
     arguments += [f"{name}={os.environ[name]}" for name in _MIRRORS if name in os.environ]
     engine.run(
         *("docker", "build", "--network", _NETWORK, "--force-rm", "-t", tag, *options),

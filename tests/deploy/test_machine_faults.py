@@ -1,6 +1,7 @@
 """Faults and attacks on a real engine: the truth is told in time, and nothing is left or double."""
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -17,17 +18,26 @@ from typing import Any
 import pytest
 
 from tests.deploy.attacks import ATTEMPTS
-from tests.deploy.faulty_engine import HOW, STEPS, FaultyEngine, run_faulty_engine
+from tests.deploy.faulty_engine import (
+    HOW,
+    SAVE_STEPS,
+    SPARE_STEPS,
+    STEPS,
+    FaultyEngine,
+    run_faulty_engine,
+)
 from tests.deploy.machines import MachineStudio
 from tests.deploy.nodes import Node
 from tests.deploy.test_machine_studio import make_key
 from tests.live import wait_for
-from workers.machines.orders import MachinePhase
+from workers.machines.orders import MachineLimits, MachineOrder, MachinePhase, SavedState
 from workers.machines.reconciler import Reconciler
-from workers.machines.spares import SpareEngine
+from workers.machines.saving import Saver
+from workers.machines.spares import SpareEngine, SpareWish
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
 TRUTH_S = 15
+STILL_S = 20
 NUM_STORMED = int(os.environ.get("ATHANOR_STORM", "12"))
 
 
@@ -216,6 +226,51 @@ def test_the_engine_restarts_without_its_machines_and_with_them(house, box):
     house.docker.start()
 
 
+def test_an_engine_that_stands_still_costs_nothing_and_its_machines_are_as_they_were(
+    house, box, tmp_path
+):
+    key = {"name": "still", "public_key": make_key(tmp_path / "key")}
+    assert house.call("ada", "POST", "/api/ssh-keys/", **key).status_code == 201
+    port = house.studio.env["STUDIO_SSH_PORT"]
+    ssh = ["ssh", "-o", "StrictHostKeyChecking=no", "-o", f"UserKnownHostsFile={tmp_path}/known"]
+    ssh += ["-o", "IdentitiesOnly=yes", "-i", str(tmp_path / "key"), "-o", "BatchMode=yes"]
+    ssh += ["-p", str(port), "box@127.0.0.1", "echo in"]
+
+    def come_in() -> bool:
+        done = subprocess.run(ssh, capture_output=True, timeout=60, check=False)
+        return done.stdout == b"in\n"
+
+    wait_for("sshd", come_in)
+    begun = house.inside(box, "stat -c %Y /proc/1")
+    before, at = house.look("ada", box["key"])["lease"]["used_s"], time.monotonic()
+    house.docker.process.send_signal(signal.SIGSTOP)
+    try:
+        told = wait_for(
+            "its silence to be told",
+            lambda: (found := house.look("ada", box["key"]))["message"] and found,
+            timeout_s=TRUTH_S + 5,
+        )
+        assert told["status"] == "running" and "does not answer" in told["message"]
+        wait_for("it to have stood still", lambda: time.monotonic() > at + STILL_S)
+    finally:
+        house.docker.process.send_signal(signal.SIGCONT)
+    after = wait_for(
+        "its engine to be heard",
+        lambda: not (found := house.look("ada", box["key"]))["message"] and found,
+        timeout_s=TRUTH_S + 5,
+    )
+    assert after["status"] == "running"
+    assert after["lease"]["used_s"] - before <= time.monotonic() - at + 1
+    assert house.inside(box, "stat -c %Y /proc/1") == begun
+    wait_for("SSH to come in again", come_in)
+    still = next(
+        each
+        for each in house.call("ada", "GET", "/api/ssh-keys/").json()
+        if each["name"] == "still"
+    )
+    house.call("ada", "DELETE", f"/api/ssh-keys/{still['id']}/")
+
+
 def is_there(house: MachineStudio) -> bool:
     return bool(house.call("ada", "GET", "/api/machines/options/").json()["engine"]["is_available"])
 
@@ -225,8 +280,11 @@ def test_a_storm_of_starts_and_stops_leaves_nothing(house):
     for who in people:
         house.call(who, "GET", "/api/machines/")
 
+    spans: dict[str, float] = {}
+
     def storm(number: int) -> None:
         who = people[number % 2]
+        begun = time.monotonic()
         made = house.create(who, f"s{number}")
         for _ in range(3):
             time.sleep(chance.random())
@@ -237,13 +295,62 @@ def test_a_storm_of_starts_and_stops_leaves_nothing(house):
             elif deed not in {"kill", "remove"}:
                 house.call(who, "POST", f"/api/machines/{made['key']}/{deed}/")
         assert house.call(who, "DELETE", f"/api/machines/{made['key']}/").status_code == 204
+        wait_for("its container to go", lambda: not house.container(made))
+        spans[made["key"]] = time.monotonic() - begun
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(storm, range(NUM_STORMED)))
     await_nothing(house, *people)
+    check_charges(house, spans)
     left = house.docker.run("docker", "ps", "--all", "--quiet").stdout.split()
     volumes = house.docker.run("docker", "volume", "ls", "--quiet").stdout.split()
     assert (left, volumes) == ([], [])
+
+
+_CHARGES = (
+    "import json; from studio.machines.models import Lease; "
+    "from studio.points.selectors import get_run_costs; "
+    "leases = list(Lease.objects.select_related('machine')); "
+    "costs = get_run_costs([each.pk for each in leases]); "
+    "print(json.dumps([[each.machine.key, costs.get(each.pk, 0), each.rate_mpoints_per_hour] "
+    "for each in leases]))"
+)
+
+
+def check_charges(house: MachineStudio, spans: dict[str, float]) -> None:
+    """Nobody has paid for more than the whole of the time in which a machine was there, in s."""
+    told = json.loads(house.studio.manage("shell", "-c", _CHARGES).splitlines()[-1])
+    paid: Counter[str] = Counter()
+    rates: dict[str, int] = {}
+    for key, cost, rate in told:
+        paid[key] += cost
+        rates[key] = rate
+    assert set(spans) <= set(rates)
+    too_much = {
+        key: (paid[key], span, rates[key])
+        for key, span in spans.items()
+        if paid[key] * 3600 > span * rates[key]
+    }
+    assert not too_much
+
+
+def test_a_machine_whose_time_is_up_stops_and_its_files_are_kept(house, box):
+    key = box["key"]
+    house.inside(box, "echo kept > /root/kept; echo mine > /etc/mine; sync")
+    shorten = (
+        "from studio.machines.models import Lease; "
+        f"Lease.objects.filter(machine__key='{key}', ended_at=None).update(granted_s=5)"
+    )
+    house.studio.manage("shell", "-c", shorten)
+    stopped = house.wait("ada", key, "stopped")
+    assert stopped["reason"] == "time_up"
+    assert not stopped["lease"]["is_open"] and stopped["lease"]["held_mpoints"] == 0
+    rate = stopped["lease"]["rate_mpoints_per_hour"]
+    told = json.loads(house.studio.manage("shell", "-c", _CHARGES).splitlines()[-1])
+    assert [cost * 3600 <= 5 * rate for found, cost, _ in told if found == key] == [True]
+    assert house.call("ada", "POST", f"/api/machines/{key}/start/").status_code == 200
+    house.wait("ada", key, "running")
+    assert house.inside(box, "cat /root/kept /etc/mine") == "kept\nmine\n"
 
 
 @pytest.fixture
@@ -267,15 +374,97 @@ def faulty(house, tmp_path) -> Iterator[tuple[Node, FaultyEngine]]:
 def test_an_engine_that_fails_at_a_step_is_brought_to_what_shall_be(faulty, how):
     node, engine = faulty
     for step in STEPS:
-        engine.fail(step, how, 2)
+        own = node.reconciler._engine
+        own._client = own._root = None  # as in a new process: what it is, is asked anew
+        is_last = step in {"stop", "remove"}
+        if not is_last:
+            engine.fail(step, how, 2)
         node.want("m1", life=1)
         settle(node, lambda states: states["m1"].phase is MachinePhase.RUNNING, f"{step} {how}")
         assert len(list_ours(node)) == 1, step
-        if step in {"stop", "remove"}:
+        if is_last:
             engine.fail(step, how, 2)
         node.orders.clear()
         settle(node, lambda _: not list_ours(node), f"{step} {how}, and gone")
         assert not node.memory.read_done(), step
+        assert engine.num_left < 2, f"{step} was never asked"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_spare_whose_taking_fails_at_a_step_leaves_one_machine(faulty, how):
+    node, engine = faulty
+    node.image = make_spare_image(node)
+    limits = MachineLimits(cpus=0.5, memory_bytes=192 * 2**20, pids=64)
+    for step in SPARE_STEPS:
+        tend_spares(node, 1)
+        engine.fail(step, how, 2)
+        node.want("m1", life=1, limits=limits)
+        settle(node, lambda states: states["m1"].phase is MachinePhase.RUNNING, f"{step} {how}")
+        assert engine.num_left < 2, f"{step} was never asked"
+        engine.num_left = 0
+        tend_spares(node, 0)
+        (name,) = list_ours(node, "{{.Names}}")
+        assert name == "athanor-m1-1", step
+        assert list_networks(node, name) == ["athanor-ada"], step
+        node.orders.clear()
+        settle(node, lambda _: not list_ours(node), f"{step} {how}, and gone")
+
+
+def make_spare_image(node: Node) -> str:
+    context = node.path / "spare"
+    context.mkdir()
+    lines = 'FROM athanor-test-machine\nLABEL athanor.spare=1\nCMD ["sleep", "infinity"]\n'
+    (context / "Dockerfile").write_text(lines)
+    node.docker.build(context / "Dockerfile", context, "athanor-test-fault-spare")
+    shown = node.docker.run(
+        "docker", "image", "inspect", "--format", "{{.Id}}", "athanor-test-fault-spare"
+    )
+    return shown.stdout.strip()
+
+
+def tend_spares(node: Node, number: int) -> None:
+    """Have the node see to its spares, by an engine without a fault."""
+    own = SpareEngine("n1", node.folders, host=f"unix://{node.docker.socket}")
+    own.tend_spares(SpareWish(node.image, number))
+
+
+def list_networks(node: Node, name: str) -> list[str]:
+    ask = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}"
+    return node.docker.run("docker", "inspect", "--format", ask, name).stdout.split()
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_save_that_fails_at_a_step_is_told_and_made_once(faulty, how):
+    node, engine = faulty
+    for step in SAVE_STEPS:
+        node.want("m1", life=1)
+        settle(node, lambda states: states["m1"].phase is MachinePhase.RUNNING, f"{step} {how}")
+        order = node.want("m1", save=f"k-{step}-{how}")
+        engine.fail(step, how, 1)
+        told = save(order, engine.path)
+        assert engine.num_left == 0, f"{step} was never asked"
+        assert bool(told.problem) == (how != "slow") and bool(told.image) == (how == "slow")
+        again = save(order, engine.path)  # as a new process hears the same order
+        assert (again.problem, bool(again.image)) == ("", True)
+        listed = node.docker.run(
+            "docker", "images", "--quiet", "--filter", f"label=athanor.saved={order.save}"
+        ).stdout.split()
+        assert len(set(listed)) == 1, step
+        node.orders.clear()
+        settle(node, lambda _: not list_ours(node), f"{step} {how}, and gone")
+    Saver("n1", host=f"unix://{node.docker.socket}").tidy([])
+
+
+def save(order: MachineOrder, path: Path) -> SavedState:
+    """Have an order's image saved by a process that knows of none yet; what came of it."""
+    saver = Saver("n1", host=f"unix://{path}")
+
+    def ended() -> SavedState | None:
+        return next(iter(saver.look([order])), None)
+
+    found = wait_for("the save to end", ended)
+    assert isinstance(found, SavedState)
+    return found
 
 
 def settle(node: Node, is_done: Any, what: str) -> None:
@@ -295,6 +484,7 @@ def settle(node: Node, is_done: Any, what: str) -> None:
             node.reconciler.pass_once(node.orders.values())
 
 
-def list_ours(node: Node) -> list[str]:
-    listed = node.docker.run("docker", "ps", "-aq", "--filter", "label=athanor.node=n1")
+def list_ours(node: Node, format: str = "{{.ID}}") -> list[str]:
+    filter = ("--filter", "label=athanor.node=n1")
+    listed = node.docker.run("docker", "ps", "--all", "--format", format, *filter)
     return listed.stdout.split()

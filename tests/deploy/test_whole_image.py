@@ -157,6 +157,18 @@ def test_a_notebook_s_kernel_computes(call_at):
     assert said == "/opt/python 6\n"
 
 
+def test_a_busy_kernel_counts_as_use_for_as_long_as_it_is_busy(house, box, call_at):
+    page = call_at(8888)
+    assert page.visit("/lab").status_code == 200
+    kernel = page.request("POST", "/api/kernels", json={"name": "python3"}).json()["id"]
+    with page.open_socket(f"/api/kernels/{kernel}/channels") as channel:
+        channel.send(ask("import os, time\nwhile not os.path.exists('/tmp/go'): time.sleep(0.2)"))
+        wait_for("its kernel to be told", lambda: tell_sign(house, box) == "kernel")
+        house.inside(box, "touch /tmp/go")
+        wait_for("it to be idle again", lambda: tell_sign(house, box) != "kernel")
+    assert page.request("DELETE", f"/api/kernels/{kernel}").status_code == 204
+
+
 def ask(code: str) -> str:
     """Return a request of Jupyter's messaging protocol (5.3) to run code."""
     header = {"msg_id": "1", "session": "s", "username": "", "msg_type": "execute_request"}
@@ -195,13 +207,36 @@ def test_tensorboard_starts_with_its_first_visitor(call_at):
 
 FETCH = """
 import openai
-from huggingface_hub import create_repo, hf_hub_download, list_models, upload_file, whoami
+from datasets import load_dataset
+from huggingface_hub import create_repo, hf_hub_download, list_models, upload_file, upload_folder
+from huggingface_hub import whoami
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import PreTrainedTokenizerFast
 me = whoami()["name"]
 create_repo(f"{me}/tiny", exist_ok=True)
 upload_file(path_or_fileobj=b'{"a": 1}', path_in_repo="config.json", repo_id=f"{me}/tiny")
 print(me, open(hf_hub_download(f"{me}/tiny", "config.json")).read())
 print("listed", f"{me}/tiny" in [each.id for each in list_models()])
 print("models", len(list(openai.OpenAI().models.list())) > 0)
+create_repo(f"{me}/rows", repo_type="dataset", exist_ok=True)
+rows = b'{"text": "one"}\\n{"text": "two"}\\n'
+where = dict(path_in_repo="rows.jsonl", repo_id=f"{me}/rows", repo_type="dataset")
+upload_file(path_or_fileobj=rows, **where)
+print("rows", load_dataset(f"{me}/rows", split="train")["text"][:])
+words = Tokenizer(models.WordLevel({"<unk>": 0, "one": 1, "two": 2}, unk_token="<unk>"))
+words.pre_tokenizer = pre_tokenizers.Whitespace()
+made = PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>")
+sizes = dict(vocab_size=3, hidden_size=8, intermediate_size=16, num_hidden_layers=1)
+tiny = LlamaForCausalLM(LlamaConfig(**sizes, num_attention_heads=2, num_key_value_heads=2))
+made.save_pretrained("/tmp/words")
+tiny.save_pretrained("/tmp/words")
+create_repo(f"{me}/words", exist_ok=True)
+upload_folder(folder_path="/tmp/words", repo_id=f"{me}/words")
+tokenizer = AutoTokenizer.from_pretrained(f"{me}/words")
+model = AutoModelForCausalLM.from_pretrained(f"{me}/words")
+asked = tokenizer("one two", return_tensors="pt", return_token_type_ids=False)
+print("logits", tuple(model(**asked).logits.shape))
 """
 
 
@@ -211,6 +246,12 @@ def test_the_studio_s_clients_work_by_the_environment_alone(house, box):
     house.inside(box, f"cat > /root/fetch.py <<'END'\n{FETCH}\nEND")
     said = house.inside(box, "bash -lc 'python /root/fetch.py'")
     assert 'ada {"a": 1}' in said and "listed True" in said and "models True" in said, said
+    assert "rows ['one', 'two']" in said and "logits (1, 2, 3)" in said, said
+
+
+def test_the_image_carries_the_engine(house, box):
+    said = house.inside(box, "bash -lc 'cd / && python -m engine schema train'")
+    assert "tokens_per_step" in said
 
 
 @pytest.fixture(scope="module")
@@ -239,6 +280,26 @@ def test_files_go_over_ssh_and_a_command_has_the_machine_s_environment(ssh, tmp_
     say(ssh("-b", "-", program="sftp"), commands)
     assert (tmp_path / "back").read_text() == "mine\n"
     assert say([*ssh(), "cat /root/sent; athanor whoami"]).startswith("mine\nada")
+
+
+def test_a_detached_run_outlives_its_connection_and_the_portal(house, box, ssh):
+    say([*ssh(), "athanor run --name ticks -- sh -c 'while :; do echo tick; sleep 0.2; done'"])
+    for part in ("web", "ssh", "control"):
+        house.studio.wait_restarted(part, house.studio.kill(part))
+
+    def count() -> int:
+        return int(house.inside(box, "wc -l < /root/.athanor/runs/ticks/log"))
+
+    before = count()
+    wait_for("its log to go on", lambda: count() > before + 5)
+    wait_for("the studio to be healthy", house.studio.is_healthy, timeout_s=90)
+    wait_for("the page to name it", lambda: tell_sign(house, box) == "run")
+    assert "ended" in say([*ssh(), "athanor end ticks"])
+
+
+def tell_sign(house: MachineStudio, box: dict) -> str:
+    """Return by what the machine counts as used."""
+    return str((house.look("ada", box["key"])["idle"] or {}).get("sign"))
 
 
 def test_ssh_has_what_an_editor_s_server_needs(ssh):

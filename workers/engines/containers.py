@@ -17,7 +17,7 @@ from workers.scripts.containers import LOG_PLACE, RunEngine
 from workers.sentences import NODE_SENTENCES
 
 ENGINE_LABEL = "athanor.engine"
-"""Of images that carry the engine: `workers/images/machine/Dockerfile` with ENGINE=1 gives it."""
+"""Of images that carry the engine: `workers/images/machine/Dockerfile` makes one."""
 USER = 1000
 """Whom an engine runs as: nobody's root, not even of its container."""
 _PYTHON = "/opt/python/bin/python"

@@ -374,7 +374,7 @@ def write_secrets(folder: Path, secrets: Mapping[str, str], *, owner: int) -> No
         if _holds(folder / name, content):
             continue
         if not re.fullmatch(r"[a-z][a-z0-9_.-]{0,62}", name):
-            raise EngineFault(f"{name[:40]!r} cannot be the name of a secret.")
+            raise EngineFault("machine_order_unread", fields="secrets")
         partial = folder / f".{name}.part"
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -41,7 +41,7 @@ from workers.machines.relay import Relay
 from workers.machines.saving import Saver
 from workers.machines.spares import SPARE_BYTES, SpareEngine, SpareWish
 from workers.machines.usage import UsageMeter
-from workers.machines.walls import EngineFault
+from workers.machines.walls import EngineAway, EngineFault
 from workers.node_dir import NodeDir
 from workers.studio_client import StudioClient
 
@@ -85,6 +85,7 @@ class MachineHost:
         key = hashlib.sha256(config.node_token.encode()).hexdigest()
         self._relay = Relay(key, lambda machine: self._addresses.get(machine))
         self._addresses: dict[str, str] = {}
+        self._was_away = False
         self._relay_port = 0
         self._bell = Bell(config.broker_url, config.node_name)
         self._orders: list[MachineOrder] | None = None
@@ -179,6 +180,9 @@ class MachineHost:
         """Do what is due on this node, and keep how everything is for the next report."""
         try:
             version = await asyncio.to_thread(self._ready)
+            if self._was_away:  # before an address can be another's
+                self._addresses = await asyncio.to_thread(self._list_addresses)
+                self._was_away = False
             await self._open_ways()
             states, strays = await asyncio.to_thread(self._reconcile)
             await self._look_at_images()
@@ -186,7 +190,11 @@ class MachineHost:
             states = await self._meter.add_usage(states, self._orders or [], seen)
             saved = await asyncio.to_thread(self._look_at_saved)
         except (WorkerError, OSError) as error:
-            self._addresses = {}
+            # While only the engine is away, machines may run on behind their walls, and whoever
+            # comes is let in; all else is a reason to let nobody in.
+            self._was_away = isinstance(error, EngineAway)
+            if not self._was_away:
+                self._addresses = {}
             self._is_walled = False
             self._report = self._tell("", str(error), [], ())
             return
@@ -210,6 +218,14 @@ class MachineHost:
         if (share := NodeDir(self._config.node_dir).share).is_dir():
             bind(share, self._folders.share)
         return version
+
+    def _list_addresses(self) -> dict[str, str]:
+        """Return what has come through an absence of the engine, of what was reached before."""
+        return {
+            each.machine: each.address
+            for each in self._engine.list_containers()
+            if each.status == "running" and self._addresses.get(each.machine) == each.address
+        }
 
     async def _open_ways(self) -> None:
         """Lay the packet filter, and open the relay and the machines' way to the studio."""

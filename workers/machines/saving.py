@@ -28,7 +28,8 @@ _TIMEOUT_S = 3600
 """A commit copies all that a container has changed, and answers when it has."""
 _TIDY_EVERY_S = 60.0
 _MOST_TOLD = 300
-# What a machine with a GPU was told of it is not to be believed in one without.
+# What a machine with a GPU was told of it is not to be believed in one without; the last is what
+# machines were told that an earlier Athanor made.
 _FORGET = "ENV ATHANOR_DEVICES= ATHANOR_DEVICE_PERCENT= PYTORCH_CUDA_ALLOC_CONF="
 
 

@@ -39,6 +39,11 @@ class EngineFault(WorkerError):
     def __init__(self, code: str, **params: Any) -> None:
         """Say the sentence of a code, see `workers.sentences`."""
         super().__init__(NODE_SENTENCES.say(code, **params))
+        self.code = code
+
+
+class EngineAway(EngineFault):
+    """No engine answers, or none to the end: what it runs may well run on."""
 
 
 class DockerEngine:
@@ -128,9 +133,10 @@ class DockerEngine:
                 self._client = self._root = None
             told = error.explanation if isinstance(error, APIError) else str(error)
             if any(name in str(told) for name in _NOBODY_LISTENS):
-                raise EngineFault("engine_away") from error
+                raise EngineAway("engine_away") from error
             sentence = " ".join(str(told).split())[:300]
-            raise EngineFault("engine_says", words=sentence) from error
+            fault = EngineFault if isinstance(error, APIError) else EngineAway
+            raise fault("engine_says", words=sentence) from error
 
 
 def bridge_name(tenant: str) -> str:
@@ -169,15 +175,12 @@ def make_walls(limits: MachineLimits, devices: Sequence[str]) -> dict[str, Any]:
 def tell_devices(devices: Sequence[str], percent: int) -> dict[str, str]:
     """Return what programs in a container are told of its devices.
 
-    A share is cooperative: PyTorch's allocator keeps to the fraction, and nothing else is stopped.
+    A share is cooperative: the image's Python has PyTorch keep to it, see its sitecustomize.py, and
+    nothing else is stopped. No variable of PyTorch's says it: those before 2.10 fail at the word.
     """
     if not devices:
         return {}
-    told = {"ATHANOR_DEVICES": ",".join(devices), "ATHANOR_DEVICE_PERCENT": str(percent)}
-    if percent < 100:
-        share = f"per_process_memory_fraction:{percent / 100:.2f}"
-        told["PYTORCH_CUDA_ALLOC_CONF"] = share
-    return told
+    return {"ATHANOR_DEVICES": ",".join(devices), "ATHANOR_DEVICE_PERCENT": str(percent)}
 
 
 def _request_devices(devices: Sequence[str]) -> list[DeviceRequest]:

@@ -90,7 +90,7 @@ const NODE = {
   engine_image_missing: ({ image }) =>
     `该节点没有 ATHANOR_ENGINE_IMAGE 指定的镜像 ${image}，请在那里构建或拉取。`,
   engine_image_empty: ({ image }) =>
-    `ATHANOR_ENGINE_IMAGE 指定的镜像 ${image} 不含引擎，请以 \`--build-arg ENGINE=1\` 构建。`,
+    `ATHANOR_ENGINE_IMAGE 指定的镜像 ${image} 不含引擎，构建时请不要带 \`--build-arg ENGINE=\`。`,
   engine_version_differs: ({ image, found, version }) =>
     `ATHANOR_ENGINE_IMAGE 指定的镜像 ${image} 中的引擎属于 Athanor ${found}，而该节点是 ${version}：每次升级后请重新构建。`,
   engine_version_unknown: ({ image }) =>

@@ -109,7 +109,8 @@ class GuestConnection(asyncssh.SSHServer):
         self._found: Guest | None = None
         self.guest: Guest | None = None
         self._conn: asyncssh.SSHServerConnection | None = None
-        self._machine: asyncio.Task[asyncssh.SSHClientConnection] | None = None
+        self._machines: dict[str, asyncio.Task[asyncssh.SSHClientConnection]] = {}
+        """To the machine, by the guest's agent that goes there; "" is the one without."""
         self._moved_at = time.monotonic()
         self._sessions: WeakSet[GuestSession] = WeakSet()
 
@@ -143,9 +144,9 @@ class GuestConnection(asyncssh.SSHServer):
         """End the machine's side."""
         self._uncount()
         self._gateway.guests.discard(self)
-        if self._machine is not None:
-            self._machine.add_done_callback(_close)
-            self._machine.cancel()
+        for machine in self._machines.values():
+            machine.add_done_callback(_close)
+            machine.cancel()
         if self.guest is not None:
             log.info("ssh.closed", machine=self.guest.machine_key, user=self.guest.username)
 
@@ -179,15 +180,20 @@ class GuestConnection(asyncssh.SSHServer):
             self._is_counted = False
 
     async def reach_machine(self, agent_path: str | None = None) -> asyncssh.SSHClientConnection:
-        """Return the connection to the machine, made by whoever asks first.
+        """Return the connection to the machine, made by whoever asks first with that agent.
+
+        A client's later session may bring an agent where its first had none (`ControlMaster`), and
+        sshd hands on that of the connection. asyncssh has one path for all of a guest's sessions.
 
         Raises:
             StudioError: the machine does not run; the sentence is for the guest.
             asyncssh.Error, OSError: its sshd does not answer.
         """
-        if self._machine is None or (self._machine.done() and self._machine.exception()):
-            self._machine = asyncio.create_task(self._connect(agent_path))
-        return await asyncio.shield(self._machine)
+        key = agent_path or ""
+        machine = self._machines.get(key)
+        if machine is None or (machine.done() and machine.exception()):
+            machine = self._machines[key] = asyncio.create_task(self._connect(agent_path))
+        return await asyncio.shield(machine)
 
     async def _connect(self, agent_path: str | None) -> asyncssh.SSHClientConnection:
         assert self.guest is not None

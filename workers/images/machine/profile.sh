@@ -1,6 +1,6 @@
 # What every shell of a dev machine begins with: login shells by /etc/profile.d, all of bash's
 # others by /etc/bash.bashrc, those that sshd starts for one command too. Sets nothing anew that is
-# set, and leaves the prompt alone.
+# set, leaves the prompt alone, and says something to people at a terminal only, once.
 
 # The container's environment, which sshd does not hand on.
 if [ -r /etc/environment.athanor ]; then
@@ -20,3 +20,12 @@ if [ -z "${OPENAI_API_KEY+set}" ] && [ -r "${ATHANOR_TOKEN_FILE:-/run/athanor/to
     OPENAI_API_KEY=$(cat "${ATHANOR_TOKEN_FILE:-/run/athanor/token}")
     export OPENAI_API_KEY
 fi
+case $- in
+*i*)
+    if [ -t 1 ] && [ -d /scratch ] && [ -z "${ATHANOR_GREETED+set}" ]; then
+        export ATHANOR_GREETED=1
+        printf '[Athanor] %b | /root is kept, /scratch is not\n' \
+            '/root \344\274\232\344\277\235\347\225\231\357\274\214/scratch \344\270\215\344\274\232\344\277\235\347\225\231'
+    fi
+    ;;
+esac

@@ -201,6 +201,8 @@ export const machines = {
     layer: "Outside of home",
     layerHelp: "What was written to the container's own disk, such as installed packages.",
     scratch: "Scratch",
+    scratchHelp:
+      "What lies at /scratch is not kept: it goes when the machine is reset, changed, moved or deleted. Copy what you need to your home.",
     network: "Network",
     received: "Network in",
     sent: "Network out",
@@ -244,7 +246,7 @@ export const machines = {
   },
   ports: {
     title: "Published ports",
-    text: "Show what listens in your machine, such as Gradio on 7860, to others.",
+    text: "Show what listens in your machine, such as Gradio on 7860, to others. Every visitor counts as use: the machine does not become idle.",
     publish: "Publish",
     port: "Port",
     audience: "For",

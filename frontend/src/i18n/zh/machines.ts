@@ -189,6 +189,8 @@ export const machines: typeof English = {
     layer: "主目录之外",
     layerHelp: "写入容器自身磁盘的内容，例如安装的软件包。",
     scratch: "高速盘",
+    scratchHelp:
+      "/scratch 中的内容不会保留：重置、更换规格、迁移或删除开发机时都会消失。需要的内容请复制到主目录。",
     network: "网络",
     received: "网络流入",
     sent: "网络流出",
@@ -229,7 +231,7 @@ export const machines: typeof English = {
   },
   ports: {
     title: "公开的端口",
-    text: "将开发机中监听的程序（如 7860 端口的 Gradio）展示给他人。",
+    text: "将开发机中监听的程序（如 7860 端口的 Gradio）展示给他人。任何访问者都算使用，开发机不会因空闲而停止。",
     publish: "公开",
     port: "端口",
     audience: "对象",

@@ -76,6 +76,7 @@ function Gauges({ usage }: { usage: MachineUsage }) {
         {live?.disk_free_bytes != null && (
           <div className="muted small">{words.free(bytes(live.disk_free_bytes))}</div>
         )}
+        <div className="muted small">{words.scratchHelp}</div>
       </div>
       <Gauge label={words.received} shown={speed(live?.received_bytes_per_s)} />
       <Gauge label={words.sent} shown={speed(live?.sent_bytes_per_s)} />
