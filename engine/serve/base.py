@@ -11,6 +11,7 @@ import torch
 
 from engine.errors import EngineError
 from engine.models.load import DTYPES, has_fast_bf16, pick_device
+from engine.quantize.kv import KEPT_POSITIONS
 from engine.serve import cpu
 from engine.serve.adapters import AdapterFiles
 from engine.serve.decoder.families import read_model
@@ -28,7 +29,7 @@ from engine.serve.native_backend import NUM_ADAPTER_SLOTS
 from engine.specs import Placement, ServeSpec
 from engine.status import Reason
 
-_BLOCK_SIZE = 16
+_BLOCK_SIZE = KEPT_POSITIONS  # the C++ decoder keeps the first block of a request in full
 _CPU_SHARE = 0.3  # of free memory: the studio and other runs live on the same machine
 _GPU_SHARE = 0.85  # of free memory: the rest is for what a step makes
 _KV_BITS: dict[str, Literal[16, 8, 4]] = {"full": 16, "int8": 8, "int4": 4}

@@ -42,7 +42,7 @@ class CpuOptions:
     kv_bits: Literal[16, 8, 4] = 16
     """Bits of each number of keys and values; 16 is bf16, or float32 for float32 weights."""
     kv_kept_layers: int = 0
-    """The first so many layers keep their keys and values in full."""
+    """So many first layers keep their keys and values in full; a server's: none (decision 060)."""
     kv_keeps_sinks: bool = True
     """Each request's first block is kept in full (StreamingLLM, arXiv 2309.17453)."""
     simd: Simd = "native"
