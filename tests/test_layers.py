@@ -46,6 +46,7 @@ def test_the_studio_imports_of_the_workers_only_their_orders(graph):
         "workers.machines.orders",
         "workers.machines.measures",
         "workers.sentences",
+        "workers.unreadable",
     }
 
 
