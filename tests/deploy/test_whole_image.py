@@ -22,7 +22,7 @@ from tests.deploy.test_machine_studio import make_key
 from tests.journeys.browser import open_browser
 from tests.live import ROOT, free_port, run_studio, wait_for
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(3600)]
 PORTS = {"vscode": 8080, "lab": 8888, "tensorboard": 6006}
 
 
