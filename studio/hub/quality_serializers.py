@@ -80,6 +80,7 @@ class QualityReportOutput(serializers.Serializer):
     recommended_kv = serializers.ChoiceField(choices=["bf16", "int8", "int4"])
     kv_bound = serializers.FloatField()
     greedy = QualityGreedyOutput(allow_null=True)
+    weights_digest = serializers.CharField(allow_blank=True)
     size_bytes = serializers.IntegerField()
     base_size_bytes = serializers.IntegerField()
     bytes_per_weight = serializers.FloatField()

@@ -4293,6 +4293,7 @@ export interface components {
             /** Format: double */
             kv_bound: number;
             greedy: components["schemas"]["QualityGreedyOutput"] | null;
+            weights_digest: string;
             size_bytes: number;
             base_size_bytes: number;
             /** Format: double */

@@ -35,6 +35,7 @@ const REPORT: QualityReport = {
   greedy: { mean_tokens: 18.5, of_tokens: 32, num_prompts: 16 },
   size_bytes: 100,
   base_size_bytes: 270,
+  weights_digest: "",
   bytes_per_weight: 0.539,
   speed: null,
   speed_note: "",
