@@ -96,13 +96,14 @@ class Training:
         """Split, plan, and make the optimizers."""
         spec = self.spec
         trained, held = split_held_out(len(self.samples), spec.eval_fraction, seed=spec.seed)
-        self.shared = find_shared(self.samples)
+        packs_rows = self.trainee.packs_rows
+        self.shared = find_shared(self.samples) if packs_rows else ()
         self.trained = _Chosen(self.samples, trained)
         self.held = _Chosen(self.samples, held)
         self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
             step_tokens=spec.tokens_per_step,
-            micro_tokens=count_room(spec.micro_batch_tokens, self.shared),
+            micro_tokens=count_room(spec.micro_batch_tokens, self.shared) if packs_rows else 1,
         )
         per_epoch = len(self.plan(0))
         wanted = math.ceil(spec.num_epochs * per_epoch)
