@@ -86,7 +86,8 @@ class Training:
     gate: StopGate
     resume_from: Path | None = None
     on_evaluated: Callable[[int], None] = lambda step: None
-    """Called with the step after each evaluation, the model in eval mode, by every process."""
+    """Called with the step after each evaluation, or when one would be due and nothing is held out;
+    the model is in eval mode. By every process."""
     final_metrics: dict[str, float] = field(default_factory=dict)
     at: Progressed = field(init=False)
     kept_step: int = -1
@@ -342,9 +343,12 @@ def _clip(parameters: Sequence[torch.nn.Parameter], norm: float, most: float) ->
 def _measure_and_keep(training: Training, meter: "_Meter") -> None:
     spec, step = training.spec, training.at.step
     is_last = step == training.num_steps
-    if training.held and (step % spec.eval_every_steps == 0 or is_last):
-        meter.report_evaluation(evaluate(training))
+    if step % spec.eval_every_steps == 0 or is_last:
+        training.trainee.eval()
+        if training.held:
+            meter.report_evaluation(evaluate(training))
         training.on_evaluated(step)
+        meter.leave_out()
     if step % spec.save_every_steps == 0 and not is_last:
         with training.gate.shield():
             _keep(training)
@@ -424,10 +428,13 @@ class _Meter:
             flush=True,
         )
 
+    def leave_out(self) -> None:
+        """Count the time since the last report for no step: the next one's speed is its own."""
+        self._last = time.monotonic()
+
     def report_evaluation(self, found: dict[str, float]) -> None:
         """Emit and log the loss and the measures of the held-out samples."""
         step = self._training.at.step
-        self._last = time.monotonic()  # the next step's speed is its own
         metrics = {f"eval_{name}": value for name, value in found.items()}
         self._training.final_metrics |= metrics
         self._training.emitter.metric(step, metrics)

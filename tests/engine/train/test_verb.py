@@ -140,6 +140,12 @@ def test_a_reward_model_scores_the_better_answer_higher(work, method):
     assert score("aye aye") > score("no no ")
 
 
+def test_samples_are_written_where_nothing_is_held_out(work):
+    _, seen = run(work, eval_fraction=0, sample_prompts=("1?",))
+    assert [(e.step, e.prompt) for e in seen if e.type == "sample"] == [(6, "1?"), (12, "1?")]
+    assert not any("eval_loss" in e.values for e in seen if e.type == "metric")
+
+
 def test_a_model_that_is_computed_in_bfloat16_is_written_so(work):
     out, _ = run(work, method="full", precision="bf16")
     kept = list_checkpoints(out.parent)[-1]
