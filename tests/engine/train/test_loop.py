@@ -2,10 +2,13 @@
 
 import json
 import math
+import shutil
+import zipfile
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from engine.data.render import Renderer
 from engine.emitter import Emitter
@@ -186,6 +189,62 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     other = make_training(tmp_path / "two", make_spec(seed=99), resume_from=checkpoint)
     with pytest.raises(EngineError, match="another dataset or another spec"):
         train_loop(other)
+
+
+def keep_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_pickle(path):
+    """Leave an archive whose pickle is none."""
+    with zipfile.ZipFile(path) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in found.items():
+            archive.writestr(name, b"\xff\xfe" if name.endswith("data.pkl") else data)
+
+
+def leave_out_a_matrix(path):
+    stored = load_file(path)
+    stored.pop(next(iter(stored)))
+    save_file(stored, path)
+
+
+TORN = {
+    "half a state": ("trainer.pt", keep_half),
+    "an empty state": ("trainer.pt", lambda path: path.write_bytes(b"")),
+    "a state of bytes": ("trainer.pt", lambda path: path.write_bytes(b"\x80\x02rubbish")),
+    "a state without pickle": ("trainer.pt", spoil_pickle),
+    "a state of nothing": ("trainer.pt", lambda path: torch.save({}, path)),
+    "no state": ("trainer.pt", lambda path: path.unlink()),
+    "half the weights": ("model.safetensors", keep_half),
+    "few of the weights": ("model.safetensors", leave_out_a_matrix),
+    "no weights": ("model.safetensors", lambda path: path.unlink()),
+    "half a count": ("progress.json", keep_half),
+    "another count": ("progress.json", lambda path: path.write_text('{"steps": 4}')),
+}
+
+
+@pytest.fixture(scope="module")
+def kept_whole(tmp_path_factory):
+    """The folder of a run that trained all weights, with its checkpoint."""
+    folder = tmp_path_factory.mktemp("kept")
+    train_loop(make_training(folder, FULL))
+    return folder
+
+
+FULL = make_spec(method="full", learning_rate=1e-3, max_steps=6)
+
+
+@pytest.mark.parametrize("how", TORN)
+def test_a_torn_checkpoint_is_refused_as_not_whole(tmp_path, kept_whole, how):
+    checkpoint = shutil.copytree(list_checkpoints(kept_whole)[0], tmp_path / "step-4")
+    name, tear = TORN[how]
+    tear(checkpoint / name)
+    training = make_training(tmp_path / "run", FULL, resume_from=checkpoint)
+    with pytest.raises(EngineError, match="step-4 cannot be used, it is not whole") as caught:
+        train_loop(training)
+    assert caught.value.reason is Reason.BAD_SPEC
 
 
 def test_a_checkpoint_that_is_gone_is_refused(tmp_path):
