@@ -135,7 +135,9 @@ def _keeps_apart(base: Any, ids: tuple[int, ...], hidden_TE: Tensor) -> bool:
 def _measure_drift(found_TE: Tensor, wanted_TE: Tensor) -> Tensor:
     """Return, for each position, how far apart the two are, by the length of what is wanted."""
     off_T = (found_TE - wanted_TE).float().norm(dim=-1)
-    return (off_T / wanted_TE.float().norm(dim=-1)).nan_to_num()
+    drift_T = off_T / wanted_TE.float().norm(dim=-1).clamp(min=1e-12)
+    is_nan = found_TE.isnan().any(-1) & wanted_TE.isnan().any(-1)  # a spoilt model is none of ours
+    return drift_T.masked_fill(is_nan, 0).nan_to_num(nan=torch.inf)
 
 
 def _run(base: Any, row: Batch) -> Tensor:
