@@ -6,6 +6,7 @@ of processes. Each step draws its randomness from seed and step: none of it is k
 """
 
 import copy
+import itertools
 import json
 import os
 import pickle
@@ -36,8 +37,16 @@ ADAPTER_FILE = "adapter_model.safetensors"
 MODEL_FILE = "model.safetensors"
 _STATE_FILE = "trainer.pt"
 # What a file that was cut short or written over makes json, torch and safetensors say.
-_BROKEN = (OSError, ValueError, TypeError, LookupError, EOFError, RuntimeError)
-_BROKEN += (pickle.UnpicklingError, SafetensorError)
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 _HEADS = {"stage.score.weight": "score.weight"}
 """What a stage adds to a model, by its name in the trainee and in files."""
 
@@ -207,6 +216,28 @@ def list_checkpoints(run_dir: Path) -> list[Path]:
     """Return the whole checkpoints of a run, earliest first."""
     found = (run_dir / "checkpoints").glob("step-*")
     return sorted(found, key=_get_step)
+
+
+def set_aside(run_dir: Path, after: int) -> Path | None:
+    """Move checkpoints of later steps than `after` out of a run's way; return where they are now.
+
+    They are of an earlier try: the run would take them for its own, newer than what it writes.
+    """
+    later = [folder for folder in list_checkpoints(run_dir) if _get_step(folder) > after]
+    if not later:
+        return None
+    around = run_dir / "checkpoints"
+    place = next(
+        place
+        for number in itertools.count(1)
+        if not (place := around / f"earlier-{number}").exists()
+    )
+    place.mkdir()
+    for folder in later:
+        folder.rename(place / folder.name)
+    _sync(place)
+    _sync(around)
+    return place
 
 
 def load_checkpoint(

@@ -36,6 +36,7 @@ from engine.train.checkpoint import (
     Progressed,
     list_trained,
     load_checkpoint,
+    set_aside,
     take_snapshot,
 )
 from engine.train.matrices import sum_partial_gradients
@@ -246,17 +247,20 @@ def _begin(training: Training) -> Progressed:
     digest = training.digest()
     if training.trainee.stage.needs_reference:
         take_reference(training)
-    if training.resume_from is None:
-        return Progressed(step=0, plan_digest=digest)
-    at = load_checkpoint(
-        training.resume_from,
-        training.trainee,
-        training.optimizers,
-        training.mesh,
-        plan_digest=digest,
-    )
+    at = Progressed(step=0, plan_digest=digest)
+    if training.resume_from is not None:
+        at = load_checkpoint(
+            training.resume_from,
+            training.trainee,
+            training.optimizers,
+            training.mesh,
+            plan_digest=digest,
+        )
     if training.mesh.is_first:
-        print(f"Going on from step {at.step}.", flush=True)
+        if training.resume_from is not None:
+            print(f"Going on from step {at.step}.", flush=True)
+        if (place := set_aside(training.run_dir, at.step)) is not None:
+            print(f"Later checkpoints of an earlier try are in {place} now.", flush=True)
     return at
 
 
