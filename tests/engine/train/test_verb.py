@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from engine.emitter import Emitter
 from engine.errors import EngineError
 from engine.launch import make_run_dir
+from engine.models.merge import merge_adapter
 from engine.models.tiny import make_model, save_tiny
 from engine.specs import Placement, TrainSpec
 from engine.status import Reason
@@ -139,6 +140,39 @@ def test_a_reward_model_scores_the_better_answer_higher(work, method):
             return float(model.eval()(input_ids=ids).logits)
 
     assert score("aye aye") > score("no no ")
+
+
+@pytest.mark.parametrize("stage", ["sft", "pretrain", "dpo", "reward"])
+def test_a_merged_adapter_is_the_model_that_was_trained(work, stage):
+    data = {"dpo": "pairs", "reward": "pairs"}.get(stage, stage)
+    changes = {"stage": stage, "dataset": str(work / f"{data}.jsonl")}
+    out, seen = run(work, **changes)
+    merge_adapter(work / "model", out, work / "merged")
+    is_reward = stage == "reward"
+    kind = AutoModelForSequenceClassification if is_reward else AutoModelForCausalLM
+    options = {"num_labels": 1} if is_reward else {}
+    ids = torch.arange(4, 60)[None]
+
+    def answer(model):
+        with torch.no_grad():
+            return model.eval()(input_ids=ids).logits
+
+    want = answer(PeftModel.from_pretrained(kind.from_pretrained(work / "model", **options), out))
+    got = answer(kind.from_pretrained(work / "merged"))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * float(want.abs().max()))
+    if stage in ("dpo", "reward"):  # whose evaluation is of what a training adds to its base
+        return
+    assert (want - answer(kind.from_pretrained(work / "model"))).abs().max() > 0.1
+    untouched = {"model": str(work / "merged"), "max_steps": 1, "learning_rate": 1e-12}
+    (work / "run").rename(work / "first")
+    _, again = run(work, **changes | untouched)
+    assert get_evaluation(again) == pytest.approx(get_evaluation(seen), rel=1e-5)
+
+
+def get_evaluation(seen):
+    return [e.values["eval_loss"] for e in seen if e.type == "metric" and "eval_loss" in e.values][
+        -1
+    ]
 
 
 def test_samples_are_written_where_nothing_is_held_out(work):
