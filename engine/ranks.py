@@ -42,6 +42,11 @@ def get_local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def is_elastic() -> bool:
+    """Say whether torchrun started this process: when one falls it starts all of them anew."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 class Others:
     """The processes that this one started, watched until they end."""
 

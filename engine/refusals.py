@@ -74,8 +74,12 @@ REFUSALS = Sentences(
         "of_another_plan": "was made with another dataset or another spec",
         "no_fp8": "precision: fp8 needs a GPU that multiplies 8-bit floats, such as an H100 or "
         "an L40: take bf16.",
-        "head_differs": "model: its output head scales, caps or shifts the logits, which this "
-        "trainer does not do: pick another base model.",
+        "model_not_trained": "model: {why}: pick another base model.",
+        "head_differs": "its output head scales, caps or shifts the logits, which this trainer "
+        "does not do",
+        "no_head": "it is not made of a decoder and an output head, which this trainer needs",
+        "sees_ahead": "a token of it sees those behind it, which it is to foretell",
+        "samples_seen": "it lets one sample see another, and {what} lays several in a row",
         "not_finite": "Loss or gradient is not a finite number at step {step} (dataset rows "
         "{rows}): lower learning_rate, or look at those rows. The weights were not touched "
         "by that step.",

@@ -1,7 +1,8 @@
 """Merges an adapter into its base and writes a folder that any loader of safetensors opens.
 
 LoRA with what peft makes of it: rsLoRA, DoRA, trained embeddings. The update is computed and added
-in float32 and rounded once, to the dtype of the base's files.
+in float32 and rounded once, to the dtype of the base's files. A reward model's adapter makes one
+that scores.
 """
 
 import json
@@ -13,22 +14,25 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import nn
+from transformers import AutoModelForSequenceClassification
 
 from engine.errors import EngineError
 from engine.models.load import load_bare_tokenizer, open_model
 from engine.status import Reason
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_SCORE = "score.weight"
 _IMPORTS = ("megatron_config", "megatron_core")  # peft imports what these name
 
 
 def merge_adapter(base: Path, adapter: Path, out: Path) -> None:
     """Write base + adapter into the folder `out`, the tokenizer with it.
 
-    The folder appears when it is whole. Logits are those of base + adapter, to 1e-5 of the largest
-    in float32; in bfloat16 to what rounding the weights anew changes, some 1e-2 of the largest.
+    The folder appears when it is whole. Logits, or a reward model's scores, are those of base +
+    adapter, to 1e-5 of the largest in float32; in bfloat16 to what rounding the weights anew
+    changes, some 1e-2 of the largest.
 
     Raises:
         EngineError: bad_spec, when `out` is there already; bad_model, when base or adapter cannot
@@ -37,7 +41,8 @@ def merge_adapter(base: Path, adapter: Path, out: Path) -> None:
     if out.exists():
         raise EngineError(Reason.BAD_SPEC, f"out: {out} is there already; name a new folder.")
     config = _read_config(adapter)
-    model = open_model(base, dtype="auto")
+    is_scorer = config.task_type == "SEQ_CLS"
+    model = _open_scorer(base, adapter) if is_scorer else open_model(base, dtype="auto")
     merged = merge_weights(_attach(model, adapter, config))
     draft = out.with_name(f".{out.name}.draft")
     shutil.rmtree(draft, ignore_errors=True)
@@ -78,6 +83,25 @@ def _read_config(adapter: Path) -> LoraConfig:
         raise _bad(adapter, str(error)) from error
 
 
+def _open_scorer(base: Path, adapter: Path) -> Any:
+    """Open a base as a model that scores, with as many scores as the adapter has."""
+    try:
+        with safe_open(adapter / _WEIGHTS, "pt") as stored:
+            named = [name for name in stored.keys() if name.endswith(_SCORE)]  # noqa: SIM118
+            num_scores = stored.get_slice(named[0]).get_shape()[0] if named else 0
+        if not num_scores:
+            raise ValueError(f"it is to score, and {_WEIGHTS} has no {_SCORE}")
+        return AutoModelForSequenceClassification.from_pretrained(
+            base,
+            num_labels=num_scores,
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise _bad(adapter, str(error).strip().splitlines()[0]) from error
+
+
 def _attach(model: Any, adapter: Path, config: LoraConfig) -> PeftModel:
     try:
         with warnings.catch_warnings(record=True) as caught:
@@ -103,7 +127,7 @@ def _merge_layer(layer: Any) -> None:
 
 def _untie_changed(model: PeftModel) -> None:
     base = model.get_base_model()
-    if not base.config.tie_word_embeddings:
+    if not base.config.tie_word_embeddings or base.get_output_embeddings() is None:
         return
     ends = [base.get_input_embeddings(), base.get_output_embeddings()]
     if not any(_is_adapted(end) for end in ends) or _are_trained_as_one(model, ends):

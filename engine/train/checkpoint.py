@@ -6,8 +6,10 @@ of processes. Each step draws its randomness from seed and step: none of it is k
 """
 
 import copy
+import itertools
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +19,7 @@ from typing import Any
 
 import torch
 from peft import get_peft_model_state_dict
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -33,6 +36,17 @@ from engine.train.trainee import Trainee
 ADAPTER_FILE = "adapter_model.safetensors"
 MODEL_FILE = "model.safetensors"
 _STATE_FILE = "trainer.pt"
+# What a file that was cut short or written over makes json, torch and safetensors say.
+_BROKEN = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 _HEADS = {"stage.score.weight": "score.weight"}
 """What a stage adds to a model, by its name in the trainee and in files."""
 
@@ -201,7 +215,29 @@ def write_weights(
 def list_checkpoints(run_dir: Path) -> list[Path]:
     """Return the whole checkpoints of a run, earliest first."""
     found = (run_dir / "checkpoints").glob("step-*")
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=_get_step)
+
+
+def set_aside(run_dir: Path, after: int) -> Path | None:
+    """Move checkpoints of later steps than `after` out of a run's way; return where they are now.
+
+    They are of an earlier try: the run would take them for its own, newer than what it writes.
+    """
+    later = [folder for folder in list_checkpoints(run_dir) if _get_step(folder) > after]
+    if not later:
+        return None
+    around = run_dir / "checkpoints"
+    place = next(
+        place
+        for number in itertools.count(1)
+        if not (place := around / f"earlier-{number}").exists()
+    )
+    place.mkdir()
+    for folder in later:
+        folder.rename(place / folder.name)
+    _sync(place)
+    _sync(around)
+    return place
 
 
 def load_checkpoint(
@@ -219,12 +255,15 @@ def load_checkpoint(
     try:
         at = Progressed(**json.loads((folder / "progress.json").read_text()))
         state = torch.load(folder / _STATE_FILE, weights_only=True)
+        kept_moments = state["moments"]
         weights = state.get("weights") or _name_as_here(load_file(folder / MODEL_FILE))
-    except (OSError, ValueError, TypeError) as error:
+    except _BROKEN as error:
         raise _refuse(folder, "is not whole") from error
     if at.plan_digest != plan_digest:
         raise _refuse(folder, "was made with another dataset or another spec")
     named = dict(list_trained(trainee))
+    if not named.keys() <= weights.keys():
+        raise _refuse(folder, "is not whole")
 
     def take_own(name: str, value: Any) -> Any:
         shard = trainee.fused.get(name)
@@ -235,13 +274,17 @@ def load_checkpoint(
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(take_own(name, weights[name]))
-    for part, kept in enumerate(state["moments"]):
-        for name, state in kept.items():
+    for part, kept in enumerate(kept_moments):
+        for name, values in kept.items():
             if name not in named:  # it belongs to another stage of the pipeline
                 continue
-            moments = {key: take_own(name, value) for key, value in state.items()}
+            moments = {key: take_own(name, value) for key, value in values.items()}
             optimizers.take_moments(part, named[name], moments)
     return at
+
+
+def _get_step(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
 
 
 def _name_for_file(

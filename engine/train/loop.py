@@ -36,6 +36,7 @@ from engine.train.checkpoint import (
     Progressed,
     list_trained,
     load_checkpoint,
+    set_aside,
     take_snapshot,
 )
 from engine.train.matrices import sum_partial_gradients
@@ -86,7 +87,8 @@ class Training:
     gate: StopGate
     resume_from: Path | None = None
     on_evaluated: Callable[[int], None] = lambda step: None
-    """Called with the step after each evaluation, the model in eval mode, by every process."""
+    """Called with the step after each evaluation, or when one would be due and nothing is held out;
+    the model is in eval mode. By every process."""
     final_metrics: dict[str, float] = field(default_factory=dict)
     at: Progressed = field(init=False)
     kept_step: int = -1
@@ -96,13 +98,14 @@ class Training:
         """Split, plan, and make the optimizers."""
         spec = self.spec
         trained, held = split_held_out(len(self.samples), spec.eval_fraction, seed=spec.seed)
-        self.shared = find_shared(self.samples)
+        packs_rows = self.trainee.packs_rows
+        self.shared = find_shared(self.samples) if packs_rows else ()
         self.trained = _Chosen(self.samples, trained)
         self.held = _Chosen(self.samples, held)
         self.lengths = [count_own(sample, self.shared) for sample in self.trained]
         self.budget = Budget(
             step_tokens=spec.tokens_per_step,
-            micro_tokens=count_room(spec.micro_batch_tokens, self.shared),
+            micro_tokens=count_room(spec.micro_batch_tokens, self.shared) if packs_rows else 1,
         )
         per_epoch = len(self.plan(0))
         wanted = math.ceil(spec.num_epochs * per_epoch)
@@ -244,17 +247,20 @@ def _begin(training: Training) -> Progressed:
     digest = training.digest()
     if training.trainee.stage.needs_reference:
         take_reference(training)
-    if training.resume_from is None:
-        return Progressed(step=0, plan_digest=digest)
-    at = load_checkpoint(
-        training.resume_from,
-        training.trainee,
-        training.optimizers,
-        training.mesh,
-        plan_digest=digest,
-    )
+    at = Progressed(step=0, plan_digest=digest)
+    if training.resume_from is not None:
+        at = load_checkpoint(
+            training.resume_from,
+            training.trainee,
+            training.optimizers,
+            training.mesh,
+            plan_digest=digest,
+        )
     if training.mesh.is_first:
-        print(f"Going on from step {at.step}.", flush=True)
+        if training.resume_from is not None:
+            print(f"Going on from step {at.step}.", flush=True)
+        if (place := set_aside(training.run_dir, at.step)) is not None:
+            print(f"Later checkpoints of an earlier try are in {place} now.", flush=True)
     return at
 
 
@@ -341,9 +347,12 @@ def _clip(parameters: Sequence[torch.nn.Parameter], norm: float, most: float) ->
 def _measure_and_keep(training: Training, meter: "_Meter") -> None:
     spec, step = training.spec, training.at.step
     is_last = step == training.num_steps
-    if training.held and (step % spec.eval_every_steps == 0 or is_last):
-        meter.report_evaluation(evaluate(training))
+    if step % spec.eval_every_steps == 0 or is_last:
+        training.trainee.eval()
+        if training.held:
+            meter.report_evaluation(evaluate(training))
         training.on_evaluated(step)
+        meter.leave_out()
     if step % spec.save_every_steps == 0 and not is_last:
         with training.gate.shield():
             _keep(training)
@@ -423,10 +432,13 @@ class _Meter:
             flush=True,
         )
 
+    def leave_out(self) -> None:
+        """Count the time since the last report for no step: the next one's speed is its own."""
+        self._last = time.monotonic()
+
     def report_evaluation(self, found: dict[str, float]) -> None:
         """Emit and log the loss and the measures of the held-out samples."""
         step = self._training.at.step
-        self._last = time.monotonic()  # the next step's speed is its own
         metrics = {f"eval_{name}": value for name, value in found.items()}
         self._training.final_metrics |= metrics
         self._training.emitter.metric(step, metrics)

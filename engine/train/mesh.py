@@ -13,11 +13,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.rendezvous import rendezvous
 
 from engine.errors import EngineError
-from engine.ranks import count_ranks
+from engine.ranks import count_ranks, is_elastic
 from engine.specs.parallel import ParallelOptions
 from engine.status import Reason
+from engine.train.meeting import meet
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -181,10 +183,16 @@ class Mesh:
 def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
     """Join the other processes of a training, as torchrun's environment names them.
 
+    Under torchrun, which may come back with more or fewer machines, there are as many replicas as
+    these make.
+
     Raises:
         EngineError: bad_spec, when there are other processes than the spec asks for.
     """
     world = count_ranks()
+    around = options.num_processes // options.replicas
+    if is_elastic() and world % around == 0:
+        options = options.model_copy(update={"replicas": world // around})
     if world != options.num_processes:
         raise EngineError(
             Reason.BAD_SPEC,
@@ -198,7 +206,13 @@ def open_mesh(options: ParallelOptions, device: torch.device) -> Mesh:
         torch.cuda.init()
     if not dist.is_initialized():
         backend = "cuda:nccl,cpu:gloo" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend)
+        if is_elastic():
+            store, rank, _ = next(rendezvous("env://"))
+            dist.init_process_group(
+                backend, store=meet(store, rank, world), rank=rank, world_size=world
+            )
+        else:
+            dist.init_process_group(backend)
     sizes = (
         options.pipeline,
         options.replicas,

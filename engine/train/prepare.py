@@ -16,7 +16,7 @@ from engine.specs import TrainSpec
 from engine.train.attention import PACKED
 from engine.train.fp8 import require_fp8, use_fp8
 from engine.train.fuse import fuse_rows
-from engine.train.likeness import check_likeness
+from engine.train.likeness import check_alone, check_likeness, pick_attention
 from engine.train.mesh import Mesh
 from engine.train.pipeline import cut_layers
 from engine.train.spread import spread
@@ -43,12 +43,15 @@ def prepare_trainee(
             folder,
             precision=precision,
             device=mesh.device,
-            attention=PACKED,
+            attention=pick_attention(folder),
             quantize="nf4" if spec.method == "qlora" else None,
             context=spec.context,
         )
-    check_likeness(base, samples, mesh.device)
+    packs_rows = check_likeness(base, samples, mesh.device)
+    if not packs_rows:
+        check_alone(spec)
     trainee = make_trainee(base, spec)
+    trainee.packs_rows = packs_rows
     if mesh.is_first:
         _tell_size(trainee)
     return ready(trainee, spec, mesh)
@@ -101,3 +104,9 @@ def _tell_size(trainee: Trainee) -> None:
     num_all = sum(p.numel() for p in trainee.parameters())
     share = num_trained / num_all
     print(f"Training {num_trained:,} of {num_all:,} parameters ({share:.2%})", flush=True)
+    if not trainee.packs_rows:
+        print(
+            "This model lets one sample see another in a row: each goes through it alone, which is "
+            "right and slower.",
+            flush=True,
+        )

@@ -13,13 +13,18 @@ from engine.emitter import ArtifactRole, Emitter
 from engine.errors import EngineError
 from engine.hub import Resolved, fetch_repo, push_folder
 from engine.models.load import DTYPES, load_bare_tokenizer, pick_device
-from engine.ranks import get_local_rank, is_first_rank
+from engine.ranks import get_local_rank, is_elastic, is_first_rank
 from engine.specs import JobSpec, Placement, TrainSpec
 from engine.specs.sources import Source
 from engine.status import Reason
 from engine.stopping import StopGate
 from engine.train.board import Board
-from engine.train.checkpoint import Progressed, take_snapshot, write_weights
+from engine.train.checkpoint import (
+    Progressed,
+    list_checkpoints,
+    take_snapshot,
+    write_weights,
+)
 from engine.train.loop import Training, train_loop
 from engine.train.mesh import Mesh, open_mesh
 from engine.train.optim import Optimizers
@@ -40,7 +45,7 @@ def train(spec: JobSpec, placement: Placement, emitter: Emitter, gate: StopGate)
     """
     assert isinstance(spec, TrainSpec)
     mesh = open_mesh(spec.parallel, _pick_device(spec, placement))
-    _seed(spec.seed, placement.num_threads // spec.parallel.num_processes)
+    _seed(spec.seed, placement.num_threads // mesh.options.num_processes)
     with ExitStack() as stack:
         if mesh.is_first:  # it speaks for all
             board = stack.enter_context(closing(Board(placement.run_dir)))
@@ -76,7 +81,7 @@ def _train(
         run_dir=placement.run_dir,
         emitter=emitter,
         gate=gate,
-        resume_from=placement.resume_from,
+        resume_from=placement.resume_from or _find_own(placement.run_dir, mesh),
         on_evaluated=show_samples,
     )
     metrics = train_loop(training) | {"step": float(training.at.step)}
@@ -104,6 +109,15 @@ def _pick_device(spec: TrainSpec, placement: Placement) -> torch.device:
             "it, or take a flavor with as many.",
         )
     return pick_device(given[get_local_rank() :])
+
+
+def _find_own(run_dir: Path, mesh: Mesh) -> Path | None:
+    """Return the run's own last checkpoint, for processes that torchrun has started anew."""
+    if not is_elastic():
+        return None
+    found = list_checkpoints(run_dir) if mesh.is_first else []
+    told = mesh.gather(dict(enumerate(found[-1:])))  # all of them go on from one
+    return told.get(0)
 
 
 def _seed(seed: int, num_threads: int) -> None:

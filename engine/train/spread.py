@@ -47,9 +47,11 @@ def check_cuts(config: Any, mesh: Mesh) -> None:
     Raises:
         EngineError: bad_spec, naming the field and the size.
     """
+    tensor, sequence = mesh.options.tensor, mesh.options.sequence
+    if tensor * sequence == 1:  # nobody is dealt any; there are models without
+        return
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
-    tensor, sequence = mesh.options.tensor, mesh.options.sequence
     if kv_heads % tensor or heads % (tensor * sequence):
         field = "tensor" if kv_heads % tensor or heads % tensor else "sequence"
         raise EngineError(

@@ -60,6 +60,9 @@ class Trainee(nn.Module):
         self.splits_rows = True
         """Whether processes that share matrices have some of a row's tokens each; not while they
         write together."""
+        self.packs_rows = True
+        """Whether samples lie side by side in a row; else each has a row to itself, and the model
+        is called as it is anywhere else."""
         self.fused: dict[str, Shard] = {}
         """How parameters that hold several matrices are cut: by name, where they are."""
 
@@ -91,13 +94,15 @@ class Trainee(nn.Module):
         """
         base = self.base
         begin = {"input_ids": batch.ids_1T} if entered_1TE is None else {}
+        places: dict[str, Any] = {}
+        if self.packs_rows:
+            places = {"position_ids": batch.positions_1T, "layout": batch.layout}
         with self._mixed_precision(batch.ids_1T.device), self._offload(batch):
             hidden_1TE: Tensor = base.get_decoder()(
                 **begin,
                 inputs_embeds=entered_1TE,
-                position_ids=batch.positions_1T,
                 use_cache=False,
-                layout=batch.layout,
+                **places,
             ).last_hidden_state
             if not self.is_last_stage:
                 return hidden_1TE.to(self.hidden_dtype)

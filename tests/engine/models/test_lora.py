@@ -5,8 +5,12 @@ import json
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
 from engine.__main__ import main
 from engine.errors import EngineError
@@ -204,6 +208,46 @@ def test_the_command_merges_and_refuses(tmp_path, capsys):
     errors = [x for x in capsys.readouterr().err.splitlines() if x.startswith("adapter")]
     assert len(errors) == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter", "base", "other", "out"]
+
+
+def write_reward_adapter(folder, base):
+    """As a training leaves it: peft's names, and a score's row beside the matrices."""
+    model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    return write_adapter(model, folder, task_type="SEQ_CLS", modules_to_save=["score"])
+
+
+def get_scores(model):
+    with torch.no_grad():
+        return model.eval()(input_ids=IDS).logits
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_merged_reward_model_scores_as_base_and_adapter(tmp_path, is_tied):
+    base = save_any(tmp_path / "base", "llama", tie_word_embeddings=is_tied)
+    adapter = write_reward_adapter(tmp_path / "adapter", base)
+    merge_adapter(base, adapter, tmp_path / "out")
+    bare = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    want = get_scores(PeftModel.from_pretrained(bare, adapter))
+    merged = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out")
+    assert merged.config.architectures == ["LlamaForSequenceClassification"]
+    assert want.shape == (1, 1) and want.abs() > 0.1
+    torch.testing.assert_close(get_scores(merged), want, rtol=1e-5, atol=1e-5)
+    assert AutoTokenizer.from_pretrained(tmp_path / "out").encode("hello")
+
+
+def test_a_reward_adapter_that_cannot_be_merged_is_refused(tmp_path):
+    base = save_any(tmp_path / "base", "llama")
+    adapter = write_reward_adapter(tmp_path / "adapter", base)
+    other = save_any(tmp_path / "other", "internlm2")
+    with pytest.raises(EngineError, match="cannot be merged: .*InternLM2Config") as caught:
+        merge_adapter(other, adapter, tmp_path / "out")
+    assert caught.value.reason is Reason.BAD_MODEL
+    stored = load_file(adapter / "adapter_model.safetensors")
+    kept = {name: value for name, value in stored.items() if not name.endswith("score.weight")}
+    save_file(kept, adapter / "adapter_model.safetensors")
+    with pytest.raises(EngineError, match="it is to score, and .* has no score.weight"):
+        merge_adapter(base, adapter, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

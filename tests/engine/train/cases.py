@@ -88,12 +88,14 @@ def make_pair(renderer: Renderer, row: int) -> RenderedPair:
 def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Train and return losses, gradient norms, evaluation losses and a digest of the weights.
 
-    With `asks` also what the model writes as it is evaluated. A row that is named as `spoilt` has
-    an endless weight: the run fails, and `error` is what it says.
+    With `is_unpacked` each sample is a micro-batch. With `asks` also what the model writes as it is
+    evaluated. A row that is named as `spoilt` has an endless weight: the run fails, and `error` is
+    what it says.
     """
     changes = dict(changes)
     resume = changes.pop("resume_from", None)
     asks, spoilt = changes.pop("asks", False), changes.pop("spoilt", None)
+    is_unpacked = changes.pop("is_unpacked", False)
     shape = {"seed": 3, "initializer_range": 0.3} | changes.pop("shape", {})
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
@@ -119,6 +121,8 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         resume_from=Path(resume) if resume else None,
         on_evaluated=write,
     )
+    if is_unpacked:
+        training.budget = replace(training.budget, micro_tokens=1)
     try:
         train_loop(training)
     except EngineError as error:

@@ -19,6 +19,7 @@ ALONE = {
     "offload": {"offload": "both", "activation_checkpointing": "full"},
     "recompute-some": {"activation_checkpointing": "selective"},
     "recompute-all": {"activation_checkpointing": "full"},
+    "unpacked": {"is_unpacked": True},
 }
 ON_TWO = {
     "replicas": {"parallel": {"replicas": 2}},
@@ -73,7 +74,22 @@ def assert_same(found, wanted, *, tolerance=5e-5, weights=None):
             assert got == pytest.approx(want, rel=20 * tolerance, abs=20 * tolerance), what
     # Rounding goes both ways; a term that is lost or counted twice goes one way.
     drifts = [got - want for got, want in zip(found["losses"], wanted["losses"], strict=True)]
-    assert abs(sum(drifts)) <= tolerance * sum(wanted["losses"])
+    assert abs(sum(drifts)) <= ONE_SIDED * tolerance * sum(map(abs, wanted["losses"])), drifts
+
+
+ONE_SIDED = 0.2
+"""How much of the tolerance all losses together may be off to one side."""
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_drift_to_one_side_is_seen_where_each_loss_is_near_enough(side):
+    wanted = {"losses": [5.0, 4.0, -3.0], "norms": [1.0], "eval": [4.5], "weights": {"w": 1.0}}
+    wanted |= {"measures": [], "eval_measures": []}
+    off = [loss + side * 0.9 * 5e-5 * abs(loss) for loss in wanted["losses"]]
+    both_ways = [5.0 * (1 + 4e-5), 4.0 * (1 - 4e-5), -3.0]
+    assert_same(wanted | {"losses": both_ways}, wanted)
+    with pytest.raises(AssertionError):
+        assert_same(wanted | {"losses": off}, wanted)
 
 
 @pytest.mark.parametrize("guise", ALONE)
@@ -82,9 +98,19 @@ def test_one_process_in_another_guise(plain, tmp_path, kind, guise):
     assert_same(run_case(kind | ALONE[guise], tmp_path), plain[1][name(kind)])
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=name)
+def test_a_resume_on_one_process_is_the_unbroken_run_bit_for_bit(plain, tmp_path, kind):
+    begun = list_checkpoints(plain[0] / name(kind))[0]
+    rest = run_case(kind | {"resume_from": str(begun)}, tmp_path)
+    wanted = drop_steps(plain[1][name(kind)], 2)
+    for what in ("losses", "norms", "measures", "eval", "eval_measures", "weights"):
+        assert rest[what] == wanted[what], what
+
+
 @pytest.mark.slow
-def test_compiled_layers(plain, tmp_path):
-    kind = KINDS[0]
+@pytest.mark.parametrize("kind", [KINDS[3], KINDS[4]], ids=name)
+def test_compiled_layers(plain, tmp_path, kind):
+    """An adapter of SFT is compiled in a pipeline, below."""
     assert_same(run_case(kind | {"compile": True}, tmp_path), plain[1][name(kind)], tolerance=5e-4)
 
 
@@ -235,8 +261,9 @@ def test_a_pipeline_of_four_whose_ends_share_no_matrix(tmp_path):
 @pytest.mark.slow
 def test_four_processes_of_two_dimensions(plain, tmp_path):
     kinds = [KINDS[0], KINDS[3]]
-    cases = {f"{name(kind)}/{guise}": kind | ON_FOUR[guise] for kind in kinds for guise in ON_FOUR}
+    chosen = [(kind, guise) for kind in kinds for guise in ON_FOUR]
+    chosen += [(KINDS[5], "hybrid"), (KINDS[6], "hybrid")]  # pairs too
+    cases = {f"{name(kind)}/{guise}": kind | ON_FOUR[guise] for kind, guise in chosen}
     found = run_ranks(cases, 4, tmp_path)
-    for kind in kinds:
-        for guise in ON_FOUR:
-            assert_same(found[f"{name(kind)}/{guise}"], plain[1][name(kind)])
+    for kind, guise in chosen:
+        assert_same(found[f"{name(kind)}/{guise}"], plain[1][name(kind)])

@@ -2,10 +2,14 @@
 
 import json
 import math
+import shutil
+import threading
+import zipfile
 
 import pytest
 import torch
 from peft import PeftModel
+from safetensors.torch import load_file, save_file
 
 from engine.data.render import Renderer
 from engine.emitter import Emitter
@@ -15,6 +19,7 @@ from engine.models.tiny import make_model, make_tokenizer, save_tiny
 from engine.specs import LoraOptions, Placement, TrainSpec
 from engine.status import Reason
 from engine.stopping import StopGate
+from engine.train import checkpoint as checkpoint_module
 from engine.train.attention import PACKED
 from engine.train.checkpoint import list_checkpoints
 from engine.train.loop import Training, train_loop
@@ -186,6 +191,112 @@ def test_a_checkpoint_of_other_data_is_refused(tmp_path):
     other = make_training(tmp_path / "two", make_spec(seed=99), resume_from=checkpoint)
     with pytest.raises(EngineError, match="another dataset or another spec"):
         train_loop(other)
+
+
+def keep_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_pickle(path):
+    """Leave an archive whose pickle is none."""
+    with zipfile.ZipFile(path) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in found.items():
+            archive.writestr(name, b"\xff\xfe" if name.endswith("data.pkl") else data)
+
+
+def leave_out_a_matrix(path):
+    stored = load_file(path)
+    stored.pop(next(iter(stored)))
+    save_file(stored, path)
+
+
+TORN = {
+    "half a state": ("trainer.pt", keep_half),
+    "an empty state": ("trainer.pt", lambda path: path.write_bytes(b"")),
+    "a state of bytes": ("trainer.pt", lambda path: path.write_bytes(b"\x80\x02rubbish")),
+    "a state without pickle": ("trainer.pt", spoil_pickle),
+    "a state of nothing": ("trainer.pt", lambda path: torch.save({}, path)),
+    "no state": ("trainer.pt", lambda path: path.unlink()),
+    "half the weights": ("model.safetensors", keep_half),
+    "few of the weights": ("model.safetensors", leave_out_a_matrix),
+    "no weights": ("model.safetensors", lambda path: path.unlink()),
+    "half a count": ("progress.json", keep_half),
+    "another count": ("progress.json", lambda path: path.write_text('{"steps": 4}')),
+}
+
+
+@pytest.fixture(scope="module")
+def kept_whole(tmp_path_factory):
+    """The folder of a run that trained all weights, with its checkpoint."""
+    folder = tmp_path_factory.mktemp("kept")
+    train_loop(make_training(folder, FULL))
+    return folder
+
+
+FULL = make_spec(method="full", learning_rate=1e-3, max_steps=6)
+
+
+@pytest.mark.parametrize("how", TORN)
+def test_a_torn_checkpoint_is_refused_as_not_whole(tmp_path, kept_whole, how):
+    checkpoint = shutil.copytree(list_checkpoints(kept_whole)[0], tmp_path / "step-4")
+    name, tear = TORN[how]
+    tear(checkpoint / name)
+    training = make_training(tmp_path / "run", FULL, resume_from=checkpoint)
+    with pytest.raises(EngineError, match="step-4 cannot be used, it is not whole") as caught:
+        train_loop(training)
+    assert caught.value.reason is Reason.BAD_SPEC
+
+
+@pytest.mark.parametrize("num_kept", [1, 3])
+def test_as_many_checkpoints_stay_as_are_asked_for(tmp_path, num_kept):
+    spec = make_spec(save_every_steps=1, keep_checkpoints=num_kept, max_steps=7)
+    train_loop(make_training(tmp_path, spec))
+    found = [path.name for path in list_checkpoints(tmp_path)]
+    assert found == [f"step-{step}" for step in range(7 - num_kept, 7)]
+
+
+@pytest.mark.parametrize("begin", [None, "step-2"])
+def test_later_checkpoints_of_an_earlier_try_are_set_aside(tmp_path, begin):
+    """Beside them, what a run begun anew writes would be the oldest, and swept at once."""
+    spec = make_spec(save_every_steps=1, keep_checkpoints=5, max_steps=7)
+    train_loop(make_training(tmp_path, spec))
+    resume = tmp_path / "checkpoints" / begin if begin else None
+    first = 2 if begin else 0
+    again = spec.model_copy(update={"keep_checkpoints": 2})
+    seen = []
+    training = make_training(tmp_path, again, resume_from=resume)
+    training.emitter = Emitter(
+        lambda event: event.type == "artifact" and seen.append((event.name, event.step))
+    )
+    train_loop(training)
+    assert [step for _, step in seen] == list(range(first + 1, 7))
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-5", "step-6"]
+    aside = tmp_path / "checkpoints" / "earlier-1"
+    assert sorted(path.name for path in aside.iterdir()) == [
+        f"step-{step}" for step in range(max(first, 1) + 1, 7)
+    ]
+
+
+def test_steps_go_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """The writer waits for a step that only comes if no step waits for the writer."""
+    is_there = threading.Event()
+    write = checkpoint_module.write_weights
+
+    def write_late(*args, **options):
+        assert is_there.wait(120), "the step after the checkpoint's waited for its writing"
+        return write(*args, **options)
+
+    def see(event):
+        if event.type == "metric" and event.step == 6:
+            is_there.set()
+
+    monkeypatch.setattr(checkpoint_module, "write_weights", write_late)
+    training = make_training(tmp_path, make_spec(max_steps=7))
+    training.emitter = Emitter(see)
+    train_loop(training)
+    assert [path.name for path in list_checkpoints(tmp_path)] == ["step-4"]
 
 
 def test_a_checkpoint_that_is_gone_is_refused(tmp_path):

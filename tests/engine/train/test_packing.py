@@ -7,25 +7,13 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from transformers import (
-    AutoModelForCausalLM,
-    CohereConfig,
-    Gemma2Config,
-    GraniteConfig,
-    MistralConfig,
-    PhiConfig,
-    Qwen2Config,
-)
 
 from engine.data.batch import Span, collate, count_room, find_shared, make_layout
 from engine.data.render import IGNORED, Rendered, Renderer
-from engine.errors import EngineError
 from engine.models.lora import add_adapter, list_trainable
 from engine.models.tiny import make_model, make_tokenizer
 from engine.specs import LoraOptions
-from engine.status import Reason
 from engine.train.attention import PACKED
-from engine.train.likeness import check_likeness
 from engine.train.losses import head_loss_sum
 from engine.train.trainee import Trainee
 
@@ -192,59 +180,3 @@ def test_the_blockwise_loss_is_cross_entropy(num_positions):
     (got,) = torch.autograd.grad(loss * 3, hidden)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-4)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("make", "changes", "match"),
-    [
-        (Gemma2Config, {"attn_logit_softcapping": 50.0}, "attention caps its scores"),
-        (Gemma2Config, {"sliding_window": 16}, "sees 16 tokens .* lower max_length"),
-        (Gemma2Config, {"final_logit_softcapping": 2.0}, "output head"),
-        (GraniteConfig, {"logits_scaling": 8.0}, "output head"),
-        (CohereConfig, {"logit_scale": 0.25}, "output head"),
-        (PhiConfig, {}, "output head"),
-    ],
-)
-def test_a_model_that_does_more_than_the_trainer_is_refused(make, changes, match):
-    with pytest.raises(EngineError, match=match) as caught:
-        check_likeness(make_other(make, **changes), make_samples(), CPU)
-    assert caught.value.reason is Reason.BAD_MODEL
-
-
-@pytest.mark.parametrize("make", [Gemma2Config, GraniteConfig, Qwen2Config, MistralConfig])
-def test_a_model_that_does_no_more_is_taken(make):
-    check_likeness(make_other(make), make_samples(), CPU)
-
-
-PLAIN = {
-    Gemma2Config: {
-        "attn_logit_softcapping": None,
-        "final_logit_softcapping": None,
-        "sliding_window": 4096,
-        "head_dim": 16,
-    },
-    GraniteConfig: {"logits_scaling": 1.0},
-    CohereConfig: {"logit_scale": 1.0},
-}
-
-
-def make_other(make, **changes):
-    torch.manual_seed(1)
-    config = make(
-        vocab_size=len(make_tokenizer()),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        initializer_range=0.3,
-        pad_token_id=0,
-        bos_token_id=0,
-        eos_token_id=0,
-        **PLAIN.get(make, {}) | {"num_key_value_heads": 2} | changes,
-    )
-    model = AutoModelForCausalLM.from_config(config).eval()
-    for name, parameter in model.named_parameters():
-        if name == "lm_head.bias":
-            parameter.data.fill_(1.0)
-    model.set_attn_implementation(PACKED)
-    return model

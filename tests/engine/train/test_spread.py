@@ -1,7 +1,11 @@
 """What cannot be cut is refused in one sentence, before anything is."""
 
+import threading
+import time
+
 import pytest
 import torch
+from torch.distributed import HashStore
 from transformers import MixtralConfig, MixtralForCausalLM
 
 from engine.errors import EngineError
@@ -10,8 +14,10 @@ from engine.models.nf4 import quantize_base
 from engine.models.tiny import make_model
 from engine.specs import LoraOptions
 from engine.specs.parallel import ParallelOptions
+from engine.train import mesh as mesh_module
 from engine.train.matrices import cut_matrices
-from engine.train.mesh import Mesh
+from engine.train.meeting import meet
+from engine.train.mesh import Mesh, open_mesh
 from engine.train.pipeline import cut_layers
 from engine.train.trainee import Trainee
 
@@ -92,3 +98,54 @@ def test_a_width_that_does_not_divide_is_refused():
     said = r"q_proj cannot be cut \(64 features cannot be divided among 3 ranks\)"
     with pytest.raises(EngineError, match=said):
         cut_matrices(Trainee(make_model(), torch.float32), TensorMesh(3))
+
+
+@pytest.mark.parametrize(("sizes", "replicas"), [({"replicas": 4}, 2), ({"shards": 2}, 1), ({}, 2)])
+def test_under_torchrun_there_are_as_many_replicas_as_processes_make(monkeypatch, sizes, replicas):
+    """Machines come and go, and it starts all processes anew."""
+    taken = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(mesh_module.dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(
+        mesh_module, "init_device_mesh", lambda kind, sizes, mesh_dim_names: taken.append(sizes)
+    )
+    options = ParallelOptions(**sizes)
+    if options.num_processes != 2:
+        with pytest.raises(EngineError, match="and there are 2"):
+            open_mesh(options, torch.device("cpu"))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "some")
+    mesh = open_mesh(options, torch.device("cpu"))
+    assert mesh.options.replicas == replicas
+    assert taken == [(1, replicas, options.shards, 1, 1)]
+
+
+def test_under_torchrun_what_is_cut_stays_cut(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "some")
+    with pytest.raises(EngineError, match="asks for 4 processes and there are 3"):
+        open_mesh(ParallelOptions(shards=2, replicas=2), torch.device("cpu"))
+
+
+def test_a_group_that_is_started_anew_meets_without_those_before_it():
+    """The second process comes first, and finds what the group before has left."""
+    store = HashStore()
+
+    def start(delays):
+        rooms = [None, None]
+
+        def join(rank):
+            time.sleep(delays[rank])
+            rooms[rank] = meet(store, rank, 2)
+
+        threads = [threading.Thread(target=join, args=[rank], daemon=True) for rank in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return rooms
+
+    for number, delays in enumerate([(0, 0), (0.3, 0), (0, 0.3)]):
+        first, second = start(delays)
+        assert not first.check(["address"])
+        first.set("address", str(number))
+        assert second.get("address") == str(number).encode()

@@ -16,6 +16,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 
 from engine.emitter import Emitter
 from engine.errors import EngineError
+from engine.launch import make_run_dir
+from engine.models.merge import merge_adapter
 from engine.models.tiny import make_model, save_tiny
 from engine.specs import Placement, TrainSpec
 from engine.status import Reason
@@ -140,6 +142,45 @@ def test_a_reward_model_scores_the_better_answer_higher(work, method):
     assert score("aye aye") > score("no no ")
 
 
+@pytest.mark.parametrize("stage", ["sft", "pretrain", "dpo", "reward"])
+def test_a_merged_adapter_is_the_model_that_was_trained(work, stage):
+    data = {"dpo": "pairs", "reward": "pairs"}.get(stage, stage)
+    changes = {"stage": stage, "dataset": str(work / f"{data}.jsonl")}
+    out, seen = run(work, **changes)
+    merge_adapter(work / "model", out, work / "merged")
+    is_reward = stage == "reward"
+    kind = AutoModelForSequenceClassification if is_reward else AutoModelForCausalLM
+    options = {"num_labels": 1} if is_reward else {}
+    ids = torch.arange(4, 60)[None]
+
+    def answer(model):
+        with torch.no_grad():
+            return model.eval()(input_ids=ids).logits
+
+    want = answer(PeftModel.from_pretrained(kind.from_pretrained(work / "model", **options), out))
+    got = answer(kind.from_pretrained(work / "merged"))
+    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5 * float(want.abs().max()))
+    if stage in ("dpo", "reward"):  # whose evaluation is of what a training adds to its base
+        return
+    assert (want - answer(kind.from_pretrained(work / "model"))).abs().max() > 0.1
+    untouched = {"model": str(work / "merged"), "max_steps": 1, "learning_rate": 1e-12}
+    (work / "run").rename(work / "first")
+    _, again = run(work, **changes | untouched)
+    assert get_evaluation(again) == pytest.approx(get_evaluation(seen), rel=1e-5)
+
+
+def get_evaluation(seen):
+    return [e.values["eval_loss"] for e in seen if e.type == "metric" and "eval_loss" in e.values][
+        -1
+    ]
+
+
+def test_samples_are_written_where_nothing_is_held_out(work):
+    _, seen = run(work, eval_fraction=0, sample_prompts=("1?",))
+    assert [(e.step, e.prompt) for e in seen if e.type == "sample"] == [(6, "1?"), (12, "1?")]
+    assert not any("eval_loss" in e.values for e in seen if e.type == "metric")
+
+
 def test_a_model_that_is_computed_in_bfloat16_is_written_so(work):
     out, _ = run(work, method="full", precision="bf16")
     kept = list_checkpoints(out.parent)[-1]
@@ -225,16 +266,59 @@ def test_a_process_that_is_killed_ends_the_run_at_once_and_is_named(work):
         for line in going.stdout:
             if "step 5/" in line:
                 break
-        others = [
-            process
-            for process in psutil.Process(going.pid).children(recursive=True)
-            if process.environ().get("RANK") == "1"
-        ]
-        others[0].kill()
+        other = find_rank(going.pid, "1")
+        other.kill()
         killed_at = time.monotonic()
         going.communicate(timeout=60)
         assert time.monotonic() - killed_at < 15
     ending = json.loads((work / "run/events.jsonl").read_text().splitlines()[-1])
     assert ending["reason"] == "killed"
     assert "Process 1 of the run was ended by SIGKILL" in ending["message"]
-    assert not any(process.is_running() for process in others)
+    assert not other.is_running()
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_starts_anew_go_on_from_the_last_checkpoint(work):
+    """The spec asks for one process and torchrun brings two: the numbers are the unbroken run's."""
+    changes = {"max_steps": 40, "save_every_steps": 2}
+    out, seen = run(work, **changes)
+    wanted = get_losses(seen)
+    placement = Placement(run_dir=work / "two", num_threads=2)
+    make_run_dir(make_spec(work, **changes), placement)
+    said, resumed = [], None
+    command = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.1"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "torch.distributed.run", *command,
+         "-m", "engine", "work", str(work / "two")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as going:  # fmt: skip
+        try:
+            for line in going.stdout:
+                said.append(line)
+                if "loading libraries" in line:
+                    other = find_rank(going.pid, "1")
+                if "step 6/" in line and not resumed:  # step 4's is begun, so step 2's is there
+                    other.kill()
+                if line.startswith("Going on from step"):
+                    resumed = int(line.split()[-1].rstrip("."))
+                    said.clear()
+            assert going.wait(120) == 0, said
+        finally:
+            if going.poll() is None:
+                for child in psutil.Process(going.pid).children(recursive=True):
+                    child.kill()
+                going.kill()
+    assert resumed, said
+    found = [float(line.split()[3]) for line in said if line.startswith("step ") and "loss" in line
+             and "evaluation" not in line]  # fmt: skip
+    assert found == pytest.approx(wanted[resumed:], abs=2e-4)
+    for name, value in load_file(work / "two/out/adapter_model.safetensors").items():
+        torch.testing.assert_close(
+            value, load_file(out / "adapter_model.safetensors")[name], rtol=1e-3, atol=1e-5
+        )
+
+
+def find_rank(pid, rank):
+    """Return the process of a rank, among those that one has started."""
+    children = psutil.Process(pid).children(recursive=True)
+    return next(child for child in children if child.environ().get("RANK") == rank)

@@ -65,8 +65,12 @@ export const refusals = {
   not_whole: () => "不完整",
   of_another_plan: () => "来自另一个数据集或另一份设置",
   no_fp8: () => "precision：fp8 需要能做 8 位浮点乘法的 GPU，例如 H100 或 L40，请改用 bf16。",
-  head_differs: () =>
-    "模型：它的输出头会缩放、限幅或平移 logits，本训练器不支持，请换一个基座模型。",
+  model_not_trained: ({ why }: Names) => `模型：${why}，请换一个基座模型。`,
+  head_differs: () => "它的输出头会缩放、限幅或平移 logits，本训练器不支持",
+  no_head: () => "它不是由解码器和输出头组成，本训练器无法训练",
+  sees_ahead: () => "它的词元能看到后面要预测的词元",
+  samples_seen: ({ what }: Names) =>
+    `它会让一个样本看到另一个样本，而 ${what} 需要把多个样本放在同一行`,
   not_finite: ({ step, rows }: Names) =>
     `第 ${step} 步的损失或梯度不是有限的数（数据集第 ${rows} 行）：请调低 learning_rate，或检查这些行。这一步没有改动权重。`,
   matrices_uncut: ({ why }: Names) => `parallel.tensor：${why}，请设为 1。`,
