@@ -22,6 +22,7 @@ from studio.core.errors import BadInput, Forbidden, NotFound, Unavailable
 from studio.hub.access import Reader, may_manage
 from studio.hub.models import Kind, Repo, Role
 from studio.hub.selectors import get_repo
+from studio.jobs.previews import FLAVOR as LOOKS
 from studio.serving.models import OPEN, Deployment, ServingSettings
 
 FLAVOR = "serve"
@@ -85,8 +86,8 @@ def list_settings(viewer: User) -> QuerySet[ServingSettings]:
 
 
 def list_serving_flavors() -> list[Flavor]:
-    """Return the flavors that a server may be started on: the platform's own too, no shares."""
-    flavors = Flavor.objects.filter(is_active=True, device_percent=WHOLE)
+    """Return the flavors that a server may be started on: unlisted ones too, and no shares."""
+    flavors = Flavor.objects.filter(is_active=True, device_percent=WHOLE).exclude(name=LOOKS)
     return list(flavors.order_by("price_mpoints_per_hour", "name"))
 
 

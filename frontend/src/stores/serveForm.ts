@@ -18,7 +18,8 @@ export function readServeFields(schema: ServingSettings["schema"]): SpecField[] 
   return readSchema(schema).map((field) => ({
     ...field,
     isAdvanced: !IN_FRONT.has(field.name),
-    widget: field.unit === "bytes" ? "gib" : field.widget,
+    // Whose bounds, in bytes, would stand beside a number of GiB.
+    ...(field.unit === "bytes" && { widget: "gib", min: undefined, max: undefined }),
   }));
 }
 

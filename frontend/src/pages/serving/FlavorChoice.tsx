@@ -21,18 +21,18 @@ export function FlavorChoice({ flavors, value, onChange, error }: Props) {
   const describe = (flavor: ServingFlavor): string => {
     const { cores, memory_bytes, num_devices, price_mpoints_per_hour, is_available } = flavor;
     return [
-      words.shape(format.number(cores), format.bytes(memory_bytes)),
+      text.launch.flavor.cores(cores),
+      format.bytes(memory_bytes),
       ...(num_devices > 0 ? [words.gpus(num_devices)] : []),
       text.pointsPerHour(format.points(price_mpoints_per_hour)),
       ...(is_available ? [] : [words.away]),
     ].join(" · ");
   };
-  const options = flavors.map((flavor) => {
-    const title = sayFlavor(language, flavor.title);
-    return flavor.is_usual
-      ? { value: USUAL, label: words.usual(title), note: describe(flavor) }
-      : { value: flavor.name, label: title, note: describe(flavor) };
-  });
+  const options = flavors.map((flavor) => ({
+    value: flavor.is_usual ? USUAL : flavor.name,
+    label: flavor.is_usual ? words.usual : sayFlavor(language, flavor.title),
+    note: describe(flavor),
+  }));
   options.sort((one, other) => Number(other.value === USUAL) - Number(one.value === USUAL));
   const chosen = options.find((option) => option.value === (value ?? USUAL));
   return (

@@ -17,7 +17,7 @@ export function OwnSettings({ onSet }: { onSet: (model: string) => void }) {
   const list = ({ flavor, spec }: ServingSettingsLine) =>
     Object.entries({ ...(flavor !== null && { flavor }), ...spec });
   return (
-    <section className="panel flush" style={{ marginTop: 20 }}>
+    <section className="panel flush servers" style={{ marginTop: 20 }}>
       <div className="panel-head settings-head">
         <div>
           <h2>{words.own}</h2>
@@ -56,7 +56,7 @@ export function OwnSettings({ onSet }: { onSet: (model: string) => void }) {
                 key: "given",
                 render: (_, line) =>
                   list(line).map(([name, value]) => (
-                    <div key={name} className="mono small settings-given">
+                    <div key={name} className="mono small note">
                       {name}: {String(value)}
                     </div>
                   )),

@@ -60,7 +60,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
   const when = (iso: string | null) => (iso ? <RelativeTime iso={iso} /> : "");
   return (
     <>
-      <section className="panel flush">
+      <section className="panel flush servers">
         <Loaded query={deployments}>
           {(list) => (
             <DataTable<Deployment>
@@ -93,11 +93,11 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                     <>
                       <StateTag state={status} word={words.state[status]} />
                       {is_outdated && (
-                        <div className="muted small">{serving.settings.outdated}</div>
+                        <div className="muted small note">{serving.settings.outdated}</div>
                       )}
-                      {is_retiring && <div className="muted small">{serving.retiring}</div>}
+                      {is_retiring && <div className="muted small note">{serving.retiring}</div>}
                       {message && (
-                        <div className="muted small">{sayTold(language, message, told)}</div>
+                        <div className="muted small note">{sayTold(language, message, told)}</div>
                       )}
                     </>
                   ),
@@ -131,7 +131,7 @@ export function ServersTab({ isOperator }: { isOperator: boolean }) {
                   align: "right",
                   title: <span className="visually-hidden">{words.stop}</span>,
                   render: (_, deployment) => (
-                    <Space wrap style={{ justifyContent: "end" }}>
+                    <Space wrap className="deeds">
                       {deployment.status === "ready" && (
                         <Button size="small" onClick={() => setLookedAt(deployment)}>
                           {serving.health.title}

@@ -1,6 +1,6 @@
 // The form behind a model's serving settings: the flavor, and the fields of the spec that this person may set.
 
-import { Alert, Button, InputNumber, Space } from "antd";
+import { Alert, App, Button, InputNumber, Space } from "antd";
 import { useQueryClient } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { ApiError, post, put, remove, type ErrorBody } from "../../api/client";
@@ -14,9 +14,18 @@ import { fieldId, SpecForm, type FieldWidget } from "../../widgets/SpecForm";
 import { useAction } from "../useAction";
 import { FlavorChoice } from "./FlavorChoice";
 import { useServingWords } from "./words";
+import "./serving.css";
 
 const GIB = 2 ** 30;
+const REFUSED = "settings-refused";
 const nameOf = ({ field }: Pick<ErrorBody, "field">) => field?.replace(/^spec\.?/, "") ?? "";
+
+/** Bring it out from under the foot, and put the keyboard there. */
+function lookAt(id: string): void {
+  const wanted = document.getElementById(id);
+  wanted?.scrollIntoView({ block: "center" });
+  wanted?.focus({ preventScroll: true });
+}
 
 interface Props {
   settings: ServingSettings;
@@ -27,6 +36,7 @@ export function SettingsForm({ settings, onDone }: Props) {
   const { schema, flavors, model, running } = settings;
   const { text, language } = useWords();
   const words = useServingWords().settings;
+  const { message } = App.useApp();
   const cache = useQueryClient();
   const { run, isBusy } = useAction();
   const [value, setValue] = useState(() => startServeForm(settings));
@@ -46,24 +56,25 @@ export function SettingsForm({ settings, onDone }: Props) {
   const known = new Set(["flavor", ...fields.map(({ name }) => name)]);
   const others = refused.filter((problem) => !known.has(nameOf(problem)));
 
-  /** Do it, and keep the form open with its marks where the studio refuses. */
+  /** Do it, and keep the form open with its marks where the studio refuses what is in it. */
   const act = (work: () => Promise<unknown>, done: string) =>
     run(async () => {
       setRefused([]);
       try {
         await work();
       } catch (error) {
-        const problems = error instanceof ApiError ? error.problems : [];
-        setRefused(problems);
-        const first = problems.map(nameOf).find((name) => known.has(name));
-        if (first) setTimeout(() => document.getElementById(fieldId(first))?.focus());
-        throw error;
+        if (!(error instanceof ApiError) || !error.body.field) throw error;
+        setRefused(error.problems);
+        const first = error.problems.map(nameOf).find((name) => known.has(name));
+        setTimeout(() => lookAt(first ? fieldId(first) : REFUSED));
+        return;
       } finally {
         await cache.invalidateQueries({ queryKey: ["deployments"] });
         void cache.invalidateQueries({ queryKey: ["serving-settings"], exact: true });
       }
+      void message.success(done);
       onDone();
-    }, done);
+    });
   const save = () => put(address, { flavor, spec: changedOf(schema, value) });
   const restart = async () => {
     await save();
@@ -87,19 +98,21 @@ export function SettingsForm({ settings, onDone }: Props) {
     ),
   };
   return (
-    <>
-      <p className="muted">{isOperator ? words.lead : `${words.thresholdText} ${words.lead}`}</p>
+    <div className="settings-form">
+      <p className="muted">{words.lead}</p>
       {running.length > 0 && (
         <Alert type="info" showIcon title={words.running} style={{ marginBottom: 16 }} />
       )}
       {others.length > 0 && (
-        <Alert
-          type="error"
-          showIcon
-          title={words.refused}
-          description={others.map(say).join(" ")}
-          style={{ marginBottom: 16 }}
-        />
+        <div id={REFUSED} tabIndex={-1}>
+          <Alert
+            type="error"
+            showIcon
+            title={words.refused}
+            description={others.map(say).join(" ")}
+            style={{ marginBottom: 16 }}
+          />
+        </div>
       )}
       {isOperator && (
         <FlavorChoice
@@ -144,6 +157,6 @@ export function SettingsForm({ settings, onDone }: Props) {
           </Button>
         </Space>
       </div>
-    </>
+    </div>
   );
 }
