@@ -238,8 +238,7 @@ def test_an_owners_threshold_keeps_a_model_that_lost_too_much_from_being_served(
     order = model.get_run_dir(up).read_order()
     assert order is not None and order.spec.kind == "serve"
     assert (order.spec.max_context, order.spec.kv_precision) == (128, "int8")
-    log = model.boss.get(f"/api/jobs/{up['job_id']}/").json()
-    assert log["flavor"] == "cpu-1"
+    assert model.boss.get(f"/api/jobs/{up['job_id']}/").json()["flavor"] == "cpu-1"
     events = model.get_run_dir(up).events_path.read_text()
     assert "it is served all the same" in events
 

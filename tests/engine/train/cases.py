@@ -127,13 +127,11 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         train_loop(training)
     except EngineError as error:
         return {"error": error.message, "step": training.at.step}
-    weights = take_snapshot(
-        training.trainee, training.optimizers, training.at, training.mesh
-    ).weights
+    kept = take_snapshot(training.trainee, training.optimizers, training.at, training.mesh)
     told = [event.values for event in seen if event.type == "metric"]
     return {
         **list_told(told, training.trainee.stage.measures),
-        "weights": {name: digest(value) for name, value in weights.items()},
+        "weights": {name: digest(value) for name, value in kept.weights.items()},
         "held_bytes": measure_held(training.trainee),
         "written": written,
     }

@@ -15,7 +15,8 @@ from studio.core.sentences import ALL, SENTENCES, find_told
 from workers.sentences import NODE_SENTENCES
 
 ROOT = Path(__file__).resolve().parents[3]
-SAYERS = {"say": SENTENCES, "EngineFault": NODE_SENTENCES, "NODE_SENTENCES.say": NODE_SENTENCES}
+SAYERS = {"say": SENTENCES, "NODE_SENTENCES.say": NODE_SENTENCES}
+SAYERS |= {"EngineFault": NODE_SENTENCES, "EngineAway": NODE_SENTENCES}
 SAYERS |= {"RUN_SENTENCES.say": RUN_SENTENCES}
 AWKWARD = ["node-1", "a (b). Your files", "/run/x", "2.50 GiB", "节点 \n 二"]
 
@@ -49,7 +50,7 @@ def list_calls():
     for floor in ("studio", "workers", "engine"):
         for path in (ROOT / floor).rglob("*.py"):
             text = path.read_text(encoding="utf-8")
-            if not re.search(r"\b(say|EngineFault)\(", text):
+            if not re.search(r"\b(say|EngineFault|EngineAway)\(", text):
                 continue
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Call) and node.args:
