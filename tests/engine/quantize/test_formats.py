@@ -115,7 +115,9 @@ def test_config_and_names_are_those_of_the_format(quantized, method):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not GPTQMODEL, reason="ATHANOR_GPTQMODEL_PYTHON names none: docs/contributor/tests.md")
+@pytest.mark.skipif(
+    not GPTQMODEL, reason="ATHANOR_GPTQMODEL_PYTHON names none: docs/contributor/tests.md"
+)
 @pytest.mark.parametrize("method", ["awq", "gptq"])
 def test_transformers_with_gptqmodel_reads_ours_and_gives_our_logits(
     trained, quantized, method, tmp_path
