@@ -50,19 +50,20 @@ def solve(weight_OI: Tensor, gram_II: Tensor, grid: Grid, *, damping: float) -> 
 
 
 def factor_inverse(gram_II: Tensor, damping: float) -> Tensor:
-    """Return the upper Cholesky factor of the damped moments' inverse.
+    """Return the upper Cholesky factor of the damped moments' inverse. The damping stays in them.
 
     More is added, ten times each, where rounding has left them without one.
 
     Raises:
         EngineError: internal_error, for moments that are no numbers.
     """
-    mean = gram_II.diagonal().mean()
-    eye = torch.eye(gram_II.shape[0], dtype=gram_II.dtype, device=gram_II.device)
+    given_I = gram_II.diagonal().clone()
     while damping <= 10:
-        lower, info = torch.linalg.cholesky_ex(gram_II + damping * mean * eye)
+        gram_II.diagonal().copy_(given_I + damping * given_I.mean())
+        factor, info = torch.linalg.cholesky_ex(gram_II)
         if int(info) == 0:
-            upper, info = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+            factor = torch.cholesky_inverse(factor)
+            upper, info = torch.linalg.cholesky_ex(factor, upper=True)
             if int(info) == 0:
                 return upper
         damping *= 10

@@ -23,6 +23,9 @@ _START_S = 15.0
 _CORE_FLOPS = 40e9  # as a training's (estimate.py): float32 products of this size run alike
 _GPU_FLOPS = 30e12  # float32 on one data-centre GPU
 _NUM_CANDIDATES = {"awq": 20 + 1.5, "gptq": 1.0, "smoothquant": 8.0, "int8": 0.0, "rtn": 0.0}
+# Of a layer's largest moments: scaled by the search; damped, factored and inverted by GPTQ.
+_COPIES = {"awq": 3, "gptq": 4, "smoothquant": 0, "int8": 0, "rtn": 0}
+_ROUNDINGS = 6  # of the largest matrix: codes, what they mean, errors, and what those are made of
 _GREEDY_TOKENS = 64 * 16
 _WRITE_BYTES_PER_S = 200e6
 
@@ -34,8 +37,8 @@ class QuantizeEstimate(BaseModel):
 
     peak_memory_bytes: int
     memory_parts: dict[str, int]
-    """The same by `process`, `weights` (a layer and both ends), `activations`, `moments` and
-    `written` (what waits to be written); they add up."""
+    """The same by `process`, `weights` (a layer, what rounding it makes, and both ends),
+    `activations`, `moments` and `written` (what waits to be written); they add up."""
     duration_s: float
     num_steps: int
     """Layers."""
@@ -63,16 +66,17 @@ def _predict_parts(spec: QuantizeSpec, shape: ModelShape, *, is_on_gpu: bool) ->
     widths = (shape.hidden_size, shape.num_heads * shape.head_dim, shape.hidden_size)
     inputs = (*widths, shape.intermediate_size)
     squares = sum(width * width for width in inputs) if spec.method in ("awq", "gptq") else 0
-    largest = max(inputs) ** 2 if squares else 0
+    largest = _COPIES[spec.method] * max(inputs) ** 2
+    rounded = 4 * _ROUNDINGS * shape.hidden_size * shape.intermediate_size
     chunk = max(_CHUNK_TOKENS, spec.length)
     wide = 3 * shape.intermediate_size + 4 * shape.hidden_size
     logits = 3 * 4 * spec.length * shape.vocab_size
     streams = 0 if is_on_gpu else _count_streams(spec, shape)
     return {
         "process": _CONTEXT_BYTES if is_on_gpu else PROCESS_BYTES,
-        "weights": inner + 4 * shape.end_params,
+        "weights": inner + 4 * shape.end_params + rounded,
         "activations": streams + max(4 * chunk * wide, logits) + 4 * _ROWS * sum(inputs),
-        "moments": 4 * (squares + 2 * largest),
+        "moments": 4 * (squares + largest),
         "written": 0 if is_on_gpu else min(_SHARD_BYTES, _count_written(spec, shape)),
     }
 
