@@ -184,7 +184,7 @@ def run_trainer(
 
 
 def run_trl(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Sequence[Rendered]]:
-    """Train with trl at its best settings here: packed rows in bfloat16."""
+    """Train with trl at its best settings here: packed rows in bfloat16, nothing recomputed."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -192,6 +192,7 @@ def run_trl(task: Task, clock: StepClock, folder: Path) -> tuple[Any, Sequence[R
     model = task.load_theirs(torch.bfloat16)
     samples, arguments = _arrange(task, steps, folder, bf16=True)
     arguments |= {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 1}
+    arguments["gradient_checkpointing"] = False  # its default; there is memory for all
     rows = Dataset.from_list(
         [{key: row[key] for key in ("input_ids", "labels")} for row in _to_rows(samples)]
     )
