@@ -72,11 +72,11 @@ def test_what_an_operator_sets_reaches_the_node(commit, repo, olga):
 @pytest.mark.parametrize(
     "spec", [{"backend": "lmdeploy"}, {"backend": "remote", "url": "http://10.0.0.5:8000/v1"}]
 )
-def test_a_server_that_is_not_ours_is_told_nothing_of_our_queue(commit, repo, olga, spec):
+def test_another_backend_is_chosen_and_keeps_the_same_queue(commit, repo, olga, spec):
     change_settings(by=olga, repo=repo, spec=spec)
     sent = ordered(ensure_deployment(commit=commit))
     assert sent.backend == spec["backend"] and sent.url == spec.get("url")
-    assert sent.model_fields_set.isdisjoint({"max_waiting", "max_waiting_of_tenant"})
+    assert (sent.max_waiting, sent.max_waiting_of_tenant) == (512, 128)
 
 
 def test_every_field_of_a_server_is_an_operators_but_those_the_studio_sets_itself():
