@@ -28,8 +28,7 @@ from studio.serving.models import OPEN, Deployment, ServingSettings
 FLAVOR = "serve"
 THRESHOLD = ("least_agreement", "on_low_agreement")
 """What the owner of a model may say of it."""
-# One person alone does not fill the queue, and has room for the most answers to one request. A
-# server that is not ours keeps its own queue.
+# One person alone does not fill the queue, and has room for the most answers to one request.
 _QUEUE = {"max_waiting": 512, "max_waiting_of_tenant": 128}
 _OWN = frozenset({"kind", "model", "adapters", *_QUEUE})
 SETTABLE = tuple(name for name in ServeSpec.model_fields if name not in _OWN)
@@ -214,12 +213,7 @@ def _check_spec(repo: Repo, spec: Mapping[str, Any], flavor: Flavor | None) -> d
 
 
 def _read_spec(repo_id: str, spec: Mapping[str, Any]) -> ServeSpec:
-    return ServeSpec.model_validate({"model": repo_id, **_add_queue(spec)})
-
-
-def _add_queue(spec: Mapping[str, Any]) -> dict[str, Any]:
-    is_ours = spec.get("backend", "native") == "native"
-    return {**_QUEUE, **spec} if is_ours else dict(spec)
+    return ServeSpec.model_validate({"model": repo_id, **_QUEUE, **spec})
 
 
 def _check_devices(spec: ServeSpec, flavor: Flavor) -> None:
@@ -264,7 +258,7 @@ def _plan(repo_id: str, found: ServingSettings | None) -> Plan:
             code="settings_unusable",
             model=repo_id,
         ) from error
-    return Plan(found.flavor.name if found.flavor else FLAVOR, _add_queue(found.spec))
+    return Plan(found.flavor.name if found.flavor else FLAVOR, {**_QUEUE, **found.spec})
 
 
 def _is_outdated(deployment: Deployment, found: ServingSettings | None) -> bool:

@@ -103,8 +103,13 @@ def _show_line(repo: Repo, found: ServingSettings | None) -> dict[str, Any]:
 
 
 def _make_schema(settable: tuple[str, ...]) -> dict[str, Any]:
+    """Return the schema of these fields. One that hangs on another, which the caller neither sees
+    nor sets, is asked for all the same."""
     schema = ServeSpec.model_json_schema()
     fields = {name: field for name, field in schema["properties"].items() if name in settable}
+    for field in fields.values():
+        if not set(field.get("only", {})) <= set(settable):
+            del field["only"]
     return {**schema, "properties": fields, "required": []}
 
 

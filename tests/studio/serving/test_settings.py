@@ -72,11 +72,11 @@ def test_what_an_operator_sets_reaches_the_node(commit, repo, olga):
 @pytest.mark.parametrize(
     "spec", [{"backend": "lmdeploy"}, {"backend": "remote", "url": "http://10.0.0.5:8000/v1"}]
 )
-def test_a_server_that_is_not_ours_is_told_nothing_of_our_queue(commit, repo, olga, spec):
+def test_another_backend_is_chosen_and_keeps_the_same_queue(commit, repo, olga, spec):
     change_settings(by=olga, repo=repo, spec=spec)
     sent = ordered(ensure_deployment(commit=commit))
     assert sent.backend == spec["backend"] and sent.url == spec.get("url")
-    assert sent.model_fields_set.isdisjoint({"max_waiting", "max_waiting_of_tenant"})
+    assert (sent.max_waiting, sent.max_waiting_of_tenant) == (512, 128)
 
 
 def test_every_field_of_a_server_is_an_operators_but_those_the_studio_sets_itself():
@@ -261,7 +261,8 @@ def test_an_operator_sets_lists_and_forgets(api, commit, olga):
 
 def test_an_owner_sees_and_sets_the_threshold_alone(api, commit, alice, olga):
     remote = {"backend": "remote", "url": "http://10.0.0.5:8000/v1"}
-    assert put(api(olga), {"flavor": "cpu-2", "spec": remote}).status_code == 200
+    theirs = {"backend": "lmdeploy", "max_context": 8192}
+    assert put(api(olga), {"flavor": "cpu-2", "spec": theirs}).status_code == 200
     shown = put(api(alice), {"spec": {"least_agreement": 0.5}}).json()
     assert (shown["spec"], shown["flavor"], shown["flavors"]) == (
         {"least_agreement": 0.5},
@@ -269,11 +270,13 @@ def test_an_owner_sees_and_sets_the_threshold_alone(api, commit, alice, olga):
         [],
     )
     assert set(shown["schema"]["properties"]) == {"least_agreement", "on_low_agreement"}
+    # Nothing hides a field for the value of another that is not in the form.
+    assert all("only" not in field for field in shown["schema"]["properties"].values())
     for body in ({"spec": remote}, {"flavor": "gpu-1"}):
         refused = put(api(alice), body)
         assert (refused.status_code, refused.json()["code"]) == (403, "operator_sets_it")
     assert api(alice).delete(ONE).json()["spec"] == {}
-    assert find_settings(commit.repo).spec == remote
+    assert find_settings(commit.repo).spec == theirs
     assert api(alice).get(URL).status_code == 404
 
 
