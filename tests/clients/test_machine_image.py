@@ -388,16 +388,12 @@ def pins(path: Path) -> dict[str, str]:
     }
 
 
-# Of the tests' own environment alone: Gradio wants a Pillow before 13.
-APART = {"pillow"}
-
-
 @pytest.mark.parametrize("name", ["command.txt", "python.txt", "jupyter.txt"])
 def test_every_version_is_pinned_and_where_we_pin_it_too_is_the_same(name):
     ours, theirs = pins(IMAGE.parents[2] / "constraints.txt"), pins(IMAGE / name)
     assert theirs and all(theirs.values())
     if name != "jupyter.txt":  # an environment of its own
-        shared = (theirs.keys() & ours) - APART
+        shared = theirs.keys() & ours
         assert {each: theirs[each] for each in shared} == {each: ours[each] for each in shared}
 
 

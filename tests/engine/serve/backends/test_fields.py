@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from engine.refusals import REFUSALS
 from engine.specs import ServeSpec
 from studio.core.errors import spec_errors
-from studio.serving.services import _QUEUE
+from studio.serving.serving_settings import _QUEUE
 
 URL = "http://127.0.0.1:9/v1"
 # A value of each field that is not its default.
