@@ -93,4 +93,4 @@ def test_a_large_model_is_never_held_whole():
             "vocab_size": 32000,
         }
     )
-    assert estimate_quantize(make(), large, MACHINE).peak_memory_bytes < 8 * 2**30
+    assert estimate_quantize(make(), large, MACHINE).peak_memory_bytes < 9 * 2**30
