@@ -93,16 +93,14 @@ def run_case(changes: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     what it says.
     """
     changes = dict(changes)
-    resume = changes.pop("resume_from", None)
-    asks, spoilt = changes.pop("asks", False), changes.pop("spoilt", None)
-    is_unpacked = changes.pop("is_unpacked", False)
+    own = ("resume_from", "asks", "spoilt", "is_unpacked")
+    resume, asks, spoilt, is_unpacked = (changes.pop(name, None) for name in own)
     shape = {"seed": 3, "initializer_range": 0.3} | changes.pop("shape", {})
     spec = TrainSpec.model_validate(PLAIN | changes)
     torch.manual_seed(0)
     base = make_frozen(shape, spec)
     mesh = open_mesh(spec.parallel, torch.device("cpu"))
-    seen: list[Any] = []
-    written: list[str] = []
+    seen, written = list[Any](), list[str]()
 
     def write(step: int) -> None:
         if asks:

@@ -119,6 +119,7 @@ def test_a_long_shared_beginning_does_not_multiply_what_is_kept():
 
 
 @given(st.integers(64, 4096), st.integers(0, 4095))
+@settings(deadline=None)
 def test_a_row_with_its_shared_beginning_is_an_eighth_over_the_budget_at_most(micro, num_shared):
     num_shared = min(num_shared, micro - 1)
     room = count_room(micro, (0,) * num_shared)

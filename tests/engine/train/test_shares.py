@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.data.plan import Budget, plan_epoch
@@ -12,6 +12,7 @@ lengths = st.lists(st.integers(1, 200), min_size=1, max_size=60)
 
 
 @given(lengths, st.integers(1, 9), st.integers(16, 400), st.integers(1, 8))
+@settings(deadline=None)
 def test_every_sample_is_read_by_one(sizes, num_readers, step_tokens, cuts):
     plan = plan_epoch(sizes, Budget(step_tokens, max(1, step_tokens // cuts)), seed=3, epoch=0)
     for step in plan:
@@ -25,6 +26,7 @@ def test_every_sample_is_read_by_one(sizes, num_readers, step_tokens, cuts):
 
 
 @given(lengths, st.integers(2, 9))
+@settings(deadline=None)
 def test_nobody_has_more_than_a_longest_sample_over_another(sizes, num_readers):
     step = (tuple(range(len(sizes))),)
     loads = [
