@@ -27,26 +27,35 @@ export function startModels(wished: string, models: readonly PlaygroundModel[]):
   return first ? [first.id] : [];
 }
 
+/** What of some settings is another than it was. */
+export function changesOf(was: ChatSettings, is: ChatSettings): Partial<ChatSettings> {
+  const names = Object.keys(is) as (keyof ChatSettings)[];
+  return Object.fromEntries(names.filter((n) => is[n] !== was[n]).map((n) => [n, is[n]]));
+}
+
 export function useChatSettings(conversation: Conversation | undefined, wished: string) {
   const { data: models } = useQuery(queries.playgroundModels());
-  const [edited, setEdited] = useState<ChatSettings | null>(null);
-  const start = useMemo(
-    () => ({ ...START, models: models ? startModels(wished, models) : [] }),
-    [models, wished],
-  );
-  const kept = conversation ? { ...START, ...conversation.settings } : start;
-  const settings = edited ?? kept;
+  // Only what was changed by hand: a change before the models are known must not choose none of them.
+  const [edited, setEdited] = useState<Partial<ChatSettings> | null>(null);
+  const settings = useMemo(() => {
+    const start = { ...START, models: models ? startModels(wished, models) : [] };
+    return { ...(conversation ? { ...START, ...conversation.settings } : start), ...edited };
+  }, [models, wished, conversation, edited]);
+  const setSettings = (next: ChatSettings) => {
+    setEdited((old) => ({ ...old, ...changesOf(settings, next) }));
+  };
 
   // Keep what was changed with the conversation, once the hand rests.
-  const rested = useDelayed(edited, 800);
+  const rested = useDelayed(edited && settings, 800);
   const id = conversation?.id;
-  const sent = useRef(rested);
+  const sent = useRef("");
   useEffect(() => {
-    if (!id || !rested || sent.current === rested) return;
-    sent.current = rested;
+    const told = JSON.stringify(rested);
+    if (!id || !rested || sent.current === told) return;
+    sent.current = told;
     patch<Conversation>(`/api/playground/conversations/${id}/`, { settings: rested }).catch(
       () => undefined,
     );
   }, [id, rested]);
-  return { settings, setSettings: setEdited };
+  return { settings, setSettings };
 }
