@@ -1,5 +1,6 @@
 """What a server asks before it serves a quantized model: is it still near enough to its base?"""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import EngineError
@@ -12,10 +13,14 @@ _MEND = ": lower least_agreement, set on_low_agreement to warn, or serve its bas
 QUANTIZED_CONFIG = "quantization_config"
 
 
-def check_quality(folder: Path, spec: ServeSpec) -> str:
+def check_quality(
+    folder: Path, spec: ServeSpec, fetch_weights: Callable[[], Path] | None = None
+) -> str:
     """Weigh a model's report card against the least agreement that a spec asks for.
 
     Return a warning to show where it is less, or nothing. A model that is not quantized passes.
+    Where the folder came without its weights, `fetch_weights` returns one that has them: it is
+    called for a card that says enough, since one that says too little needs no gigabytes.
 
     Raises:
         EngineError: bad_model, where it is less and the spec says to refuse; bad_model too for a
@@ -31,16 +36,17 @@ def check_quality(folder: Path, spec: ServeSpec) -> str:
         if not _is_quantized(folder):
             return ""
         return _judge(spec, f"model: {spec.model} is quantized and has no report card")
-    if report.weights_digest and report.weights_digest != digest_weights(folder):
-        return _judge(spec, f"model: {spec.model} has a report card of other weights")
     found = report.quantized.agreement
-    if found >= spec.least_agreement:
-        return ""
-    return _judge(
-        spec,
-        f"model: {spec.model}, in {name_scheme(report.scheme)}, agrees with its base on "
-        f"{found:.1%} of tokens and least_agreement asks for {spec.least_agreement:.1%}",
-    )
+    if found < spec.least_agreement:
+        return _judge(
+            spec,
+            f"model: {spec.model}, in {name_scheme(report.scheme)}, agrees with its base on "
+            f"{found:.1%} of tokens and least_agreement asks for {spec.least_agreement:.1%}",
+        )
+    weights = fetch_weights() if fetch_weights and report.weights_digest else folder
+    if report.weights_digest and report.weights_digest != digest_weights(weights):
+        return _judge(spec, f"model: {spec.model} has a report card of other weights")
+    return ""
 
 
 def _judge(spec: ServeSpec, what: str, cause: Exception | None = None) -> str:

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -83,7 +84,11 @@ def _check_quality(spec: ServeSpec, placement: Placement, emitter: Emitter) -> N
     if spec.least_agreement == 0:
         return
     told = fetch_repo(spec.model, "model", placement, emitter, wants_weights=False)
-    if warning := check_quality(told.path, spec):
+
+    def fetch_weights() -> Path:
+        return fetch_repo(spec.model, "model", placement, emitter).path
+
+    if warning := check_quality(told.path, spec, fetch_weights):
         print(warning, flush=True)
 
 

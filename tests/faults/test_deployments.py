@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from secrets import token_hex
 
 import httpx
 import pytest
@@ -29,7 +30,8 @@ class Asked:
     """A model of alice's on a live studio: what is pushed to it, asked of it and told of it."""
 
     def __init__(self, studio: LiveStudio, alice: Owner, name: str, folder: Path) -> None:
-        self.studio, self.name, self.folder = studio, f"alice/{name}", folder
+        # The studio outlives the test, which may be run again.
+        self.studio, self.name, self.folder = studio, f"alice/{name}-{token_hex(3)}", folder
         self.alice = alice
         self.boss = studio.client("root", role="administrator")
         self.hub = HfApi(endpoint=studio.url, token=studio.make_token("alice"))

@@ -77,6 +77,18 @@ def test_a_card_that_was_laid_beside_other_weights_is_not_believed(quantized, tm
     assert check_quality(path.parent, spec(path.parent, least)) == ""
 
 
+def test_weights_are_fetched_for_a_card_that_says_enough_and_for_no_other(quantized, tmp_path):
+    """What the hub gives of a model without its weights has the card alone."""
+    folder, report = quantized("awq")
+    shutil.copytree(folder, tmp_path / "told", ignore=shutil.ignore_patterns("*.safetensors"))
+    told, agreement = tmp_path / "told", report.quantized.agreement
+    assert check_quality(told, spec(folder, agreement / 2), lambda: folder) == ""
+    with pytest.raises(EngineError, match="of other weights"):
+        check_quality(told, spec(folder, agreement / 2), lambda: told)
+    with pytest.raises(EngineError, match="agrees with its base"):
+        check_quality(told, spec(folder, 1.0), lambda: pytest.fail("they were fetched"))
+
+
 def test_the_same_weights_by_another_name_are_the_same(quantized, tmp_path):
     folder, report = quantized("awq")
     shutil.copyfile(folder / "model.safetensors", tmp_path / "model-00001-of-00001.safetensors")
