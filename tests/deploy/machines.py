@@ -161,8 +161,11 @@ class SharedStudio:
 def is_well(house: MachineStudio) -> bool:
     """Say whether it works, and has nothing left of those who used it."""
     try:
-        left = [house.call(user, "GET", "/api/machines/").json() for user in house.studio.tokens]
-        return is_offered(house) and not any(left)
+        for user in house.studio.tokens:
+            runs = house.call(user, "GET", "/api/jobs/?status=live").json()["results"]
+            if runs or house.call(user, "GET", "/api/machines/").json():
+                return False
+        return is_offered(house)
     except (httpx.TransportError, AssertionError):
         return False
 

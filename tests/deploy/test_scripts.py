@@ -70,6 +70,14 @@ def find_container(house: MachineStudio, job: dict[str, Any]) -> str:
     return listed.stdout.strip()
 
 
+def wait_container(house: MachineStudio, user: str, job: dict[str, Any]) -> str:
+    try:
+        return str(wait_for("its container", lambda: find_container(house, job)))
+    except AssertionError as error:
+        found = look(house, user, job)
+        raise AssertionError(f"{error}: {found}, {read_log(house, user, found)!r}") from error
+
+
 def test_a_script_runs_with_its_owners_drive_and_its_log_is_what_it_wrote(house):
     house.call("ada", "GET", "/api/me/")
     with house.studio.client("ada") as browser:
@@ -186,16 +194,14 @@ def test_a_killed_recorder_leaves_no_container(house):
     wait_for("its container to go", lambda: not find_container(house, job))
 
 
-@pytest.mark.skipif(
-    "ATHANOR_ALONE" not in os.environ,
-    reason="after other modules the second script finds no room: run it alone, ATHANOR_ALONE=1",
-)
 def test_a_script_is_walled_in_and_holds_no_secret(house):
     theirs = submit(house, "bob", "python3", "-m", "http.server", "8000")
     wait_for("it to run", lambda: look(house, "bob", theirs)["status"] == "running")
-    name = wait_for("its container", lambda: find_container(house, theirs))
+    name = wait_container(house, "bob", theirs)
     asked = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.Gateway}}{{end}}"
-    address, gateway = house.docker.run("docker", "inspect", "--format", asked, name).stdout.split()
+    inspect = ("docker", "inspect", "--format", asked, name)
+    # Made, it has no address before it starts.
+    address, gateway = wait_for("its address", lambda: house.docker.run(*inspect).stdout.split())
     targets = [(address, 8000), (gateway, house.studio.port), ("169.254.169.254", 80)]
     tries = "; ".join(
         f"timeout 3 bash -c '</dev/tcp/{host}/{port}' && echo REACHED {host}:{port}"
@@ -207,7 +213,7 @@ def test_a_script_is_walled_in_and_holds_no_secret(house):
     )
     waits = "sleep 90 & echo $! > /tmp/waits; wait"  # until it has been looked at
     job = submit(house, "ada", "bash", "-c", f"{looks}; {waits}; {tries}; true")
-    name = wait_for("its container", lambda: find_container(house, job))
+    name = wait_container(house, "ada", job)
     told = house.docker.run("docker", "inspect", name).stdout
     go_on = "until kill $(cat /tmp/waits); do sleep 0.1; done"
     house.docker.run("docker", "exec", name, "sh", "-c", go_on, timeout=60)
