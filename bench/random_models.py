@@ -5,6 +5,7 @@ numbers, for engines that know no InternLM2; a third folder has AWQ's layers of 
 """
 
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,8 +103,8 @@ def make_config(size: str) -> InternLM2Config:
     )
 
 
-def count_costs(folder: Path, size: str) -> Costs:
-    """Return what a step of a folder's model costs."""
+def count_costs(folder: Path, size: str, *, is_fp8: bool = False) -> Costs:
+    """Return what a step of a folder's model costs, its layers rounded to 8 bits or as they lie."""
     shape = SIZES[size]
     weight_bytes = 0
     for path in folder.glob("*.safetensors"):
@@ -111,8 +112,11 @@ def count_costs(folder: Path, size: str) -> Costs:
             for name in file.keys():  # noqa: SIM118, it is no mapping
                 if "embed" not in name:
                     tensor = file.get_slice(name)
+                    sides = tensor.get_shape()
                     width = {"I32": 4, "F16": 2, "BF16": 2}[tensor.get_dtype()]
-                    weight_bytes += width * int(torch.tensor(tensor.get_shape()).prod())
+                    is_rounded = is_fp8 and len(sides) == 2 and "output" not in name
+                    weight_bytes += math.prod(sides) * (1 if is_rounded else width)
+                    weight_bytes += 4 * sides[0] if is_rounded else 0  # its scales
     head_dim = shape["hidden_size"] // shape["num_attention_heads"]
     layers, narrow = shape["num_hidden_layers"], shape["num_key_value_heads"] * head_dim
     hidden = shape["hidden_size"]

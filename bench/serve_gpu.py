@@ -3,7 +3,7 @@
     python -m bench.serve_gpu [--sizes 1.8b,7b] [--arms ...] [--rounds 3] [--lmdeploy PYTHON]
 
 The models have the published shapes of InternLM2 1.8B and 7B and random weights, which take as
-long as others. Ours run them in bf16 and in AWQ's 4 bits; there is no fp8 to serve in here yet.
+long as others. Ours run them in bf16, in fp8 and in AWQ's 4 bits.
 LMDeploy's PyTorch engine (by the Python of its own environment) and transformers' `generate_batch`
 run a twin in Llama's layout, with the same numbers: both open InternLM2 only with code that comes
 with a model, and a folder of ours has none.
@@ -35,6 +35,7 @@ from bench.supplies import FOLDER
 
 ARMS = {
     "ours-bf16": "internlm2",
+    "ours-fp8": "internlm2",
     "ours-int4": "internlm2-awq",
     "lmdeploy": "llama",
     "generate-batch": "llama",
@@ -134,7 +135,8 @@ def make_figure(
     turn: Turn, streams: int, steps_s: list[float], load: Load, options: argparse.Namespace
 ) -> Figure:
     size, arm = turn
-    costs = count_costs(make_folder(options.folder, size, ARMS[arm]), size)
+    folder = make_folder(options.folder, size, ARMS[arm])
+    costs = count_costs(folder, size, is_fp8=arm == "ours-fp8")
     speeds = [streams / step_s for step_s in steps_s]
     step_s = streams / statistics.median(speeds)
     context = load.num_prompt + load.num_tokens / 2  # on the average of its steps

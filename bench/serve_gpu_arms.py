@@ -58,7 +58,7 @@ def open_engine(arm: str, folder: Path, load: Load) -> Engine:
         return LmDeploy(folder, load)
     if arm == "generate-batch":
         return GenerateBatch(folder, load)
-    return Ours(folder, load)
+    return Ours(folder, load, precision="fp8" if arm == "ours-fp8" else "bf16")
 
 
 def measure(engine: Engine, load: Load) -> dict[int, float]:
@@ -106,7 +106,7 @@ def find_device(load: Load) -> str:
 class Ours:
     """The native backend, whole: its queue, its scheduler, its sampling."""
 
-    def __init__(self, folder: Path, load: Load) -> None:
+    def __init__(self, folder: Path, load: Load, *, precision: str) -> None:
         from engine.emitter import Emitter
         from engine.serve.native import open_native
         from engine.specs import Placement, ServeSpec
@@ -114,6 +114,7 @@ class Ours:
         most = max(load.streams)
         spec = ServeSpec(
             model=str(folder),
+            precision=precision,
             max_context=max(64, load.context),
             max_running=most,
             max_waiting=most,

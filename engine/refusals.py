@@ -200,6 +200,7 @@ REFUSALS = Sentences(
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "quality_of_others": "model: {model} has a report card of other weights: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
+        "precision_unfit": "precision: fp8 is for {families}: take bf16.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
         "tensor_parallel_unfit": "tensor_parallel: it is for {families}: leave it out.",
         "tensor_parallel_world": "tensor_parallel: it asks for {wanted} processes and there are "
@@ -209,7 +210,7 @@ REFUSALS = Sentences(
         "setting_elsewhere": "{field}: it is the other server's affair: leave it out, or change "
         "backend",
         "setting_unknown": "{field}: LMDeploy has no such setting: leave it out, or change backend",
-        "lmdeploy_fp32": "precision: LMDeploy has no fp32: take bf16, or change backend",
+        "lmdeploy_precision": "precision: LMDeploy has no {wanted}: take bf16, or change backend",
         "batch_invariance_unfit": "is_batch_invariant: it is for {families}: leave it out.",
         "no_room_for_contexts": "kv_memory_bytes: {left} bytes are left for contexts, and the "
         "shortest of use take {least}: give more memory, or take a smaller model.",

@@ -50,6 +50,12 @@ def test_what_a_step_costs_is_counted_from_the_shape(parent):
     narrow = count_costs(make_folder(parent, "tiny", "internlm2-awq"), "tiny")
     head = SIZES["tiny"]["hidden_size"] * SIZES["tiny"]["vocab_size"]
     layers = sum(matrices) - head
+    rounded = count_costs(folder, "tiny", is_fp8=True)
+    fused = ("wqkv", "wo", "w1", "w2", "w3")
+    rows = sum(
+        len(weight) for name, weight in model.named_parameters() if name.split(".")[-2] in fused
+    )
+    assert rounded.weight_bytes == 2 * (head + norms) + layers + 4 * rows
     # Half a byte a number, and for each 32 a scale of two bytes and half a byte of zero point.
     assert narrow.weight_bytes == 2 * (head + norms) + layers / 2 + layers * 2.5 / 32
 
@@ -72,5 +78,7 @@ def test_every_arm_that_runs_here_is_measured_and_the_other_named(parent, capsys
     assert [(each["arm"], each["streams"]) for each in told["figures"]] == [
         (arm, streams) for arm in arms for streams in (1, 3)
     ]
-    assert told["left_out"] == {"tiny lmdeploy": "its Python is not named (--lmdeploy)"}
+    assert told["left_out"].pop("tiny lmdeploy") == "its Python is not named (--lmdeploy)"
+    (left_out,) = told["left_out"].items()
+    assert left_out[0] == "tiny ours-fp8" and "needs a GPU" in left_out[1]
     assert told["where"]["device"] == "cpu"

@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from engine.errors import EngineError
+from engine.models.float8 import has_fp8, require_fp8
 from engine.models.load import DTYPES, has_fast_bf16, pick_device
 from engine.quantize.kv import KEPT_POSITIONS
 from engine.serve import cpu
@@ -19,6 +20,7 @@ from engine.serve.decoder.lora import read_lora, read_module_lora
 from engine.serve.decoder.module_decoder import ModuleDecoder
 from engine.serve.decoder.module_shape import open_module
 from engine.serve.decoder.parallel import lead_or_follow
+from engine.serve.decoder.placing import round_to_fp8, widen_fp8
 from engine.serve.decoder.shape import DecoderShape
 from engine.serve.decoder.shapes import FAMILIES, make_shape, read_config, read_family
 from engine.serve.decoder.step import Decoder, LoraPair
@@ -37,7 +39,7 @@ _MIN_CONTEXT = 256  # tokens: a pool of fewer serves nobody
 
 
 def name_quantization(weights: DecoderWeights) -> str:
-    """Return what the linear layers are held in: none, int8, int4, or w8a8."""
+    """Return what the linear layers are held in: none, int8, int4, fp8, or w8a8."""
     linear = weights.layers[0].query
     if linear.kind == "dense":
         return "none"
@@ -88,8 +90,14 @@ def open_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
         )
         return _open_module_base(folder, spec, placement)
     group = join_group(spec, placement)
+    if spec.precision == "fp8":
+        require_fp8(group.device)
     whole = make_shape(folder, read_config(folder))
     shape, weights = read_model(folder, dtype=DTYPES[spec.precision], share=group.share)
+    if not has_fp8(group.device):
+        weights = widen_fp8(weights, DTYPES[spec.precision])
+    elif spec.precision == "fp8":
+        weights = round_to_fp8(weights, group.device)
     decoder, arithmetic = _open_decoder(shape, weights, spec, placement, group)
     return Base(
         decoder=decoder,
@@ -102,6 +110,10 @@ def open_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
 
 
 def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
+    if spec.precision == "fp8":
+        raise EngineError(
+            Reason.BAD_SPEC, f"precision: fp8 is for {', '.join(FAMILIES)}: take bf16."
+        )
     if spec.kv_precision != "full":
         raise EngineError(
             Reason.BAD_SPEC,
@@ -243,11 +255,11 @@ def _find_spare_bytes(spec: ServeSpec, placement: Placement, room: _Room) -> int
 
 
 def count_bytes(weights: Any) -> int:
-    """Return the bytes of all tensors of a tree of weights, each counted once."""
+    """Return the bytes of a tree of weights that lie in the host's memory, each counted once."""
     sizes: dict[int, int] = {}
 
     def walk(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor) and value.device.type == "cpu":
             sizes[value.data_ptr()] = value.numel() * value.element_size()
         elif isinstance(value, tuple):
             for each in value:

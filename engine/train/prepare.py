@@ -8,13 +8,14 @@ import torch
 
 from engine.data.samples import Sample
 from engine.models.decoder import head_weight
+from engine.models.float8 import require_fp8
 from engine.models.load import has_fast_bf16, load_base
 from engine.models.lora import add_adapter
 from engine.models.scratch import make_start
 from engine.runtime import keep_freed_memory
 from engine.specs import TrainSpec
 from engine.train.attention import PACKED
-from engine.train.fp8 import require_fp8, use_fp8
+from engine.train.fp8 import use_fp8
 from engine.train.fuse import fuse_rows
 from engine.train.likeness import check_alone, check_likeness, pick_attention
 from engine.train.mesh import Mesh

@@ -1,9 +1,9 @@
 """One linear layer out of a checkpoint, in whichever published format it lies there.
 
-AutoAWQ's "gemm" version, AutoGPTQ's two, compressed-tensors' int-quantized and pack-quantized,
-LMDeploy's smooth_quant, and the 4-bit types of GGUF. A layer that its file holds in floats is
-dense, whatever config.json says: all formats leave some layers out. O outputs, I inputs, G groups
-of inputs.
+AutoAWQ's "gemm" version, AutoGPTQ's two, compressed-tensors' int-quantized, float-quantized and
+pack-quantized, LMDeploy's smooth_quant, and the 4-bit types of GGUF. A layer that its file holds in
+floats is dense, whatever config.json says: all formats leave some layers out. O outputs, I inputs,
+G groups of inputs.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.models.float8 import FLOAT8
 from engine.serve.decoder.checkpoint import Checkpoint
 from engine.serve.decoder.packing import (
     WORD,
@@ -71,7 +72,7 @@ class LinearReader:
             return self._read_packed(name, outputs, inputs)
         for suffix in ("weight_scale", "scale"):
             if self._method is not None and has(f"{name}.{suffix}"):
-                return self._read_int8(name, outputs, inputs, suffix)
+                return self._read_bytes(name, outputs, inputs, suffix)
         weight = self._checkpoint.read(f"{name}.weight", (outputs, inputs), self._dtype)
         if not weight.is_floating_point():
             raise self._refuse(f"{name}.weight is {weight.dtype} and config.json does not say how")
@@ -125,16 +126,18 @@ class LinearReader:
             raise self._refuse(f"{name}: {inputs} inputs do not divide into {groups} groups")
         return _make_int4(codes, scales, zeros)
 
-    def _read_int8(self, name: str, outputs: int, inputs: int, suffix: str) -> LinearWeights:
+    def _read_bytes(self, name: str, outputs: int, inputs: int, suffix: str) -> LinearWeights:
         weight = self._checkpoint.read(f"{name}.weight", (outputs, inputs))
-        if weight.dtype != torch.int8:
-            raise self._refuse(f"{name}.weight is {weight.dtype}: only int8 is read")
+        is_float = self._quantization.get("is_float", False)
+        wanted = FLOAT8 if is_float else torch.int8
+        if weight.dtype != wanted:
+            raise self._refuse(f"{name}.weight is {weight.dtype}: only {wanted} is read")
         scale_name = f"{name}.{suffix}"
         found = self._checkpoint.get_shape(scale_name)
         shape = found if found in ((1,), (outputs,)) else (outputs, 1)
         scale = self._checkpoint.read(scale_name, shape, torch.float32).flatten()
         return LinearWeights(
-            "int8",
+            "fp8" if is_float else "int8",
             weight,
             scale=scale.expand(outputs).contiguous(),
             has_int8_inputs=self._quantization["has_int8_inputs"],
@@ -203,22 +206,34 @@ def _check_compressed(given: dict[str, Any], refuse: Refuse) -> dict[str, Any]:
     weights = groups[0].get("weights") or {}
     inputs = groups[0].get("input_activations")
     layout = given.get("format") or groups[0].get("format")
-    known = {"pack-quantized": (4, 8), "int-quantized": (8,), "naive-quantized": (8,)}
+    known = {
+        "pack-quantized": ("int", (4, 8)),
+        "int-quantized": ("int", (8,)),
+        "naive-quantized": ("int", (8,)),
+        "float-quantized": ("float", (8,)),
+    }
+    kind, widths = known.get(str(layout), ("", ()))
     bits = weights.get("num_bits")
-    if bits not in known.get(str(layout), ()) or weights.get("type", "int") != "int":
+    if bits not in widths or weights.get("type", "int") != kind:
         raise refuse(
             f"compressed-tensors {layout!r} with {bits} bits is not read; known are "
-            "pack-quantized with 4 or 8 and int-quantized with 8"
+            "pack-quantized with 4 or 8, int-quantized and float-quantized with 8"
         )
     if bits == 8 and not weights.get("symmetric", True):
         raise refuse("8-bit weights with zero points are not read; quantize them symmetric")
     if bits == 8 and weights.get("strategy") not in ("channel", "tensor"):
         raise refuse("8-bit weights have one scale for each channel: no groups are read")
-    if inputs is not None and not (
-        inputs.get("num_bits") == 8 and inputs.get("dynamic") and inputs.get("type") == "int"
-    ):
-        raise refuse("its inputs are quantized otherwise than to int8, each row by itself")
-    return {"has_int8_inputs": inputs is not None, "bits": bits}
+    is_float = kind == "float"
+    if (is_float or inputs is not None) and not _is_by_row(inputs or {}, kind):
+        wanted = "fp8" if is_float else "int8"
+        raise refuse(f"its inputs are quantized otherwise than to {wanted}, each row by itself")
+    has_int8_inputs = inputs is not None and not is_float
+    return {"has_int8_inputs": has_int8_inputs, "bits": bits, "is_float": is_float}
+
+
+def _is_by_row(inputs: dict[str, Any], kind: str) -> bool:
+    is_new_each_time = inputs.get("dynamic") and inputs.get("strategy", "token") == "token"
+    return bool(inputs.get("num_bits") == 8 and is_new_each_time and inputs.get("type") == kind)
 
 
 def _check_smooth(given: dict[str, Any], refuse: Refuse) -> dict[str, Any]:

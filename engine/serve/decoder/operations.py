@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.models.float8 import multiply_quantized
 from engine.serve.decoder.packing import unpack_pairs
 from engine.serve.decoder.weights import LinearWeights
 
@@ -31,6 +32,10 @@ def apply_linear(rows_NI: Tensor, linear: LinearWeights) -> Tensor:
             out = F.linear(rows_NI, linear.weight.to(rows_NI.dtype)).float() * linear.scale
         out = out.to(rows_NI.dtype)
         return out if linear.bias is None else out + linear.bias
+    if linear.kind == "fp8":
+        assert linear.scale is not None
+        out = multiply_quantized(rows_NI, linear.weight, linear.scale[:, None]).to(rows_NI.dtype)
+        return out if linear.bias is None else out + linear.bias
     return F.linear(rows_NI, dequantize(linear, rows_NI.dtype), linear.bias)
 
 
@@ -38,7 +43,7 @@ def dequantize(linear: LinearWeights, dtype: torch.dtype) -> Tensor:
     """Return the O x I weight in floats."""
     if linear.scale is None:
         return linear.weight.to(dtype)
-    if linear.kind == "int8":
+    if linear.kind in ("int8", "fp8"):
         return (linear.weight.float() * linear.scale[:, None]).to(dtype)
     groups = linear.scale.shape[1]
     codes = unpack_pairs(linear.weight).unflatten(1, (groups, -1)).float()

@@ -1,16 +1,21 @@
-"""Puts a model's weights onto a device, layer by layer."""
+"""Puts a model's weights onto a device, and into 8-bit floats or out of them, layer by layer."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from engine.models.float8 import MULTIPLE, quantize_rows
+from engine.serve.decoder.operations import dequantize
 from engine.serve.decoder.weights import (
     DecoderWeights,
     FeedForward,
     LayerWeights,
     LinearWeights,
 )
+
+Change = Callable[[LinearWeights], LinearWeights]
 
 
 def place_weights(
@@ -29,22 +34,69 @@ def place_weights(
     )
 
 
+def round_to_fp8(weights: DecoderWeights, device: torch.device) -> DecoderWeights:
+    """Bring the dense layers' large matrices to 8-bit floats, on the device that they are for.
+
+    Embedding and head stay, and so does a mixture's router.
+    """
+
+    def change(linear: LinearWeights) -> LinearWeights:
+        sides = linear.num_outputs, linear.num_inputs
+        if linear.kind != "dense" or any(side % MULTIPLE for side in sides):
+            return linear
+        codes, scale = quantize_rows(linear.weight.to(device))
+        return replace(linear, kind="fp8", weight=codes, scale=scale.flatten())
+
+    return _change_layers(weights, change)
+
+
+def widen_fp8(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
+    """Bring what lies in 8-bit floats to `dtype`, for a device that does not multiply them."""
+
+    def change(linear: LinearWeights) -> LinearWeights:
+        if linear.kind != "fp8":
+            return linear
+        return replace(linear, kind="dense", weight=dequantize(linear, dtype), scale=None)
+
+    return replace(_change_layers(weights, change), head=change(weights.head))
+
+
+def _change_layers(weights: DecoderWeights, change: Change) -> DecoderWeights:
+    def keep(tensor: Tensor) -> Tensor:
+        return tensor
+
+    layers = (
+        replace(_change_layer(layer, change, keep), router=layer.router) for layer in weights.layers
+    )
+    return replace(weights, layers=tuple(layers))
+
+
 def _place_layer(layer: LayerWeights, device: torch.device, dtype: torch.dtype) -> LayerWeights:
-    placed: dict[str, object] = {}
+    return _change_layer(
+        layer,
+        lambda linear: _place_linear(linear, device, dtype),
+        lambda norm: norm.to(device, torch.float32),
+    )
+
+
+def _change_layer(
+    layer: LayerWeights, change: Change, change_norm: Callable[[Tensor], Tensor]
+) -> LayerWeights:
+    changed: dict[str, object] = {}
     for name, value in vars(layer).items():
         if isinstance(value, Tensor):
-            placed[name] = value.to(device, torch.float32)
+            changed[name] = change_norm(value)
         elif isinstance(value, LinearWeights):
-            placed[name] = _place_linear(value, device, dtype)
+            changed[name] = change(value)
         elif isinstance(value, FeedForward):
-            placed[name] = _place_ffn(value, device, dtype)
+            changed[name] = _change_ffn(value, change)
         elif isinstance(value, tuple):
-            placed[name] = tuple(_place_ffn(expert, device, dtype) for expert in value)
-    return replace(layer, **placed)  # type: ignore[arg-type]
+            changed[name] = tuple(_change_ffn(expert, change) for expert in value)
+    return replace(layer, **changed)  # type: ignore[arg-type]
 
 
-def _place_ffn(ffn: FeedForward, device: torch.device, dtype: torch.dtype) -> FeedForward:
-    return FeedForward(*(_place_linear(linear, device, dtype) for linear in vars(ffn).values()))
+def _change_ffn(ffn: FeedForward, change: Change) -> FeedForward:
+    return FeedForward(*(change(linear) for linear in vars(ffn).values()))
 
 
 def _place_linear(linear: LinearWeights, device: torch.device, dtype: torch.dtype) -> LinearWeights:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from torch import Tensor
 
-LinearKind = Literal["dense", "int8", "int4"]
+LinearKind = Literal["dense", "int8", "int4", "fp8"]
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,12 @@ class LinearWeights:
     kind: LinearKind
     weight: Tensor
     """dense: O x I floats. int8: O x I int8. int4: O x I/2 uint8, the even column in the low half
-    of each byte, values 0 to 15."""
+    of each byte, values 0 to 15. fp8: O x I float8 (e4m3)."""
     scale: Tensor | None = None
-    """int8: O float32. int4: O x I/G float32. A weight is (value - zero) * scale."""
+    """int8, fp8: O float32. int4: O x I/G float32. A weight is (value - zero) * scale."""
     zero: Tensor | None = None
     """int4: O x I/G, uint8 from 0 to 15, or float32 where a format has a minimum instead (GGUF).
-    None: 8 for int4, 0 for int8."""
+    None: 8 for int4, 0 for the others."""
     bias: Tensor | None = None
     """O floats."""
     has_int8_inputs: bool = False

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from engine.errors import EngineError
+from engine.models.float8 import has_fp8, quantize_rows, require_fp8
 from engine.models.lora import add_adapter
 from engine.models.tiny import make_model
 from engine.specs import LoraOptions
 from engine.train import fp8
-from engine.train.fp8 import has_fp8, multiply_linear, quantize_rows, require_fp8, use_fp8
+from engine.train.fp8 import multiply_linear, use_fp8
 
 ON_GPU = pytest.param(
     "cuda",

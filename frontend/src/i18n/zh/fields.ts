@@ -171,7 +171,10 @@ export const fields: Record<string, FieldWords> = {
     help: "一致率更低的模型是带着日志中的警告照常服务，还是不服务。",
     options: { warn: "警告", refuse: "不服务" },
   },
-  "serve.precision": { title: "精度", help: "权重的数值格式。" },
+  "serve.precision": {
+    title: "精度",
+    help: "权重的数值格式。fp8 是 bf16，但各层的矩阵在加载时舍入到 8 位并以此相乘：内存减半，需要支持它的 GPU。",
+  },
   "quantize.model": { title: "模型", help: "要取整其权重的模型。必须含有全部权重：不能是适配器。" },
   "quantize.method": {
     title: "方法",

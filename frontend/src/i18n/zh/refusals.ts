@@ -181,6 +181,7 @@ export const refusals = {
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   quality_of_others: ({ model }: Names) =>
     `模型：${model} 的成绩单属于别的权重：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  precision_unfit: ({ families }: Names) => `precision：fp8 只用于 ${families}，请改用 bf16。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,
   tensor_parallel_unfit: ({ families }: Names) => `tensor_parallel：仅适用于 ${families}，请留空。`,
@@ -190,7 +191,8 @@ export const refusals = {
     `tensor_parallel：需要 ${wanted} 块 GPU，此运行只有 ${there} 块。请减小它，或选择有足够 GPU 的规格。`,
   setting_elsewhere: ({ field }: Names) => `${field}：由对方的服务器决定，请留空或更换后端`,
   setting_unknown: ({ field }: Names) => `${field}：LMDeploy 没有这项设置，请留空或更换后端`,
-  lmdeploy_fp32: () => "precision：LMDeploy 没有 fp32，请用 bf16 或更换后端",
+  lmdeploy_precision: ({ wanted }: Names) =>
+    `precision：LMDeploy 没有 ${wanted}，请用 bf16 或更换后端`,
   batch_invariance_unfit: ({ families }: Names) =>
     `is_batch_invariant：只用于 ${families}，请去掉。`,
   no_room_for_contexts: ({ left, least }: Names) =>

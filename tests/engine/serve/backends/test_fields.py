@@ -60,7 +60,7 @@ def test_a_field_is_heard_or_refused(backend, field):
     told = problem["params"]["why"]["told"]
     wanted = "setting_unknown" if backend == "lmdeploy" else "setting_elsewhere"
     assert told["code"] == (
-        "lmdeploy_fp32" if (backend, field) == ("lmdeploy", "precision") else wanted
+        "lmdeploy_precision" if (backend, field) == ("lmdeploy", "precision") else wanted
     )
     assert REFUSALS.list_params(told["code"]) == set(told["params"])
 
