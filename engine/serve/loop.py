@@ -1,5 +1,7 @@
 """The one thread that makes tokens: plan, compute, draw, hand over, and again.
 
+Where a decoder goes ahead, the step behind one that is under way is asked for first (`ahead`).
+
 Whatever fails inside a request ends that request: a step that raises is done again in halves until
 the request it fails on is alone. Between steps the thread does the other work on the decoder, such
 as filling an adapter's slot. It knows nothing of HTTP, of names or of text.
@@ -18,6 +20,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from engine.serve.ahead import Flight, launch, may_fly
 from engine.serve.backend import EmbedFailed, FinishReason, QueueFull, ServerClosing, WaitTooLong
 from engine.serve.batches import make_batch
 from engine.serve.decoder.step import Decoder
@@ -72,6 +75,7 @@ class StepLoop:
         self._orders: deque[Callable[[], None]] = deque()
         self._progress_at = clock()
         self._close_by: float | None = None
+        self._flight: Flight | None = None
         self._writer = Writer(self.release)
         self._masks = MaskWriter(decoder.vocab_size)
         self._thread = threading.Thread(target=self._run, name="decode", daemon=True)
@@ -203,10 +207,57 @@ class StepLoop:
         self._masks.forget()
         with self._wake:
             self._end_released(started_at)
+            flight, self._flight = self._flight, None
             if not self._tickets:
                 return
-            chunks = self._planner.plan()
-            assert chunks, "requests are here and none can go on"
+            chunks = self._planner.plan() if flight is None else self._plan_ahead(flight)
+        if self._decoder.goes_ahead:
+            self._flight = self._launch(chunks, started_at, flight)
+        if flight is not None:
+            self._settle_flight(flight)
+        elif self._flight is None:
+            self._compute_now(chunks, started_at)
+
+    def _plan_ahead(self, flight: Flight) -> list[Chunk]:
+        """Plan the step behind one under way, for those whose last token it does not make."""
+        going_on = [
+            chunk
+            for chunk, ticket in zip(flight.chunks, flight.tickets, strict=True)
+            if self._is_here(ticket) and ticket.num_tokens + 1 < ticket.stream.max_tokens
+        ]
+        return self._planner.plan_ahead(going_on)
+
+    def _launch(self, chunks: Chunks, now: float, before: Flight | None) -> Flight | None:
+        tickets = [self._tickets[chunk.stream] for chunk in chunks]
+        if not chunks or (before is None and not may_fly(chunks, tickets)):
+            return None
+        for ticket in tickets:
+            ticket.started_at = now if ticket.started_at is None else ticket.started_at
+        answers = [ticket for ticket in tickets if isinstance(ticket, AnswerTicket)]
+        return launch(self._decoder, chunks, answers, now, before)
+
+    def _settle_flight(self, flight: Flight) -> None:
+        """Read the tokens of a step, and go on with the answers that did not end meanwhile."""
+        token_ids = flight.tokens.read()
+        with self._wake:  # before it was asked for, the device was busy with the one before
+            took_s = self._clock() - max(flight.asked_at, self._progress_at)
+        said: list[Said] = []
+        for chunk, ticket, token_id in zip(flight.chunks, flight.tickets, token_ids, strict=True):
+            if not self._is_here(ticket):
+                continue
+            ticket.charge(took_s / len(token_ids), is_decode=ticket.first_at is not None)
+            self._mark([chunk])
+            no_number = ValueError("logits are not finite")
+            outcome = no_number if token_id is None else Drawn(token_id)
+            if (news := self._take(ticket, outcome)) is not None:
+                said.append(news)
+        self._end_step(said, [], len(token_ids), took_s)
+
+    def _is_here(self, ticket: Ticket) -> bool:
+        return self._tickets.get(ticket.stream) is ticket
+
+    def _compute_now(self, chunks: Chunks, started_at: float) -> None:
+        assert chunks, "requests are here and none can go on"
         charged = []
         for chunk in chunks:
             ticket = self._tickets[chunk.stream]
@@ -225,6 +276,11 @@ class StepLoop:
         num_computed = sum(chunk.count for chunk in chunks)
         for ticket, count, is_decode in charged:
             ticket.charge(took_s * count / num_computed, is_decode=is_decode)
+        self._end_step(said, embedded, num_computed, took_s)
+
+    def _end_step(
+        self, said: list[Said], embedded: list[EmbedTicket], num_computed: int, took_s: float
+    ) -> None:
         self._writer.put(said)
         with self._wake:
             for text in embedded:

@@ -10,7 +10,7 @@ computed again later: the first of all is never disturbed, so that everybody's t
 
 import itertools
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from engine.serve.blocks import BlockPool, make_key
@@ -168,6 +168,24 @@ class Planner:
         chunks = self._plan_decodes()
         budget = self._limits.max_batch_tokens - len(chunks)
         return chunks + self._plan_prompts(budget)
+
+    def plan_ahead(self, chunks: Iterable[Chunk]) -> list[Chunk]:
+        """Return the chunks behind those under way, each the one token that is drawn after it.
+
+        Nobody gives up blocks for them: with too few there are none, and `plan` is to be asked
+        once the tokens are known. So it is while others wait or read their prompts.
+        """
+        next_ones = [Chunk(chunk.stream, chunk.start + chunk.count, 1) for chunk in chunks]
+        if self.num_waiting or any(not each.stream.is_running for each in next_ones):
+            return []
+        missing = [
+            self.pool.count_needed(each.start + 1) - len(each.stream.blocks) for each in next_ones
+        ]
+        if sum(max(0, count) for count in missing) > self.pool.num_available:
+            return []
+        for each, count in zip(next_ones, missing, strict=True):
+            each.stream.blocks += self.pool.take(max(0, count))
+        return next_ones
 
     def mark_computed(self, chunk: Chunk) -> None:
         """Record that a chunk's keys and values are written."""

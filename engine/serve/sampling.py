@@ -63,9 +63,13 @@ class History:
         if self.has_penalty:
             self.counts[token_id] += 1
 
-    def draw_uniform(self) -> float:
-        """Return the next token's random number, in [0, 1): the same until a token is added."""
-        digest = blake2b(struct.pack("<QQ", self.seed, self.num_drawn), digest_size=8).digest()
+    def draw_uniform(self, num_unread: int = 0) -> float:
+        """Return the next token's random number, in [0, 1): the same until a token is added.
+
+        `num_unread` tokens before it are drawn and not added yet.
+        """
+        place = self.num_drawn + num_unread
+        digest = blake2b(struct.pack("<QQ", self.seed, place), digest_size=8).digest()
         return (int.from_bytes(digest) >> 11) * 2.0**-53
 
 
@@ -96,6 +100,27 @@ def draw_tokens(
         return [Drawn(token_id) for token_id in ids]
     likely = dict(zip(wanted, _find_logprobs(logits_RV, histories, wanted, ids), strict=True))
     return [likely.get(row) or Drawn(token_id) for row, token_id in enumerate(ids)]
+
+
+def draw_unread(
+    logits_RV: Tensor, histories: Sequence[History], *, num_unread: int
+) -> tuple[Tensor, Tensor]:
+    """Draw one token for each row and leave it on the device; nothing is waited for.
+
+    `num_unread` tokens of each answer are drawn and not in its history. Penalties, biases, masks
+    and log-probabilities are for `draw_tokens`. The logits may be changed. Return int64 ids, R, and
+    which rows held numbers, R bool: the others' ids mean nothing.
+    """
+    is_finite_R = torch.isfinite(logits_RV.amax(-1))
+    logits_RV.masked_fill_(~is_finite_R[:, None], 0.0)  # no place is found in what is no number
+    chosen = logits_RV.argmax(-1)
+    hot = [row for row, history in enumerate(histories) if history.sampling.temperature > 0]
+    if len(hot) == len(histories):
+        chosen = _draw_rows(logits_RV, histories, num_unread)
+    elif hot:
+        rows = torch.tensor(hot).to(chosen.device, non_blocking=True)
+        chosen[rows] = _draw_rows(logits_RV[rows], [histories[row] for row in hot], num_unread)
+    return chosen, is_finite_R
 
 
 def wants_logprobs(sampling: Sampling) -> bool:
@@ -136,7 +161,7 @@ def _penalize(logits_V: Tensor, history: History) -> None:
         logits_V[ids] -= taken
 
 
-def _draw_rows(logits_HV: Tensor, histories: Sequence[History]) -> Tensor:
+def _draw_rows(logits_HV: Tensor, histories: Sequence[History], num_unread: int = 0) -> Tensor:
     """Draw by temperature from what top-k, top-p and min-p leave, in this order."""
     device = logits_HV.device
     heat = [max(history.sampling.temperature, _COLDEST) for history in histories]
@@ -144,7 +169,7 @@ def _draw_rows(logits_HV: Tensor, histories: Sequence[History]) -> Tensor:
     probs_HV = (logits_HV - logits_HV.amax(-1, keepdim=True)).div_(_column(heat, device)).exp_()
     sums_HP = _cut_into_pieces(probs_HV).sum(-1)
     probs_HV.div_(sums_HP.sum(-1, keepdim=True))
-    numbers = [[history.draw_uniform()] for history in histories]
+    numbers = [[history.draw_uniform(num_unread)] for history in histories]
     uniforms = torch.tensor(numbers, device=device, dtype=torch.float64)
     free = [row for row, history in enumerate(histories) if not _is_cut(history.sampling)]
     cut = [row for row, history in enumerate(histories) if _is_cut(history.sampling)]

@@ -118,6 +118,7 @@ class CpuDecoder:
     """The protocol `Decoder` in C++. One thread only; others run Python while a step does."""
 
     is_batch_invariant = True
+    goes_ahead = False
 
     def __init__(
         self,

@@ -64,6 +64,8 @@ class DecodeGraphs:
             self._forget_older(adapters_version)
             captured = self._captured[size] = self._capture(size)
         captured.numbers.copy_(upload(self._fill(batch, size), self._device), non_blocking=True)
+        if batch.unread_ids_N is not None:
+            captured.numbers[: len(batch.unread_ids_N)].copy_(batch.unread_ids_N)
         captured.replay()
         return captured.out[upload(batch.logits_rows_R.long(), self._device)]
 

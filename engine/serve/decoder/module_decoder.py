@@ -24,6 +24,7 @@ class ModuleDecoder:
     """
 
     is_batch_invariant = False
+    goes_ahead = False
 
     def __init__(
         self, model: Any, shape: ModuleShape, *, num_blocks: int, block_size: int = 16

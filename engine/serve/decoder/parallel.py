@@ -19,7 +19,9 @@ from engine.serve.decoder.step import LoraPair, StepBatch
 from engine.serve.decoder.torch_decoder import TorchDecoder
 
 Pairs = dict[tuple[int, str], LoraPair]
-_BATCH_FIELDS = tuple(field.name for field in fields(StepBatch))
+_BATCH_FIELDS = tuple(
+    field.name for field in fields(StepBatch) if field.name != "unread_ids_N"
+)  # which a group has none of
 _HEADER = 2 * len(_BATCH_FIELDS) + 3  # what to do, two arguments, and each field's shape
 
 
@@ -40,6 +42,7 @@ class ParallelDecoder:
         self.vocab_size = local.vocab_size
         self.block_size, self.num_blocks = local.block_size, local.num_blocks
         self.is_batch_invariant = local.is_batch_invariant
+        self.goes_ahead = False  # the others are told of a step by numbers that lie here
 
     def forward(self, batch: StepBatch) -> Tensor:
         """As `Decoder.forward`."""

@@ -51,8 +51,9 @@ def make_plan(batch: StepBatch, block_size: int, device: torch.device, kernels: 
         batch.context_lengths_S[single].long(),
         block_size,
     )
+    unread = batch.unread_ids_N
     return Plan(
-        token_ids_N=upload(batch.token_ids_N, device),
+        token_ids_N=upload(batch.token_ids_N, device) if unread is None else unread,
         positions_N=upload(positions, device),
         written_rows=slice(None),
         pool_rows=upload(blocks_N * block_size + positions % block_size, device),

@@ -29,6 +29,9 @@ class StepBatch:
     """int32: the new tokens whose logits are wanted."""
     adapters_S: Tensor
     """int32: the slot of the request's adapter; -1 is the bare base."""
+    unread_ids_N: Tensor | None = None
+    """int64, on the decoder's device: the new tokens where nobody has read them yet, instead of
+    `token_ids_N`. Only of a decoder that goes ahead."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,9 @@ class Decoder(Protocol):
     num_blocks: int
     is_batch_invariant: bool
     """True: bit for bit. False: up to rounding."""
+    goes_ahead: bool
+    """`forward` returns before its numbers are there, so that a step whose tokens nobody has read
+    yet may be asked for behind it: what is asked later is done later."""
 
     def forward(self, batch: StepBatch) -> Tensor:
         """Write the new keys and values into the pool and return float32 logits, R x V."""

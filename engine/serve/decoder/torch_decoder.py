@@ -80,6 +80,8 @@ class TorchDecoder:
         self.vocab_size = shape.vocab_size
         self.block_size, self.num_blocks = block_size, num_blocks
         self.is_batch_invariant = is_batch_invariant
+        is_alone = group is None and not is_batch_invariant
+        self.goes_ahead = is_alone and torch.device(device).type == "cuda"
         self._shape = shape
         self._device, self._dtype = torch.device(device), dtype
         self._weights = place_weights(weights, self._device, dtype)

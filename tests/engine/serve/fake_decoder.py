@@ -31,6 +31,7 @@ class FakeDecoder:
 
     vocab_size = VOCAB_SIZE
     is_batch_invariant = True
+    goes_ahead = False
 
     def __init__(self, num_blocks: int = 64, block_size: int = 4) -> None:
         self.num_blocks, self.block_size = num_blocks, block_size
@@ -78,7 +79,9 @@ class FakeDecoder:
             table, size = tables[index], self.block_size
             places = batch.positions_N[new].numpy()
             assert places[-1] + 1 == batch.context_lengths_S[index]
-            self.pool[table[places // size], places % size] = batch.token_ids_N[new].numpy()
+            unread = batch.unread_ids_N
+            ids = batch.token_ids_N if unread is None else unread
+            self.pool[table[places // size], places % size] = ids[new].numpy()
             seen = self.pool[table[table >= 0]].reshape(-1)
             salt = self.slots[slot] if slot >= 0 else -1
             histories += [(tuple(seen[: place + 1].tolist()), salt) for place in places]
@@ -132,7 +135,8 @@ def open_loop(decoder=None, *, max_batch_tokens=32, max_running=8, max_waiting=1
     try:
         yield loop
     finally:
-        decoder.gate.set()
+        if isinstance(decoder, FakeDecoder):
+            decoder.gate.set()
         loop.close()
         assert pool.num_used == 0
 

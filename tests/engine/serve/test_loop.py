@@ -28,6 +28,13 @@ LENGTH = Sampling(max_tokens=3, temperature=0, logit_bias=((0, -100.0),))  # nev
 HOT = Sampling(max_tokens=20, temperature=1.3, top_p=0.9, seed=11)
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["", "ahead"])
+def goes_ahead(request, monkeypatch):
+    """All of it is so whether or not a step is asked for before the last one's tokens are read."""
+    monkeypatch.setattr(FakeDecoder, "goes_ahead", request.param)
+    return request.param
+
+
 def make_prompts(count: int, *, seed=0, longest=30) -> list[list[int]]:
     rng = random.Random(seed)
     return [[rng.randint(1, 90) for _ in range(rng.randint(1, longest))] for _ in range(count)]

@@ -150,8 +150,13 @@ class Request:
         self.num_done = 0
 
 
-def run_step(decoder, turns: list[tuple[Request, int]], *, embed: bool = False) -> list:
-    """Take the next tokens of requests in one pass; return the rows of each, all of them."""
+def run_step(
+    decoder, turns: list[tuple[Request, int]], *, embed: bool = False, is_unread: bool = False
+) -> list:
+    """Take the next tokens of requests in one pass; return the rows of each, all of them.
+
+    Unread tokens lie on the decoder's device, and the batch says nothing of them.
+    """
     ids, positions, starts, rows = [], [], [0], []
     for request, count in turns:
         first = request.num_done
@@ -166,13 +171,14 @@ def run_step(decoder, turns: list[tuple[Request, int]], *, embed: bool = False) 
         return torch.tensor(values, dtype=torch.int32)
 
     batch = StepBatch(
-        token_ids_N=as_int(ids),
+        token_ids_N=as_int([0] * len(ids) if is_unread else ids),
         positions_N=as_int(positions),
         query_starts_S1=as_int(starts),
         context_lengths_S=as_int([request.num_done for request, _ in turns]),
         block_tables_SB=as_int(tables),
         logits_rows_R=as_int(range(len(ids))),
         adapters_S=as_int([request.adapter for request, _ in turns]),
+        unread_ids_N=torch.tensor(ids) if is_unread else None,
     )
     rows = decoder.embed(batch) if embed else decoder.forward(batch)
     return [rows[start:end] for start, end in zip(starts, starts[1:], strict=False)]

@@ -150,6 +150,10 @@ def run_steps(decoder, adapters, *, has_adapters):
     requests = [Request(draw_ids(24), list(range(8 * n, 8 * n + 8)), -1) for n in range(3)]
     rows = run_step(decoder, list(zip(requests, (15, 7, 1), strict=True)))
     rows += run_step(decoder, [(request, 1) for request in requests])
+    for request in requests:
+        request.num_done -= 1
+    again = run_step(decoder, [(request, 1) for request in requests], is_unread=True)
+    assert all(map(torch.equal, again, rows[-3:]))
     if not has_adapters:
         return rows
     for slot in (0, 1):
