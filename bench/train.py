@@ -5,9 +5,10 @@
 A model is one of bench/supplies.py or a folder. Ratios of the first one have plain names.
 
 Each arm of each round is a process of its own (bench/train_arms.py), so that its peak memory is its
-own; arms take turns. A ratio counts only where the held-out losses of both arms are close. Prints
-one table and, as its last line, one JSON object with `ratios`, and the same `by_cpu_time`: where
-other work runs on the machine, those are steadier.
+own; arms take turns. A ratio counts only where both arms took the same tokens and targets in every
+step and end with held-out losses that are close; else it is null, and `unlike` says why. Prints one
+table and, as its last line, one JSON object with `ratios`, and the same `by_cpu_time`: where other
+work runs on the machine, those are steadier.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -40,9 +42,12 @@ RATIOS: dict[str, tuple[str, ...]] = {
     "full_memory_vs_trainer": ("peak_gib", "full", "full-trainer"),
 }
 SPEEDS = ("tokens_per_s", "tokens_per_cpu_s")
-_LIKE = 0.15
-"""How much an arm's held-out loss may be over a peer's, as a share: steps are cut differently."""
-Measured = dict[tuple[str, str], list[dict[str, float]]]
+_LIKE = 0.03
+"""How far held-out losses of two arms may lie apart, as a share of the peer's. All learn the same
+targets from the same start; bfloat16 rounds to a 256th, a peer in float32 does not, and AdamW's
+first updates turn small gradients of either sign into whole steps."""
+Told = dict[str, Any]
+Measured = dict[tuple[str, str], list[Told]]
 
 
 def main() -> None:
@@ -73,7 +78,7 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-def run_arm(arm: str, model: Path, data: Path, options: argparse.Namespace) -> dict[str, float]:
+def run_arm(arm: str, model: Path, data: Path, options: argparse.Namespace) -> Told:
     """Run one arm in a process of its own; its last line is what it measured."""
     wanted = [arm, str(model), str(data), str(options.epochs), str(options.threads)]
     done = subprocess.run(
@@ -81,7 +86,7 @@ def run_arm(arm: str, model: Path, data: Path, options: argparse.Namespace) -> d
     )
     if done.returncode:
         raise SystemExit(f"{arm} failed:\n{done.stderr[-3000:]}")
-    told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    told: Told = json.loads(done.stdout.splitlines()[-1])
     return told
 
 
@@ -94,43 +99,51 @@ def report(found: Measured, options: argparse.Namespace) -> None:
         cells = [word_range([told[name] for told in rounds]) for name in names]
         table.add_row(" ".join(turn), *cells)
     Console(width=150).print(table)
-    told: dict[str, object] = {"ratios": compare_all(found, options.models, RATIOS)}
+    unlike: dict[str, str] = {}
+    told: Told = {"ratios": compare_all(found, options.models, RATIOS, unlike)}
     by_cpu = {
         ratio: ("tokens_per_cpu_s", *arms)
         for ratio, (name, *arms) in RATIOS.items()
         if name == "tokens_per_s"
     }
-    told["ratios_by_cpu_time"] = compare_all(found, options.models, by_cpu)
-    print(json.dumps(told | {"versions": list_versions(options)}))
+    told["ratios_by_cpu_time"] = compare_all(found, options.models, by_cpu, unlike)
+    print(json.dumps(told | {"unlike": unlike, "versions": list_versions(options)}))
 
 
 def compare_all(
-    found: Measured, models: list[str], wanted: dict[str, tuple[str, ...]]
+    found: Measured,
+    models: list[str],
+    wanted: dict[str, tuple[str, ...]],
+    unlike: dict[str, str],
 ) -> dict[str, float | None]:
     """Return the ratios of all models; those of the first have plain names."""
-    ratios = compare(found, models[0], wanted)
-    for model in models[1:]:
-        shown = Path(model).name.replace("-", "_")
-        others = compare(found, model, wanted)
-        ratios |= {f"{name}_{shown}": value for name, value in others.items()}
-    return ratios
-
-
-def compare(
-    found: Measured, model: str, wanted: dict[str, tuple[str, ...]]
-) -> dict[str, float | None]:
-    """Return the ratios of medians; None where the losses say that the arms did not do the same."""
     ratios: dict[str, float | None] = {}
-    for ratio, (name, *arms) in wanted.items():
-        if any((model, arm) not in found for arm in arms):
-            continue
-        ours, theirs = (found[model, arm] for arm in arms)
-        is_like = median(ours, "eval_loss") <= median(theirs, "eval_loss") * (1 + _LIKE)
-        ratios[ratio] = round(median(ours, name) / median(theirs, name), 3) if is_like else None
+    for model in models:
+        behind = "" if model == models[0] else "_" + Path(model).name.replace("-", "_")
+        for ratio, (name, *arms) in wanted.items():
+            if any((model, arm) not in found for arm in arms):
+                continue
+            ours, theirs = (found[model, arm] for arm in arms)
+            why = tell_unlike(ours, theirs)
+            if why:
+                unlike[ratio + behind] = why
+            value = median(ours, name) / median(theirs, name)
+            ratios[ratio + behind] = None if why else round(value, 3)
     return ratios
 
 
-def median(rounds: list[dict[str, float]], name: str) -> float:
+def tell_unlike(ours: list[Told], theirs: list[Told]) -> str:
+    """Say what shows that two arms did not do the same; nothing where they did."""
+    for name in ("step_tokens", "step_supervised"):
+        if len({tuple(told[name]) for told in ours + theirs}) > 1:
+            return f"{name}: {ours[0][name]} beside {theirs[0][name]}"
+    losses = median(ours, "eval_loss"), median(theirs, "eval_loss")
+    if abs(losses[0] - losses[1]) > _LIKE * losses[1]:
+        return f"eval_loss: {losses[0]:.4f} beside {losses[1]:.4f}"
+    return ""
+
+
+def median(rounds: list[Told], name: str) -> float:
     return statistics.median(told[name] for told in rounds)
 
 
