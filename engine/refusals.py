@@ -60,12 +60,6 @@ REFUSALS = Sentences(
         "window_stays": "context: the model {why}, so its window stays: leave context out.",
         "no_rotary": "has no rotary positions",
         "bases_by_layer": "has a base for each kind of its layers",
-        "attention_differs": "model: its attention {what}, which this trainer does not do: "
-        "{mend}pick another base model.",
-        "caps_scores": "caps its scores",
-        "has_sinks": "has sinks",
-        "attention_window": "sees {window} tokens and the longest sample has {longest}",
-        "lower_length_or": "lower max_length, or ",
         "checkpoint_away": "The checkpoint to resume from is not on this node: retry the job "
         "from the start.",
         "checkpoint_refused": "Checkpoint {name} cannot be used, it {why}: retry the job from the "
@@ -75,8 +69,9 @@ REFUSALS = Sentences(
         "no_fp8": "precision: fp8 needs a GPU that multiplies 8-bit floats, such as an H100 or "
         "an L40: take bf16.",
         "model_not_trained": "model: {why}: pick another base model.",
-        "head_differs": "its output head scales, caps or shifts the logits, which this trainer "
-        "does not do",
+        "has_sinks": "its attention has sinks, which this trainer does not do",
+        "head_differs": "its output head does more to the logits than to scale and cap them, which "
+        "this trainer does not do",
         "no_head": "it is not made of a decoder and an output head, which this trainer needs",
         "sees_ahead": "a token of it sees those behind it, which it is to foretell",
         "samples_seen": "it lets one sample see another, and {what} lays several in a row",

@@ -211,6 +211,23 @@ class CausalHead:
         )
 
 
+@dataclass(frozen=True)
+class Bend:
+    """What a model makes of the products of its output head before they are its logits."""
+
+    scale: float = 1.0
+    cap: float | None = None
+    """Behind the scale, logits are cap * tanh(logit / cap) of what they were (Gemma 2)."""
+
+
+def find_bend(model: Any) -> Bend:
+    """Return what a config says of its logits, by the names that transformers' families use."""
+    config = model.config.get_text_config()
+    scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
+    scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
+    return Bend(scale, getattr(config, "final_logit_softcapping", None))
+
+
 def head_weight(model: Any) -> Tensor:
     """Return the V x E matrix that turns hidden states into logits, with its gradient.
 

@@ -17,9 +17,10 @@ from transformers import AttentionInterface
 from engine.data.batch import Layout
 from engine.errors import EngineError
 from engine.status import Reason
+from engine.train.banded import Scoring, attend_banded
 from engine.train.sequence import gather_rows, scatter_rows
 from engine.train.short import attend_short, suits
-from engine.train.spans import LONGEST_SPAN, attend_spans, suits_spans
+from engine.train.spans import attend_spans, pays, suits_spans
 
 PACKED = "athanor_packed"
 # Gathered positions for one of the row. Behind a long shared beginning there are many times more,
@@ -51,29 +52,29 @@ def attend_packed(
     Samples are gathered by bucket, attended in one call each, and put back in the row's order.
     Filling lies behind a sample's own tokens, where causality hides it. What is kept for the
     backward pass is bounded by the row, however often its beginning is shared. Without a layout
-    the row is one sample.
+    the row is one sample. A window counts tokens of a sample, wherever these lie in the row.
 
     Raises:
-        EngineError: bad_model, for attention that does more: caps its scores, has sinks, or looks
-            back over a window that is shorter than a sample.
+        EngineError: bad_model, for attention that has sinks.
     """
-    if softcap is not None or s_aux is not None:
-        raise _refuse("caps its scores" if softcap is not None else "has sinks")
-    longest = max((b.shape[1] for b in layout.buckets), default=0) if layout else key_BKTD.shape[2]
-    if sliding_window is not None and longest > sliding_window:
-        raise _refuse(
-            f"sees {sliding_window} tokens and the longest sample has {longest}",
-            mend="lower max_length, or ",
+    if s_aux is not None:
+        raise EngineError(
+            Reason.BAD_MODEL,
+            "model: its attention has sinks, which this trainer does not do: pick another base "
+            "model.",
         )
+    scale = query_BHTD.shape[-1] ** -0.5 if scaling is None else scaling
+    longest = max((b.shape[1] for b in layout.buckets), default=0) if layout else key_BKTD.shape[2]
+    scoring = Scoring(scale, softcap, sliding_window).within(longest)
     if layout is None:
-        return _attend_whole(query_BHTD, key_BKTD, value_BKTD, scaling), None
+        return _attend_whole(query_BHTD, key_BKTD, value_BKTD, scoring, dropout), None
     query, key, value = _gather(layout, query_BHTD[0], key_BKTD[0], value_BKTD[0])
     if torch.is_autocast_enabled(query.device.type):  # angles in float32 make it of heads as well
         query, key = query.to(value.dtype), key.to(value.dtype)
-    if longest <= LONGEST_SPAN and suits_spans(query, key, value, dropout):
-        out_THD = attend_spans(query, key, value, layout.units_U5, scaling)
+    if suits_spans(query, key, value, dropout) and pays(scoring, longest):
+        out_THD = attend_spans(query, key, value, layout.units_U5, scoring)
     else:
-        out_THD = _attend_buckets(layout, query, key, value, dropout, scaling)
+        out_THD = _attend_buckets(layout, query, key, value, dropout, scoring)
     if layout.group is not None:
         out_THD = scatter_rows(out_THD.transpose(0, 1), layout.group).transpose(0, 1)
     return out_THD[None], None
@@ -85,9 +86,9 @@ def _attend_buckets(
     key: Tensor,
     value: Tensor,
     dropout: float,
-    scaling: float | None,
+    scoring: Scoring,
 ) -> Tensor:
-    attend = functools.partial(_attend_bucket, dropout=dropout, scaling=scaling)
+    attend = functools.partial(_attend_bucket, dropout=dropout, scoring=scoring)
     if layout.num_gathered > _MOST_COPIES_KEPT * query.shape[0]:
         attend = functools.partial(
             checkpoint, attend, use_reentrant=False, preserve_rng_state=dropout > 0
@@ -100,11 +101,13 @@ def _attend_buckets(
 
 
 def _attend_whole(
-    query_BHTD: Tensor, key_BKTD: Tensor, value_BKTD: Tensor, scaling: float | None
+    query_BHTD: Tensor, key_BKTD: Tensor, value_BKTD: Tensor, scoring: Scoring, dropout: float
 ) -> Tensor:
+    if not scoring.is_plain:
+        return attend_banded(query_BHTD, key_BKTD, value_BKTD, scoring, dropout).transpose(1, 2)
     is_causal = bool(query_BHTD.shape[2] > 1)  # one token behind a cache sees all of it
     out_BHTD = F.scaled_dot_product_attention(
-        query_BHTD, key_BKTD, value_BKTD, is_causal=is_causal, scale=scaling, enable_gqa=True
+        query_BHTD, key_BKTD, value_BKTD, is_causal=is_causal, scale=scoring.scale, enable_gqa=True
     )
     return out_BHTD.transpose(1, 2)
 
@@ -131,16 +134,19 @@ def _attend_bucket(
     places: Tensor,
     *,
     dropout: float,
-    scaling: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     size, length = bucket_NL.shape
+    scoring = scoring.within(length)
     flat = bucket_NL.reshape(-1)
     query_NHLD, key_NKLD, value_NKLD = (
         x.index_select(0, flat).view(size, length, x.shape[1], x.shape[2]).transpose(1, 2)
         for x in (query_THD, key_TKD, value_TKD)
     )
-    if suits(query_NHLD, dropout):
-        out_NHLD = attend_short(query_NHLD, key_NKLD, value_NKLD, scaling)
+    if not scoring.is_plain:
+        out_NHLD = attend_banded(query_NHLD, key_NKLD, value_NKLD, scoring, dropout)
+    elif suits(query_NHLD, dropout):
+        out_NHLD = attend_short(query_NHLD, key_NKLD, value_NKLD, scoring.scale)
     else:
         out_NHLD = F.scaled_dot_product_attention(
             query_NHLD,
@@ -148,18 +154,10 @@ def _attend_bucket(
             value_NKLD,
             is_causal=True,
             dropout_p=dropout,
-            scale=scaling,
+            scale=scoring.scale,
             enable_gqa=True,
         )
     return out_NHLD.transpose(1, 2).flatten(0, 1).index_select(0, places)
-
-
-def _refuse(what: str, *, mend: str = "") -> EngineError:
-    return EngineError(
-        Reason.BAD_MODEL,
-        f"model: its attention {what}, which this trainer does not do: {mend}pick another base "
-        "model.",
-    )
 
 
 AttentionInterface.register(PACKED, attend_packed)

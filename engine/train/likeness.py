@@ -1,8 +1,9 @@
 """Refuses a model that training would take for another function than the one that is served.
 
 The loop replaces two parts of a model: its attention (engine/train/attention.py, which refuses what
-it cannot do) and its output head (engine/train/losses.py), a matrix and no more. It lays samples
-side by side as well: a model that lets one see another takes them one at a time (decision 064).
+it cannot do) and its output head (engine/train/losses.py), a matrix, a scale and a cap. It lays
+samples side by side as well: a model that lets one see another takes them one at a time (decision
+064).
 T tokens of a row, E hidden width, V vocabulary, P positions compared.
 """
 
@@ -21,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from engine.data.batch import Batch, collate
 from engine.data.samples import IGNORED, Rendered, RenderedPair, Sample, get_sides
 from engine.errors import EngineError
-from engine.models.decoder import head_weight
+from engine.models.decoder import find_bend, head_weight
 from engine.specs import TrainSpec
 from engine.status import Reason
 from engine.train.attention import PACKED
@@ -46,8 +47,7 @@ def check_likeness(base: Any, samples: Sequence[Sample], device: torch.device) -
     """Compare what the loop makes of one sample with what the model itself makes of it.
 
     Return whether samples may lie side by side. A model that lets them see one another gets its own
-    attention back. The shortest sample does, but where attention looks back over a window only it
-    is the longest. Expects `base` in eval mode.
+    attention back. The shortest sample is what is looked at. Expects `base` in eval mode.
 
     Raises:
         EngineError: bad_model, when its attention or its head does more than the loop's, when a
@@ -56,12 +56,10 @@ def check_likeness(base: Any, samples: Sequence[Sample], device: torch.device) -
     decoder = base.get_decoder()
     if decoder is None or decoder is base or base.get_output_embeddings() is None:
         raise _refuse("it is not made of a decoder and an output head, which this trainer needs")
-    has_window = getattr(base.config, "sliding_window", None) is not None
-    pick = max if has_window else min
     sides = (
         side for sample in itertools.islice(samples, _MOST_LOOKED_AT) for side in get_sides(sample)
     )
-    ids = pick(sides, key=lambda side: len(side.ids)).ids
+    ids = min(sides, key=lambda side: len(side.ids)).ids
     with torch.no_grad():
         hidden_TE = _check_head(base, collate([_render(ids)], device))
         _check_order(base, ids, hidden_TE)
@@ -95,11 +93,15 @@ def _check_head(base: Any, row: Batch) -> Tensor:
     finally:
         hook.remove()
     head_VE = head_weight(base)
-    ours_PV = F.linear(hidden[0][-_NUM_COMPARED:].to(head_VE.dtype), head_VE).float()
+    bend = find_bend(base)
+    ours_PV = F.linear(hidden[0][-_NUM_COMPARED:].to(head_VE.dtype), head_VE).float() * bend.scale
+    if bend.cap is not None:
+        ours_PV = bend.cap * (ours_PV / bend.cap).tanh()
     theirs_PV = logits_1PV[0, -_NUM_COMPARED:].float()
     if not torch.allclose(ours_PV, theirs_PV, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
         raise _refuse(
-            "its output head scales, caps or shifts the logits, which this trainer does not do"
+            "its output head does more to the logits than to scale and cap them, which this "
+            "trainer does not do"
         )
     return hidden[0]
 

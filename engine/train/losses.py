@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.models.decoder import Bend
 from engine.train.native import suits
 from engine.train.rows import learn_in_place
 
 _SCORE_BOUND = 5.0
+_STRAIGHT = Bend()
 _BLOCK = 256  # positions whose logits exist at once: 256 x 49k bfloat16 is 24 MiB
 
 
@@ -27,7 +29,12 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, weight_S: Tensor | None
+        ctx: Any,
+        hidden_SE: Tensor,
+        head_VE: Tensor,
+        target_S: Tensor,
+        weight_S: Tensor | None,
+        cap: float | None,
     ) -> tuple[Tensor, Tensor]:
         total = hidden_SE.new_zeros((), dtype=torch.float32)
         right = torch.zeros_like(total)
@@ -37,7 +44,10 @@ class _HeadLoss(torch.autograd.Function):
         grad_VE = None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, compute):
             weight_B = None if weight_S is None else weight_S[part]
+            slopes_BV = _cap(logits_BV, cap)
             loss_B, right_B, wrong_BV = learn_logits(logits_BV, target_S[part], weight_B)
+            if slopes_BV is not None:
+                wrong_BV *= slopes_BV
             total += loss_B.sum()
             right += right_B.sum()
             grad_SE[part] = wrong_BV @ head_VE.to(compute)
@@ -53,15 +63,19 @@ class _HeadLoss(torch.autograd.Function):
         return total, right
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_SE, grad_VE = ctx.saved_tensors
         hidden = grad_SE * grads[0].to(grad_SE.dtype) if ctx.needs_input_grad[0] else None
         head = None if grad_VE is None else grad_VE.mul_(grads[0]).to(ctx.head_dtype)  # used once
-        return hidden, head, None, None
+        return hidden, head, None, None, None
 
 
 def head_loss_sum(
-    hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, weight_S: Tensor | None = None
+    hidden_SE: Tensor,
+    head_VE: Tensor,
+    target_S: Tensor,
+    weight_S: Tensor | None = None,
+    bend: Bend = _STRAIGHT,
 ) -> tuple[Tensor, Tensor]:
     """Sum, in float32, each target's cross-entropy in nats, and the targets that were foretold.
 
@@ -70,7 +84,8 @@ def head_loss_sum(
     products are taken in its precision. The caller divides by the supervised weight of the whole
     step, so that micro-batches, processes and their number change nothing.
     """
-    loss, right = _HeadLoss.apply(hidden_SE, head_VE, target_S, weight_S)
+    scaled_SE = _scale(hidden_SE, bend)
+    loss, right = _HeadLoss.apply(scaled_SE, head_VE, target_S, weight_S, bend.cap)
     return loss, right
 
 
@@ -100,38 +115,45 @@ class _TargetLogps(torch.autograd.Function):
     """Log-probability of each target; logits are computed again for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, cap: float | None
+    ) -> Tensor:
         ctx.save_for_backward(hidden_SE, head_VE, target_S)
-        ctx.compute = _get_compute_dtype(hidden_SE, head_VE)
-        parts = [
-            -F.cross_entropy(logits_BV.float(), target_S[part], reduction="none")
-            for part, _, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute)
-        ]
+        ctx.compute, ctx.cap = _get_compute_dtype(hidden_SE, head_VE), cap
+        parts = []
+        for part, _, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute):
+            _cap(logits_BV, cap)
+            parts.append(-F.cross_entropy(logits_BV.float(), target_S[part], reduction="none"))
         return torch.cat(parts) if parts else hidden_SE.new_zeros(0, dtype=torch.float32)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         hidden_SE, head_VE, target_S = ctx.saved_tensors
         grad_SE = torch.empty_like(hidden_SE)
         is_trained = ctx.needs_input_grad[1]
         grad_VE = torch.zeros_like(head_VE, dtype=torch.float32) if is_trained else None
         for part, part_BE, logits_BV in _iter_logits(hidden_SE, head_VE, ctx.compute):
+            slopes_BV = _cap(logits_BV, ctx.cap)
             wrong_BV = -logits_BV.softmax(-1, dtype=torch.float32)
             wrong_BV[torch.arange(wrong_BV.shape[0]), target_S[part]] += 1
+            if slopes_BV is not None:
+                wrong_BV *= slopes_BV
             wrong_BV = (wrong_BV * grads[0][part, None]).to(ctx.compute)
             grad_SE[part] = (wrong_BV @ head_VE.to(ctx.compute)).to(hidden_SE.dtype)
             if grad_VE is not None:
                 grad_VE += wrong_BV.T @ part_BE
         head = None if grad_VE is None else grad_VE.to(head_VE.dtype)
-        return grad_SE, head, None
+        return grad_SE, head, None, None
 
 
-def target_logps(hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor) -> Tensor:
+def target_logps(
+    hidden_SE: Tensor, head_VE: Tensor, target_S: Tensor, bend: Bend = _STRAIGHT
+) -> Tensor:
     """Return each target's log-probability in nats, float32, as S numbers.
 
     Differentiable in `hidden_SE`, and in `head_VE` where that is trained.
     """
-    logps: Tensor = _TargetLogps.apply(hidden_SE, head_VE, target_S)
+    logps: Tensor = _TargetLogps.apply(_scale(hidden_SE, bend), head_VE, target_S, bend.cap)
     return logps
 
 
@@ -167,6 +189,20 @@ def _iter_logits(
         part = slice(start, start + _BLOCK)
         part_BE = hidden_SE[part].to(compute)
         yield part, part_BE, F.linear(part_BE, cast_VE)
+
+
+def _scale(hidden_SE: Tensor, bend: Bend) -> Tensor:
+    """Scale what the head multiplies: its products are as much larger, and so are gradients."""
+    return hidden_SE if bend.scale == 1 else hidden_SE * bend.scale
+
+
+def _cap(logits_BV: Tensor, cap: float | None) -> Tensor | None:
+    """Cap logits in place; return by what gradients of them become those of what they were."""
+    if cap is None:
+        return None
+    bent_BV = (logits_BV / cap).tanh_()
+    torch.mul(bent_BV, cap, out=logits_BV)
+    return bent_BV.square_().neg_().add_(1)
 
 
 def _get_compute_dtype(hidden_SE: Tensor, head_VE: Tensor) -> torch.dtype:

@@ -27,8 +27,8 @@ _OPTIONS = (
 )
 _POINTER, _SIZE, _REAL, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_int
 _TAKEN = {
-    "attend_forward": (*[_POINTER] * 7, _REAL),
-    "attend_backward": (*[_POINTER] * 11, _REAL),
+    "attend_forward": (*[_POINTER] * 7, _REAL, _REAL, _SIZE),
+    "attend_backward": (*[_POINTER] * 11, _REAL, _REAL, _SIZE),
     "norm_forward": (*[_POINTER] * 4, _SIZE, _SIZE, _REAL, _FLAG, _FLAG),
     "norm_backward": (*[_POINTER] * 6, _SIZE, _SIZE, _SIZE, _FLAG, _FLAG),
     "gate_forward": (*[_POINTER] * 3, _SIZE),

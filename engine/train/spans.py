@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.train.banded import Scoring
 from engine.train.native import load_kernels, suits
 
-LONGEST_SPAN = 2048
-"""Beyond, PyTorch's kernel is faster: it multiplies in bfloat16."""
+_LONGEST = 2048  # keys that a token sees; beyond, PyTorch's kernel is faster: in bfloat16
 _MULTIPLE = 16  # of the head's width: what kernels take at once
 
 
@@ -26,7 +26,7 @@ class _SpanAttention(torch.autograd.Function):
         key_TKD: Tensor,
         value_TKD: Tensor,
         units_U5: Tensor,
-        scaling: float,
+        scoring: Scoring,
     ) -> Tensor:
         kernels = load_kernels()
         assert kernels is not None
@@ -36,9 +36,9 @@ class _SpanAttention(torch.autograd.Function):
         lse_HT = torch.empty(num_heads, length, dtype=torch.float32)
         sizes = _tell_sizes(units_U5, *given)
         at = [x.data_ptr() for x in (*given, out_THD, lse_HT, units_U5, sizes)]
-        kernels.attend_forward(*at, scaling)
+        kernels.attend_forward(*at, *_tell_scoring(scoring))
         ctx.save_for_backward(*given, lse_HT, units_U5)
-        ctx.scaling = scaling
+        ctx.scoring = scoring
         return out_THD
 
     @staticmethod
@@ -55,7 +55,7 @@ class _SpanAttention(torch.autograd.Function):
         out = [torch.empty(x.shape, dtype=torch.bfloat16) for x in given]
         sizes = _tell_sizes(units_U5, *given, grad_THD, more=(num_parts,))
         at = [x.data_ptr() for x in (grad_THD, *given, lse_HT, *out, sums, units_U5, sizes)]
-        kernels.attend_backward(*at, ctx.scaling)
+        kernels.attend_backward(*at, *_tell_scoring(ctx.scoring))
         return (*out, None, None)
 
 
@@ -69,21 +69,30 @@ def suits_spans(query_THD: Tensor, key_TKD: Tensor, value_TKD: Tensor, dropout: 
     )
 
 
+def pays(scoring: Scoring, longest: int) -> bool:
+    """Say whether this way is the fastest for samples of which the longest has so many tokens."""
+    return scoring.cap is not None or min(longest, scoring.window or longest) <= _LONGEST
+
+
 def attend_spans(
     query_THD: Tensor,
     key_TKD: Tensor,
     value_TKD: Tensor,
     units_U5: Tensor,
-    scaling: float | None,
+    scoring: Scoring,
 ) -> Tensor:
     """Attend causally within each unit; return T x H x D in bfloat16."""
-    scale = query_THD.shape[-1] ** -0.5 if scaling is None else scaling
-    out: Tensor = _SpanAttention.apply(query_THD, key_TKD, value_TKD, units_U5, scale)
+    out: Tensor = _SpanAttention.apply(query_THD, key_TKD, value_TKD, units_U5, scoring)
     return out
 
 
 def _lay(x: Tensor) -> Tensor:
     return x if x.stride(-1) == 1 else x.contiguous()
+
+
+def _tell_scoring(scoring: Scoring) -> tuple[float, float, int]:
+    """Return scale, cap and window, as kernels read them: 0 where there is none."""
+    return scoring.scale, scoring.cap or 0.0, scoring.window or 0
 
 
 def _tell_sizes(units_U5: Tensor, *parts: Tensor, more: tuple[int, ...] = ()) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from engine.data.batch import Batch
 from engine.data.samples import Sample, get_sides
+from engine.models.decoder import Bend
 from engine.specs import TrainSpec
 from engine.train.losses import dpo_loss, head_loss_sum, reward_loss, target_logps
 
@@ -37,6 +38,9 @@ class Sums(NamedTuple):
 class Stage(nn.Module):
     """Every supervised token, each with its weight: SFT and pretraining."""
 
+    bend = Bend()
+    """What the model makes of the products of its head."""
+
     needs_reference = False
     measures: tuple[str, ...] = ("accuracy",)
     """Names of the M measures, as they stand in metric events. Here the share of targets that the
@@ -49,7 +53,7 @@ class Stage(nn.Module):
     def sum_up(self, hidden_TE: Tensor, head_VE: Tensor, batch: Batch) -> Sums:
         """Return the sums of a batch's losses and measures."""
         hidden_SE = hidden_TE[batch.source_S]
-        loss, right = head_loss_sum(hidden_SE, head_VE, batch.target_S, batch.weight_S)
+        loss, right = head_loss_sum(hidden_SE, head_VE, batch.target_S, batch.weight_S, self.bend)
         return Sums(loss, right[None])
 
     def derive(self, means: Mapping[str, float]) -> dict[str, float]:
@@ -106,7 +110,7 @@ class Dpo(PairStage):
     def get_logps(self, hidden_TE: Tensor, head_VE: Tensor, batch: Batch) -> Tensor:
         """Return P x 2 log-probabilities of whole answers, chosen and rejected."""
         assert batch.pairs is not None
-        logp_S = target_logps(hidden_TE[batch.source_S], head_VE, batch.target_S)
+        logp_S = target_logps(hidden_TE[batch.source_S], head_VE, batch.target_S, self.bend)
         if batch.weight_S is not None:
             logp_S = logp_S * batch.weight_S
         sums = logp_S.new_zeros(2 * batch.pairs.num_pairs)

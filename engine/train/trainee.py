@@ -12,7 +12,7 @@ from peft.helpers import disable_input_dtype_casting
 from torch import Tensor, nn
 
 from engine.data.batch import Batch
-from engine.models.decoder import head_weight
+from engine.models.decoder import find_bend, head_weight
 from engine.models.shards import Shard
 from engine.train.offload import keep_activations_on_host
 from engine.train.stages import Dpo, Stage, Sums
@@ -44,6 +44,7 @@ class Trainee(nn.Module):
         self.model = model
         self.stage = stage or Stage()
         self.compute_dtype = compute_dtype
+        self.stage.bend = find_bend(self.base)
         named = model.named_parameters()
         self.num_adapter_params = sum(p.numel() for name, p in named if "lora_" in name)
         """Weights of the adapter's matrices; embeddings that are trained beside are none."""

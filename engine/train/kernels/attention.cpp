@@ -3,7 +3,8 @@
 // T positions of the row, H heads, K key-value heads, D head width (a multiple of 16), U units. A
 // unit is a stretch of own tokens behind others that it sees and that answer elsewhere: five
 // numbers, {shared, lent_start, lent, own_start, own}. Its keys are the first `shared` positions,
-// `lent` from `lent_start`, and its own, in this order; its queries are its own.
+// `lent` from `lent_start`, and its own, in this order; its queries are its own. A window bounds the
+// keys that a query sees, itself among them; a cap turns scores s into cap tanh(s / cap). 0 is none.
 
 #include <algorithm>
 #include <cstdint>
@@ -99,6 +100,25 @@ struct Unit {
   }
 };
 
+struct Scoring {
+  float scaling, cap;
+  std::int64_t window;
+  float rate() const { return cap > 0 ? 1 : scaling; }  // of a score, once it is read
+  std::int64_t first_of(std::int64_t end) const {  // key that the query before `end` sees
+    return window > 0 ? std::max<std::int64_t>(0, end - window) : 0;
+  }
+};
+
+// Puts capped scores in place of products, and their slopes by the product beside them.
+void cap_row(const Scoring& how, float* row, float* slopes, std::int64_t from, std::int64_t to) {
+  const float inward = how.scaling / how.cap;
+  for (std::int64_t j = from; j < to; ++j) {
+    const float bent = 1 - 2 / (fast_exp(2 * inward * row[j]) + 1);  // tanh
+    row[j] = how.cap * bent;
+    slopes[j] = 1 - bent * bent;
+  }
+}
+
 struct Line {  // of a cache: where each row of a product begins
   alignas(64) float numbers[16];
 };
@@ -111,7 +131,7 @@ float* take(Scratch& room, std::int64_t count) {
 }
 
 struct Room {  // what one thread works in
-  Scratch keys, turned_keys, values, turned_values, query, grad, weights, pulls, out;
+  Scratch keys, turned_keys, values, turned_values, query, grad, weights, pulls, out, slopes;
 };
 
 void gather(const Heads& from, std::int64_t head, const Unit& unit, std::int64_t width,
@@ -144,7 +164,9 @@ extern "C" {
 
 // out: T x H x D. lse: H x T, the logarithm of each query's sum of exponentials.
 void attend_forward(const bf16* query, const bf16* key, const bf16* value, bf16* out, float* lse,
-                    const std::int64_t* units, const std::int64_t* sizes, float scaling) {
+                    const std::int64_t* units, const std::int64_t* sizes, float scaling,
+                    float cap, std::int64_t window) {
+  const Scoring how{scaling, cap, window};
   const std::int64_t num_positions = sizes[0], num_heads = sizes[1], num_keys = sizes[2];
   const std::int64_t width = sizes[3], num_units = sizes[4], served = num_heads / num_keys;
   const Heads queries{query, sizes[5], sizes[6]}, keys{key, sizes[7], sizes[8]};
@@ -166,29 +188,36 @@ void attend_forward(const bf16* query, const bf16* key, const bf16* value, bf16*
         float* tile = take(room.query, kTile * width);
         float* weights = take(room.weights, kTile * padded);
         float* sums = take(room.out, kTile * width);
+        float* slopes = take(room.slopes, padded);
         for (std::int64_t h = k * served; h < (k + 1) * served; ++h) {
           for (std::int64_t first = 0; first < unit.own; first += kTile) {
             const std::int64_t num = std::min<std::int64_t>(kTile, unit.own - first);
             const std::int64_t start = unit.own_start + first;
             const std::int64_t seen = unit.num_before() + first + num, wide = round_up(seen);
+            const std::int64_t low = how.first_of(unit.num_before() + first + 1) / 16 * 16;
             read_tile(queries, h, start, num, width, tile);
-            multiply(num, wide, {tile, width, 1}, turned, padded, weights, padded, width, false);
+            multiply(num, wide - low, {tile, width, 1}, turned + low, padded, weights + low,
+                     padded, width, false);
             float inverse[kTile];
             for (std::int64_t i = 0; i < num; ++i) {
               float* row = weights + i * padded;
               const std::int64_t here = unit.num_before() + first + i + 1;
+              const std::int64_t from = how.first_of(here);
+              const float rate = how.rate();
+              if (cap > 0) cap_row(how, row, slopes, from, here);
               float most = -std::numeric_limits<float>::infinity(), sum = 0;
-              for (std::int64_t j = 0; j < here; ++j) most = std::max(most, row[j]);
-              for (std::int64_t j = 0; j < here; ++j) {
-                row[j] = fast_exp((row[j] - most) * scaling);
+              for (std::int64_t j = from; j < here; ++j) most = std::max(most, row[j]);
+              for (std::int64_t j = from; j < here; ++j) {
+                row[j] = fast_exp((row[j] - most) * rate);
                 sum += row[j];
               }
+              for (std::int64_t j = low; j < from; ++j) row[j] = 0;
               for (std::int64_t j = here; j < wide; ++j) row[j] = 0;
               inverse[i] = 1 / sum;
-              lse[h * num_positions + start + i] = most * scaling + std::log(sum);
+              lse[h * num_positions + start + i] = most * rate + std::log(sum);
             }
-            multiply(num, width, {weights, padded, 1}, value_rows, width, sums, width, seen,
-                     false);
+            multiply(num, width, {weights + low, padded, 1}, value_rows + low * width, width, sums,
+                     width, seen - low, false);
             for (std::int64_t i = 0; i < num; ++i) {
               bf16* row = out + ((start + i) * num_heads + h) * width;
               for (std::int64_t d = 0; d < width; ++d)
@@ -206,7 +235,8 @@ void attend_forward(const bf16* query, const bf16* key, const bf16* value, bf16*
 void attend_backward(const bf16* grad, const bf16* query, const bf16* key, const bf16* value,
                      const float* lse, bf16* grad_query, bf16* grad_key, bf16* grad_value,
                      float* sums, const std::int64_t* units, const std::int64_t* sizes,
-                     float scaling) {
+                     float scaling, float cap, std::int64_t window) {
+  const Scoring how{scaling, cap, window};
   const std::int64_t num_positions = sizes[0], num_heads = sizes[1], num_keys = sizes[2];
   const std::int64_t width = sizes[3], num_units = sizes[4], served = num_heads / num_keys;
   const Heads queries{query, sizes[5], sizes[6]}, keys{key, sizes[7], sizes[8]};
@@ -235,35 +265,44 @@ void attend_backward(const bf16* grad, const bf16* query, const bf16* key, const
           float* weights = take(room.weights, kTile * padded);
           float* pulls = take(room.pulls, kTile * padded);
           float* tile = take(room.out, kTile * width);
+          float* slopes = take(room.slopes, padded);
           for (std::int64_t h = k * served; h < (k + 1) * served; ++h) {
             for (std::int64_t first = 0; first < unit.own; first += kTile) {
               const std::int64_t num = std::min<std::int64_t>(kTile, unit.own - first);
               const std::int64_t start = unit.own_start + first;
               const std::int64_t seen = unit.num_before() + first + num, wide = round_up(seen);
+              const std::int64_t low = how.first_of(unit.num_before() + first + 1) / 16 * 16;
               read_tile(queries, h, start, num, width, query_tile);
               read_tile(grads, h, start, num, width, grad_tile);
-              multiply(num, wide, {query_tile, width, 1}, turned_keys, padded, weights, padded,
-                       width, false);
-              multiply(num, wide, {grad_tile, width, 1}, turned_values, padded, pulls, padded,
-                       width, false);
+              multiply(num, wide - low, {query_tile, width, 1}, turned_keys + low, padded,
+                       weights + low, padded, width, false);
+              multiply(num, wide - low, {grad_tile, width, 1}, turned_values + low, padded,
+                       pulls + low, padded, width, false);
               for (std::int64_t i = 0; i < num; ++i) {
                 float *row = weights + i * padded, *pull = pulls + i * padded;
                 const std::int64_t here = unit.num_before() + first + i + 1;
-                const float base = lse[h * num_positions + start + i];
+                const std::int64_t from = how.first_of(here);
+                const float base = lse[h * num_positions + start + i], rate = how.rate();
+                if (cap > 0) cap_row(how, row, slopes, from, here);
                 float mean = 0;
-                for (std::int64_t j = 0; j < here; ++j) {
-                  row[j] = fast_exp(row[j] * scaling - base);
+                for (std::int64_t j = from; j < here; ++j) {
+                  row[j] = fast_exp(row[j] * rate - base);
                   mean += row[j] * pull[j];
                 }
-                for (std::int64_t j = 0; j < here; ++j)
+                for (std::int64_t j = from; j < here; ++j)
                   pull[j] = row[j] * (pull[j] - mean) * scaling;
+                if (cap > 0)
+                  for (std::int64_t j = from; j < here; ++j) pull[j] *= slopes[j];
+                for (std::int64_t j = low; j < from; ++j) row[j] = pull[j] = 0;
                 for (std::int64_t j = here; j < wide; ++j) row[j] = pull[j] = 0;
               }
-              multiply(seen, width, {weights, 1, padded}, grad_tile, width, both + width,
+              float* grad_both = both + low * 2 * width;
+              multiply(seen - low, width, {weights + low, 1, padded}, grad_tile, width,
+                       grad_both + width, 2 * width, num, true);
+              multiply(seen - low, width, {pulls + low, 1, padded}, query_tile, width, grad_both,
                        2 * width, num, true);
-              multiply(seen, width, {pulls, 1, padded}, query_tile, width, both, 2 * width, num,
-                       true);
-              multiply(num, width, {pulls, padded, 1}, key_rows, width, tile, width, seen, false);
+              multiply(num, width, {pulls + low, padded, 1}, key_rows + low * width, width, tile,
+                       width, seen - low, false);
               for (std::int64_t i = 0; i < num; ++i) {
                 bf16* row = grad_query + ((start + i) * num_heads + h) * width;
                 for (std::int64_t d = 0; d < width; ++d) row[d] = narrow(tile[i * width + d]);

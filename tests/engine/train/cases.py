@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from torch.distributed.tensor import DTensor
-from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Gemma2Config, Qwen3Config
 
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, RenderedPair, Sample
@@ -47,6 +47,13 @@ PLAIN: dict[str, Any] = {
     "keep_checkpoints": 9,
     "precision": "fp32",
     "lora": {"rank": 4, "alpha": 8},
+}
+
+
+CAPPED = {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 8.0, "sliding_window": 16}
+OTHERS: dict[str, Any] = {
+    "qwen3": (Qwen3Config, {}),  # norms each head
+    "gemma2": (Gemma2Config, CAPPED),  # of two layers the first has a window
 }
 
 
@@ -161,19 +168,20 @@ def make_frozen(shape: dict[str, Any], spec: TrainSpec) -> Any:
 
 
 def make_base(shape: dict[str, Any]) -> Any:
-    """The tiny Llama, a model of ours, or a Qwen 3, which norms each head."""
+    """The tiny Llama, a model of ours, or one of `OTHERS`."""
     family = shape.get("family")
     if family is None:
         return make_model(**shape)
-    if family != "qwen3":
+    if family not in OTHERS:
         return make_family(**shape)
     like = make_model().config.to_dict()
     sizes = {key: like[key] for key in ("vocab_size", "hidden_size", "intermediate_size")}
     sizes |= {key: like[key] for key in ("num_attention_heads", "num_key_value_heads", "head_dim")}
     torch.manual_seed(shape["seed"])
     width = shape["initializer_range"]
-    config = Qwen3Config(**sizes, num_hidden_layers=2, initializer_range=width)
-    return Qwen3ForCausalLM(config).eval()
+    make, more = OTHERS[family]
+    config = make(**sizes, num_hidden_layers=2, initializer_range=width, **more)
+    return AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
 
 
 def measure_held(model: torch.nn.Module) -> int:

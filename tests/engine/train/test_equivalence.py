@@ -195,6 +195,19 @@ def test_fused_matrices_are_cut_part_by_part(fused, tmp_path, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stage", ["sft", "dpo"])
+def test_windows_and_caps_are_the_same_on_parts(tmp_path, stage):
+    """Of the rows' samples the longest have 40 tokens, and windows 16."""
+    kind = KINDS[1] | {"stage": stage, "shape": {"family": "gemma2"}, "learning_rate": 1e-3}
+    guises = ("shards", "sequence", "tensor")
+    found = run_ranks({guise: kind | ON_TWO[guise] for guise in guises}, 2, tmp_path)
+    wanted = run_case(kind, tmp_path / "plain")
+    assert_same(run_case(kind | {"is_unpacked": True}, tmp_path / "unpacked"), wanted)
+    for guise in guises:
+        assert_same(found[guise], wanted)
+
+
+@pytest.mark.slow
 def test_a_base_at_four_bits_is_spread_too(tmp_path):
     kind = KINDS[0] | {"method": "qlora", "max_steps": 3}
     guises = {"shards": {"shards": 2}, "pipeline": {"pipeline": 2}}

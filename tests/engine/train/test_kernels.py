@@ -9,6 +9,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from engine.data.batch import Span, make_layout
 from engine.models.tiny import make_family, make_model
 from engine.train import native
+from engine.train.banded import Scoring
 from engine.train.fuse import fuse_rows
 from engine.train.losses import learn_logits
 from engine.train.rows import gate_rows, norm_rows, rotate_rows
@@ -48,7 +49,7 @@ def assert_near(ours, naive, given):
         assert (one.double() - other).norm() <= ROUNDING * other.norm()
 
 
-def attend_naively(query, key, value, spans, num_shared):
+def attend_naively(query, key, value, spans, num_shared, scoring):
     """Each sample by itself, out of its own, borrowed and shared positions."""
     groups = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(groups, 1) for x in (key, value))
@@ -57,14 +58,25 @@ def attend_naively(query, key, value, spans, num_shared):
         first, lent = span.borrowed
         seen = [*range(span.num_shared), *range(first, first + lent)]
         own = range(start, start + span.num_own)
-        scores = torch.einsum("ihd,jhd->hij", query[list(own)], key[[*seen, *own]]) / 4
-        later = torch.ones(len(own), len(seen) + len(own), dtype=torch.bool).triu(len(seen) + 1)
-        weights = scores.masked_fill(later, -torch.inf).softmax(-1)
+        scores = torch.einsum("ihd,jhd->hij", query[list(own)], key[[*seen, *own]])
+        scores = scores * scoring.scale
+        if scoring.cap:
+            scores = scoring.cap * (scores / scoring.cap).tanh()
+        is_all = torch.ones(len(own), len(seen) + len(own), dtype=torch.bool)
+        hidden = is_all.triu(len(seen) + 1)
+        if scoring.window:
+            hidden = hidden | is_all.tril(len(seen) - scoring.window)
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
         outs.append(torch.einsum("hij,jhd->ihd", weights, value[[*seen, *own]]))
         start += span.num_own
     return torch.cat(outs)
 
 
+@pytest.mark.parametrize(
+    "scoring",
+    [Scoring(0.25), Scoring(0.25, cap=2.0), Scoring(0.25, window=18), Scoring(0.5, 1.5, 1)],
+    ids=["plain", "capped", "window", "capped-window"],
+)
 @pytest.mark.parametrize("num_threads", [1, 2])
 @pytest.mark.parametrize(
     ("spans", "heads"),
@@ -74,7 +86,7 @@ def attend_naively(query, key, value, spans, num_shared):
     ],
     ids=["apart", "behind-a-shared-beginning"],
 )
-def test_attention_is_that_of_each_sample_by_itself(spans, heads, num_threads):
+def test_attention_is_that_of_each_sample_by_itself(spans, heads, num_threads, scoring):
     torch.manual_seed(0)
     layout, (num_heads, num_keys) = make_layout(spans, CPU), heads
     num_shared = max(span.num_shared for span in spans)
@@ -84,8 +96,8 @@ def test_attention_is_that_of_each_sample_by_itself(spans, heads, num_threads):
     torch.set_num_threads(num_threads)
     try:
         assert_near(
-            lambda q, k, v: attend_spans(q, k, v, layout.units_U5, 0.25),
-            lambda q, k, v: attend_naively(q, k, v, spans, num_shared),
+            lambda q, k, v: attend_spans(q, k, v, layout.units_U5, scoring),
+            lambda q, k, v: attend_naively(q, k, v, spans, num_shared, scoring),
             given,
         )
     finally:
@@ -97,8 +109,8 @@ def test_heads_of_another_layout_are_read_as_they_lie():
     units = make_layout([Span(9)], CPU).units_U5
     packed = torch.randn(9, 4, 3 * 16).bfloat16()
     parts = packed.split(16, dim=-1)
-    out = attend_spans(*parts, units, None)
-    assert torch.equal(out, attend_spans(*(x.contiguous() for x in parts), units, None))
+    out = attend_spans(*parts, units, Scoring(0.25))
+    assert torch.equal(out, attend_spans(*(x.contiguous() for x in parts), units, Scoring(0.25)))
 
 
 @pytest.mark.parametrize("rows", [torch.bfloat16, torch.float32])

@@ -6,9 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from engine.models.decoder import Bend
 from engine.train.losses import dpo_loss, head_loss_sum, reward_loss, target_logps
 
 SIZES = [0, 1, 255, 256, 600]
+STRAIGHT = Bend()
 
 
 def make(num_positions, *, seed=0):
@@ -20,10 +22,12 @@ def make(num_positions, *, seed=0):
     return hidden, head, target, weight
 
 
-def take_naive(hidden, head, target):
+def take_naive(hidden, head, target, bend=STRAIGHT):
     """Log-probabilities in float64, and the leaves that they come from."""
     leaves = [hidden.detach().double().requires_grad_(), head.detach().double().requires_grad_()]
-    logits = leaves[0] @ leaves[1].T
+    logits = leaves[0] @ leaves[1].T * bend.scale
+    if bend.cap:
+        logits = bend.cap * (logits / bend.cap).tanh()
     return logits.log_softmax(-1)[torch.arange(len(target)), target], leaves
 
 
@@ -67,6 +71,23 @@ def test_the_log_probability_of_each_target(num_positions):
     check_gradients(
         (logps * weight).sum(), (expected * weight.double()).sum(), [hidden, head], naive
     )
+
+
+@pytest.mark.parametrize("bend", [Bend(cap=3.0), Bend(scale=0.5), Bend(2.0, cap=5.0)], ids=str)
+def test_logits_that_a_model_scales_and_caps(bend):
+    hidden, head, target, weight = make(300, seed=2)
+    logps, naive = take_naive(hidden, head, target, bend)
+    straight, _ = take_naive(hidden, head, target)
+    assert (logps - straight).abs().max() > 1
+    total = -(logps * weight.double()).sum()
+    loss, right = head_loss_sum(hidden, head, target, weight, bend)
+    torch.testing.assert_close(loss.double(), total, rtol=1e-5, atol=1e-5)
+    assert torch.equal(right, head_loss_sum(hidden, head, target, weight)[1])  # the order stays
+    check_gradients(loss, total, [hidden, head], naive)
+    each, naive = take_naive(hidden, head, target, bend)
+    ours = target_logps(hidden, head, target, bend)
+    torch.testing.assert_close(ours.double(), each, rtol=1e-5, atol=1e-5)
+    check_gradients((ours * weight).sum(), (each * weight.double()).sum(), [hidden, head], naive)
 
 
 def test_a_frozen_head_gets_no_gradient():

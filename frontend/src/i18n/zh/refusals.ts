@@ -52,13 +52,6 @@ export const refusals = {
   window_stays: ({ why }: Names) => `context：模型${why}，窗口不能改变，请去掉 context。`,
   no_rotary: () => "没有旋转位置编码",
   bases_by_layer: () => "各类层有各自的旋转基数",
-  attention_differs: ({ what, mend }: Names) =>
-    `模型：它的注意力（${what}）超出本训练器的能力：${mend}请换一个基座模型。`,
-  caps_scores: () => "限制分数上限",
-  has_sinks: () => "带有注意力汇",
-  attention_window: ({ window, longest }: Names) =>
-    `只看 ${window} 个词元，而最长样本有 ${longest} 个`,
-  lower_length_or: () => "请减小 max_length，或",
   checkpoint_away: () => "要继续的检查点不在该节点上，请从头再次运行。",
   checkpoint_refused: ({ name, why }: Names) =>
     `检查点 ${name} 不能使用，它${why}：请从头再次运行。`,
@@ -66,7 +59,8 @@ export const refusals = {
   of_another_plan: () => "来自另一个数据集或另一份设置",
   no_fp8: () => "precision：fp8 需要能做 8 位浮点乘法的 GPU，例如 H100 或 L40，请改用 bf16。",
   model_not_trained: ({ why }: Names) => `模型：${why}，请换一个基座模型。`,
-  head_differs: () => "它的输出头会缩放、限幅或平移 logits，本训练器不支持",
+  has_sinks: () => "它的注意力带有注意力汇，本训练器不支持",
+  head_differs: () => "它的输出头对 logits 除缩放和限幅外还有其他处理，本训练器不支持",
   no_head: () => "它不是由解码器和输出头组成，本训练器无法训练",
   sees_ahead: () => "它的词元能看到后面要预测的词元",
   samples_seen: ({ what }: Names) =>
