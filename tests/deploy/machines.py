@@ -87,6 +87,7 @@ class MachineStudio:
         def look() -> dict[str, Any] | None:
             found = self.look(user, key)
             if found.get("status") == status:
+                print(f"truth: {status} after {len(heard)} more reports of its node")
                 return found
             with self.studio.client("root", role="administrator") as client:
                 (engine,) = [each["engine"] for each in client.get("/api/nodes/").json()]
