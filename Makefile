@@ -82,9 +82,15 @@ test-postgres: $(VENV)/.athanor-dev  ## The studio's tests on PostgreSQL and a R
 test-frontend: frontend
 	@BIN="$(abspath $(BIN))" scripts/npm.sh test
 
-bench-machines: $(VENV)/.athanor-dev  ## Machines' faults at full size, and what the ways into them cost
+bench-machines: $(VENV)/.athanor-dev  ## Machines' faults and crowds at full size, and what machines and their pages cost
 	ATHANOR_STORM=$${ATHANOR_STORM:-200} $(BIN)/python -m pytest -q tests/deploy/test_machine_faults.py
+	ATHANOR_IDES=200 ATHANOR_CREATES=300 ATHANOR_START_S=0.8 \
+		$(BIN)/python -m pytest -q -rP tests/deploy/test_machine_crowds.py
 	$(BIN)/python -m bench.machine_ways
+	$(BIN)/python -m bench.machine_lists
+	$(BIN)/python -m bench.machine_pass
+	$(BIN)/python -m bench.machine_panel
+	$(BIN)/python -m bench.env_clone
 
 lint: $(VENV)/.athanor-dev frontend  ## Everything a machine can say about the code
 	$(BIN)/ruff format --check .

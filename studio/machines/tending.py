@@ -11,8 +11,9 @@ from studio.machines.models import GOES, Machine, PublishedPort, Reason, Status
 from studio.machines.moments import note_tending
 from studio.machines.moves import Move, make_end, move_machine
 
-SILENT_S = 12.0
-"""After which a page says that the node does not answer."""
+SILENT_S = 10.0
+"""After which a page says that the node does not answer: deadlines are looked at each four seconds,
+and the truth is told within fifteen."""
 LOST_S = 30 * 60.0
 """As long as a run's node has: machines go on beside a node that is cut off or made anew."""
 _START_WITHIN = timedelta(minutes=15)

@@ -14,9 +14,12 @@ from tests.deploy.engine import DockerEngine, keep_until_wanted, run_engine
 from tests.deploy.supplies import get_base_tree
 from tests.live import LiveStudio, run_studio, wait_for
 from workers.machines.binds import list_mounted, unbind
+from workers.machines.host import PASS_EVERY_S
 from workers.scripts.box import Box
 
 FOLDER = Path("/var/tmp/athanor-tests")
+TRUTH_S = 15
+"""In which the truth about a machine is told, whatever happened to it."""
 _REST_S = 30  # in which what was deleted is gone
 _DOCKERFILE = f"""FROM {BASE}
 COPY start.py /start.py
@@ -73,6 +76,27 @@ class MachineStudio:
             return dict(wait_for(f"{key} to be {status}", there, timeout_s=timeout_s))
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.look(user, key)}") from error
+
+    def await_truth(self, user: str, key: str, status: str) -> dict[str, Any]:
+        """Return a machine once this status is told of it, within as many reports of its node.
+
+        A node reports each second, so that is `TRUTH_S`; on a busy test machine a second is longer.
+        """
+        heard: set[str] = set()
+
+        def look() -> dict[str, Any] | None:
+            found = self.look(user, key)
+            if found.get("status") == status:
+                print(f"truth: {status} after {len(heard)} more reports of its node")
+                return found
+            with self.studio.client("root", role="administrator") as client:
+                (engine,) = [each["engine"] for each in client.get("/api/nodes/").json()]
+            if engine["version"]:
+                heard.add(engine["reported_at"])
+            assert len(heard) <= TRUTH_S / PASS_EVERY_S, f"after {len(heard)} reports: {found}"
+            return None
+
+        return dict(wait_for(f"{key} to be {status}", look))
 
     def inside(self, machine: dict[str, Any], command: str) -> str:
         """Run a command in a machine as its root; what it says."""

@@ -26,7 +26,7 @@ from tests.deploy.faulty_engine import (
     FaultyEngine,
     run_faulty_engine,
 )
-from tests.deploy.machines import MachineStudio
+from tests.deploy.machines import TRUTH_S, MachineStudio
 from tests.deploy.nodes import Node
 from tests.deploy.test_machine_studio import make_key
 from tests.live import wait_for
@@ -37,7 +37,6 @@ from workers.machines.spares import SpareEngine, SpareWish
 from workers.machines.walls import EngineFault
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(900)]
-TRUTH_S = 15
 STILL_S = 20
 NUM_STORMED = int(os.environ.get("ATHANOR_STORM", "12"))
 
@@ -204,7 +203,7 @@ def test_the_engine_restarts_without_its_machines_and_with_them(house, box):
     key = box["key"]
     house.docker.end()
     house.docker.start("--live-restore")
-    told = house.wait("ada", key, "stopped", timeout_s=TRUTH_S + 15)
+    told = house.await_truth("ada", key, "stopped")
     assert told["reason"] == "ended_by_itself" and told["message"]
     house.call("ada", "POST", f"/api/machines/{key}/start/")
     house.wait("ada", key, "running")

@@ -9,6 +9,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from studio.celery import app
 from studio.compute.models import Flavor, Node
 from studio.core.errors import BadInput, Conflict, NotFound
 from studio.jobs.scheduler import place_runs
@@ -265,6 +266,21 @@ def test_a_node_that_is_silent_is_said_and_then_its_machine_is_lost_at_its_cost(
         assert (machine.status, machine.reason) == (Status.STOPPED, Reason.NODE_LOST)
         assert get_cost_mpoints(machine.lease) == 0
         assert not list_orders(node)[0].is_running  # it is ended when the node is back
+
+
+@pytest.mark.parametrize("first_s", [0.1, 1.5, 2.9, 3.9])
+def test_a_silence_is_told_within_fifteen_seconds_wherever_the_looks_fall(rich, node, first_s):
+    every_s = app.conf.beat_schedule["tend-machines"]["schedule"]
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        machine, silent_s = make_running(rich, node), first_s
+        tend_machines()
+        clock.shift(first_s)
+        tend_machines()
+        while silent_s + every_s <= 15:
+            silent_s += every_s
+            clock.shift(every_s)
+            tend_machines()
+        assert "does not answer" in again(machine).message
 
 
 def test_a_studio_that_was_away_hears_its_nodes_before_it_ends_their_machines(rich, node):
