@@ -12,15 +12,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 
 from engine.errors import EngineError
-from engine.serve.asking import Asked, ask_chat, ask_completion, resolve_model
+from engine.serve.asking import Asked, ask_chat, ask_completion, ask_tokens, resolve_model
 from engine.serve.backend import (
     Backend,
-    ChatRequest,
     Departure,
     EmbedRequest,
     QueueFull,
     RequestRefused,
-    TextRequest,
 )
 from engine.serve.callers import BAD_TOKEN, Caller, is_token, read_caller
 from engine.serve.chat_shapes import ChatBody
@@ -33,7 +31,6 @@ from engine.serve.openai_shapes import (
     shape_error,
     shape_models,
     shape_refusal,
-    validate,
 )
 from engine.serve.other_shapes import (
     DetokenizeBody,
@@ -148,7 +145,7 @@ def _add_answers(
 def _add_tokens(app: FastAPI, backend: Backend, token: str | None, guard: list[Any]) -> None:
     @app.post("/tokenize", dependencies=guard)
     def tokenize(body: TokenizeBody) -> dict[str, Any]:
-        ids = backend.tokenize(_read_prompt(body, backend))
+        ids = backend.tokenize(ask_tokens(body, backend))
         models = {model.name: model for model in backend.list_models()}
         model = models.get(resolve_model(body.model, list(models.values())))
         longest = (model or next(iter(models.values()))).max_context
@@ -176,21 +173,6 @@ def _add_adapters(app: FastAPI, backend: Backend, guard: list[Any]) -> None:
     async def unload_adapter(body: UnloadBody) -> dict[str, str]:
         await run_sync(backend.unload_adapter, body.lora_name, limiter=threads)
         return {"status": "unloaded", "lora_name": body.lora_name}
-
-
-def _read_prompt(body: TokenizeBody, backend: Backend) -> ChatRequest | TextRequest:
-    if (body.prompt is None) == (body.messages is None):
-        raise RequestRefused("bad_request", "Give either prompt or messages.", field="prompt")
-    if body.prompt is not None:
-        if body.tools:
-            message = "tools: they go with messages; a prompt is taken as it is: leave them out."
-            raise RequestRefused("bad_request", message, field="tools")
-        model = resolve_model(body.model, backend.list_models())
-        return TextRequest(model=model, prompt=body.prompt)
-    chat = validate(ChatBody, body.model_dump(exclude_unset=True, exclude={"prompt"}))
-    request = ask_chat(chat, backend, Caller()).groups[0][0]
-    assert isinstance(request, ChatRequest)
-    return request
 
 
 def _make_guard(token: str | None) -> Any:

@@ -26,6 +26,8 @@ from engine.serve.backend import (
 from engine.serve.callers import Caller
 from engine.serve.chat_shapes import ChatAnswer, ChatBody
 from engine.serve.completion_shapes import CompletionAnswer, CompletionBody
+from engine.serve.openai_shapes import validate
+from engine.serve.other_shapes import TokenizeBody
 from engine.serve.tool_calls import ToolFormat, ToolParser
 from engine.serve.tools import FindToken, constrain_tools, detect_format, list_marks, tell_tools
 from engine.specs import split_ref
@@ -89,6 +91,26 @@ def ask_chat(body: ChatBody, backend: Backend, caller: Caller) -> Asked:
     head = _make_head("chatcmpl", body.model, caller)
     shape = ChatAnswer(head, parsers, wants_logprobs=body.logprobs)
     return Asked((_repeat(request, body.n),), shape)
+
+
+def ask_tokens(body: TokenizeBody, backend: Backend) -> ChatRequest | TextRequest:
+    """Return the request whose prompt a body asks the tokens of.
+
+    Raises:
+        RequestRefused: it has both a prompt and messages, or neither, or tools for a prompt.
+    """
+    if (body.prompt is None) == (body.messages is None):
+        raise RequestRefused("bad_request", "Give either prompt or messages.", field="prompt")
+    if body.prompt is not None:
+        if body.tools:
+            message = "tools: they go with messages; a prompt is taken as it is: leave them out."
+            raise RequestRefused("bad_request", message, field="tools")
+        model = resolve_model(body.model, backend.list_models())
+        return TextRequest(model=model, prompt=body.prompt)
+    chat = validate(ChatBody, body.model_dump(exclude_unset=True, exclude={"prompt"}))
+    request = ask_chat(chat, backend, Caller()).groups[0][0]
+    assert isinstance(request, ChatRequest)
+    return request
 
 
 def ask_completion(body: CompletionBody, backend: Backend, caller: Caller) -> Asked:

@@ -11,6 +11,7 @@ from engine.serve.chat_shapes import ChatBody
 from engine.serve.completion_shapes import CompletionBody
 from engine.serve.grpc import inference_pb2 as pb
 from engine.serve.openai_shapes import validate
+from engine.serve.other_shapes import TokenizeBody
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -48,9 +49,16 @@ def read_completion(request: pb.CompleteRequest, *, stream: bool) -> CompletionB
     return validate(CompletionBody, body | {"stream": stream})
 
 
-def read_turns(messages: Any) -> list[dict[str, Any]]:
-    """Return messages as the HTTP side takes them."""
-    return [_read_turn(_read(message)) for message in messages]
+def read_tokenize(request: pb.TokenizeRequest) -> TokenizeBody:
+    """Return what the tokens are asked of.
+
+    Raises:
+        RequestRefused: it is wrong; the sentence is the HTTP side's.
+    """
+    body = _read(request)
+    if "messages" in body:
+        body["messages"] = [_read_turn(turn) for turn in body["messages"]]
+    return validate(TokenizeBody, body)
 
 
 def write(shaped: dict[str, Any], answer: Answer) -> Answer:

@@ -13,21 +13,25 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from engine.errors import EngineError
-from engine.serve.asking import Answers, Asked, ask_chat, ask_completion, resolve_model
+from engine.serve.asking import (
+    Answers,
+    Asked,
+    ask_chat,
+    ask_completion,
+    ask_tokens,
+    resolve_model,
+)
 from engine.serve.backend import (
     Backend,
-    ChatRequest,
     Departure,
     EmbedRequest,
     QueueFull,
     RequestRefused,
-    TextRequest,
 )
 from engine.serve.callers import BAD_TOKEN, Caller, is_token, read_caller
-from engine.serve.chat_shapes import ChatBody
 from engine.serve.door import Door
 from engine.serve.grpc import inference_pb2 as pb
-from engine.serve.grpc.bodies import read_chat, read_completion, read_turns, write
+from engine.serve.grpc.bodies import read_chat, read_completion, read_tokenize, write
 from engine.serve.openai_shapes import shape_models, validate
 from engine.serve.other_shapes import (
     DetokenizeBody,
@@ -192,13 +196,7 @@ class _Calls:
         return write(shape_embeddings(body.model, vectors, "float"), pb.EmbedAnswer())
 
     def _tokenize(self, request: pb.TokenizeRequest, context: Context) -> Message:
-        prompt: ChatRequest | TextRequest
-        if request.messages:
-            turns = read_turns(request.messages)
-            body = validate(ChatBody, {"model": request.model, "messages": turns})
-            prompt = ask_chat(body, self._backend, Caller()).groups[0][0]
-        else:
-            prompt = TextRequest(model=self._resolve(request.model), prompt=request.prompt)
+        prompt = ask_tokens(read_tokenize(request), self._backend)
         return pb.TokenizeAnswer(tokens=self._backend.tokenize(prompt))
 
     def _detokenize(self, request: pb.DetokenizeRequest, context: Context) -> Message:

@@ -161,6 +161,13 @@ def test_the_small_methods_answer(call, backend):
         ("Chat", ask_chat(model="broken"), "INTERNAL", None),
         ("Complete", pb.CompleteRequest(model="me/base"), "INVALID_ARGUMENT", "prompt"),
         ("Embed", pb.EmbedRequest(model="me/base"), "INVALID_ARGUMENT", "input"),
+        ("Tokenize", pb.TokenizeRequest(model="me/base"), "INVALID_ARGUMENT", "prompt"),
+        (
+            "Tokenize",
+            pb.TokenizeRequest(model="me/base", prompt="ab", messages=HI),
+            "INVALID_ARGUMENT",
+            "prompt",
+        ),
         ("UnloadAdapter", pb.UnloadAdapterRequest(lora_name="x"), "NOT_FOUND", "lora_name"),
     ],
 )
