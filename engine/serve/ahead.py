@@ -16,7 +16,7 @@ from torch import Tensor
 from engine.serve.batches import make_batch
 from engine.serve.decoder.step import Decoder
 from engine.serve.plan import Chunk
-from engine.serve.sampling import draw_unread, wants_logprobs
+from engine.serve.sampling import draw_unread, waits_for_draw, wants_logprobs
 from engine.serve.tickets import AnswerTicket, Ticket
 
 _NOTHING = -1
@@ -61,8 +61,8 @@ class Flight:
 def may_fly(chunks: Sequence[Chunk], tickets: Sequence[Ticket]) -> bool:
     """Say whether a step's tokens can be drawn where they are made, and the next be told of them.
 
-    Not so where prompts are read, or where a draw looks at the tokens before it: a grammar, a
-    penalty; nor where it tells more than a token.
+    Not so where prompts are read; where a draw looks at the tokens before it: a grammar, a penalty;
+    where it tells more than a token; nor where it would wait for the very step that it is of.
     """
     return all(chunk.count == 1 and chunk.is_last for chunk in chunks) and all(
         isinstance(ticket, AnswerTicket) and _is_plain(ticket) for ticket in tickets
@@ -102,4 +102,4 @@ def _is_plain(ticket: AnswerTicket) -> bool:
     history = ticket.history
     sampling = history.sampling
     is_changed = ticket.matcher is not None or history.has_penalty or sampling.logit_bias
-    return not (is_changed or wants_logprobs(sampling))
+    return not (is_changed or wants_logprobs(sampling) or waits_for_draw(sampling))

@@ -107,9 +107,9 @@ def draw_unread(
 ) -> tuple[Tensor, Tensor]:
     """Draw one token for each row and leave it on the device; nothing is waited for.
 
-    `num_unread` tokens of each answer are drawn and not in its history. Penalties, biases, masks
-    and log-probabilities are for `draw_tokens`. The logits may be changed. Return int64 ids, R, and
-    which rows held numbers, R bool: the others' ids mean nothing.
+    `num_unread` tokens of each answer are drawn and not in its history. Penalties, biases, masks,
+    log-probabilities and what `waits_for_draw` are for `draw_tokens`. The logits may be changed.
+    Return int64 ids, R, and which rows held numbers, R bool: the others' ids mean nothing.
     """
     is_finite_R = torch.isfinite(logits_RV.amax(-1))
     logits_RV.masked_fill_(~is_finite_R[:, None], 0.0)  # no place is found in what is no number
@@ -121,6 +121,11 @@ def draw_unread(
         rows = torch.tensor(hot).to(chosen.device, non_blocking=True)
         chosen[rows] = _draw_rows(logits_RV[rows], [histories[row] for row in hot], num_unread)
     return chosen, is_finite_R
+
+
+def waits_for_draw(sampling: Sampling) -> bool:
+    """Say whether a draw may have to ask the device how many tokens are likely enough."""
+    return _is_cut(sampling) and not 0 < sampling.top_k <= _NUM_CANDIDATES
 
 
 def wants_logprobs(sampling: Sampling) -> bool:
@@ -193,6 +198,8 @@ def _pick_cut(probs_CV: Tensor, uniforms_C1: Tensor, samplings: Sequence[Samplin
     top_CK, ids_CK = probs_CV.topk(min(_NUM_CANDIDATES, vocab_size), dim=-1)
     kept_CK = keep_likely(top_CK, samplings)
     chosen = ids_CK.gather(1, pick(kept_CK, uniforms_C1)[:, None])[:, 0]
+    if not any(map(waits_for_draw, samplings)):
+        return chosen
     # Where the least likely candidate is still kept, more might have been.
     num_looked_at = top_CK.shape[1]
     open_rows = (kept_CK[:, -1] > 0).nonzero()[:, 0].tolist()

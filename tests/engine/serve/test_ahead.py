@@ -100,10 +100,11 @@ def test_what_ends_costs_one_step_more_at_most_and_nobody_sees_it(news):
         LENGTH,
         Sampling(max_tokens=9, temperature=0, num_logprobs=2),
         Sampling(max_tokens=9, temperature=0, repetition_penalty=1.2),
+        Sampling(max_tokens=9, temperature=1, seed=1, top_p=0.9),
     ],
-    ids=["bias", "logprobs", "penalty"],
+    ids=["bias", "logprobs", "penalty", "nucleus"],
 )
-def test_a_draw_that_looks_at_the_tokens_before_it_waits_for_them(news, sampling):
+def test_a_draw_that_needs_more_than_the_logits_waits_for_the_tokens_before_it(news, sampling):
     with open_loop(news) as loop:
         ask(loop, [1, 2, 3], sampling)
     assert set(news.news) == {"known"}
@@ -134,7 +135,7 @@ def test_what_is_drawn_ahead_is_what_is_drawn_behind():
     kinds = [
         {"temperature": 0.0},
         {"temperature": 0.8},
-        {"temperature": 1.2, "top_p": 0.7},
+        {"temperature": 1.2, "top_p": 0.7, "top_k": 512},
         {"temperature": 1.0, "top_k": 5, "min_p": 0.05},
     ]
     histories = [
@@ -159,7 +160,7 @@ def test_a_real_decoder_answers_the_same(tmp_path, case):
     save_case(tmp_path, case)
     shape, weights = read_model(tmp_path, dtype=torch.float32)
     prompts = [[3, 5, 8], [13, 21, 34, 55], [89], [2, 4, 6, 8, 10, 12]]
-    hot = Sampling(max_tokens=20, temperature=0.9, top_p=0.9, seed=4)
+    hot = Sampling(max_tokens=20, temperature=0.9, top_p=0.9, top_k=40, seed=4)
     said = []
     for goes_ahead in (False, True):
         decoder = TorchDecoder(shape, weights, num_blocks=40, block_size=4)

@@ -25,7 +25,7 @@ from tests.live import wait_for
 
 LONG = Sampling(max_tokens=40, temperature=0)
 LENGTH = Sampling(max_tokens=3, temperature=0, logit_bias=((0, -100.0),))  # never ends by itself
-HOT = Sampling(max_tokens=20, temperature=1.3, top_p=0.9, seed=11)
+HOT = Sampling(max_tokens=20, temperature=1.3, top_p=0.9, top_k=60, seed=11)
 
 
 @pytest.fixture(autouse=True, params=[False, True], ids=["", "ahead"])
