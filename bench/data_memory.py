@@ -2,9 +2,10 @@
 
     python bench/data_memory.py --gib 10 --work DIR [--model FOLDER]
 
-Writes a JSONL file of conversations of that size, renders it into the cache as a run does, and
-opens it a second time. Prints a table and, as the last line, one JSON object. Memory has to stay
-the same however large the file is; without `--model` the tiny byte tokenizer renders.
+Writes a JSONL file of conversations of that size, renders it into the cache as a run does, opens it
+a second time, and plans an epoch of it. Prints a table and, as the last line, one JSON object.
+Memory has to stay the same however large the file is, but for some bytes a sample of the plan;
+without `--model` the tiny byte tokenizer renders.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import os
 import random
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from engine.data.batch import find_shared
+from engine.data.lengths import count_all_own
+from engine.data.plan import Budget, plan_epoch, split_held_out
 from engine.data.prepare import Located, Preparation, Samples, prepare_samples
 from engine.data.render import Renderer
 from engine.emitter import Emitter
@@ -28,6 +33,7 @@ from engine.runtime import read_peak_bytes
 from engine.specs.sources import Source
 
 MIB = 2**20
+HELD_OUT = 0.02
 WORDS = ["the", "furnace", "feeds", "itself", "and", "burns", "for", "days", "on", "one", "load"]
 
 
@@ -53,6 +59,7 @@ def main() -> None:
             "peak_mib_before": before,
             "peak_mib": read_peak_mib(),
             "peak_mib_of_a_worker": watch.peak_mib,
+            **measure_plan(samples, options.max_length),
         }
     )
 
@@ -99,6 +106,26 @@ def measure(path: Path, renderer: Renderer, options: argparse.Namespace) -> tupl
     begun = time.perf_counter()
     samples = prepare_samples([source], renderer, how, Emitter())
     return time.perf_counter() - begun, samples
+
+
+def measure_plan(samples: Samples, max_length: int) -> dict[str, float]:
+    """Take what a training holds of each sample before its first step, and what that took."""
+    tracemalloc.start()
+    begun = time.perf_counter()
+    trained, held = split_held_out(len(samples), HELD_OUT, seed=0)
+    lengths = count_all_own(samples, find_shared(samples))
+    kept = (trained, held, lengths[trained], lengths[held])
+    del lengths
+    plan = plan_epoch(kept[2], Budget(8 * max_length, max_length), seed=0, epoch=0)
+    took_s = time.perf_counter() - begun
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return {
+        "num_steps": len(plan),
+        "plan_s": took_s,
+        "plan_bytes_a_sample": now / len(samples),
+        "plan_peak_bytes_a_sample": peak / len(samples),
+    }
 
 
 def read_peak_mib() -> float:

@@ -6,41 +6,41 @@ weight of 0.5 shows the other half in the next epoch, and nothing is seen twice 
 """
 
 import math
-import random
 from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from engine.data.plan import Indexes, shuffle, to_indexes
 
 
 def draw_epoch(
-    source_of: Sequence[int], weights: Sequence[float], *, seed: int, epoch: int
-) -> list[int] | None:
+    source_of: ArrayLike, weights: Sequence[float], *, seed: int, epoch: int
+) -> Indexes | None:
     """Return the indexes of the samples of an epoch, by source; None where it is each of them once.
 
     `source_of` is the source of each sample, `weights` are the sources' passes in one epoch.
     """
     if all(weight == 1.0 for weight in weights):
         return None
-    members: list[list[int]] = [[] for _ in weights]
-    for index, source in enumerate(source_of):
-        members[source].append(index)
-    drawn: list[int] = []
-    for source, (weight, own) in enumerate(zip(weights, members, strict=True)):
-        if own:
+    drawn: list[Indexes] = []
+    for source, weight in enumerate(weights):
+        own = to_indexes(np.flatnonzero(np.asarray(source_of) == source))
+        if own.size:
             start = _count_drawn(weight, len(own), epoch)
             stop = max(start + 1, _count_drawn(weight, len(own), epoch + 1))
             drawn += _take(own, start, stop, name=f"{seed}/{source}")
-    return drawn
+    return np.concatenate(drawn)
 
 
 def _count_drawn(weight: float, num_own: int, epoch: int) -> int:
     return math.ceil(weight * num_own * epoch - 1e-9)
 
 
-def _take(own: list[int], start: int, stop: int, *, name: str) -> list[int]:
+def _take(own: Indexes, start: int, stop: int, *, name: str) -> list[Indexes]:
     """Take positions of the endless row of passes, each shuffled by its own number."""
-    taken: list[int] = []
+    taken = []
     for number in range(start // len(own), (stop - 1) // len(own) + 1):
-        one = list(own)
-        random.Random(f"{name}/{number}").shuffle(one)
         begin = number * len(own)
-        taken += one[max(0, start - begin) : stop - begin]
+        taken.append(shuffle(own, f"{name}/{number}")[max(0, start - begin) : stop - begin])
     return taken

@@ -19,6 +19,7 @@ from engine.data.cache import get_store, make_key
 from engine.data.contract import check_contract, format_table, write_contract
 from engine.data.files import find_files
 from engine.data.mixture import draw_epoch
+from engine.data.plan import Indexes
 from engine.data.render import Renderer
 from engine.data.samples import Rendered, Sample
 from engine.data.store import Store
@@ -92,6 +93,11 @@ class Samples(Sequence[Sample]):
                 yield store.get(index, source=source)
 
     @property
+    def stores(self) -> list[Store]:
+        """The stores, in the order of their samples."""
+        return [store for _, store in self._stores]
+
+    @property
     def is_pairs(self) -> bool:
         """Say whether they are preference pairs."""
         return any(store.is_pairs for _, store in self._stores)
@@ -106,18 +112,17 @@ class Samples(Sequence[Sample]):
         parts = [store.lengths() for _, store in self._stores]
         return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
-    def source_of(self) -> NDArray[np.int64]:
+    def source_of(self) -> NDArray[np.int16]:
         """Return the source of each sample."""
-        parts = [np.full(len(store), source) for source, store in self._stores]
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        parts = [np.full(len(store), source, np.int16) for source, store in self._stores]
+        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int16)
 
-    def draw(self, among: Sequence[int], *, seed: int, epoch: int) -> list[int] | None:
+    def draw(self, among: Indexes, *, seed: int, epoch: int) -> Indexes | None:
         """Draw an epoch of the mixture from some of the samples, such as those not held out.
 
         Returns places in `among`, for `plan_epoch(..., drawn=)`; None where each is seen once.
         """
-        sources = self.source_of()[np.asarray(among, dtype=np.int64)].tolist()
-        return draw_epoch(sources, self.weights, seed=seed, epoch=epoch)
+        return draw_epoch(self.source_of()[among], self.weights, seed=seed, epoch=epoch)
 
     def iter_first(self, count: int) -> Iterator[tuple[str, Sample]]:
         """Yield the first samples of each file with its name."""

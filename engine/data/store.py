@@ -116,7 +116,8 @@ class Store:
     contract: FileContract
     is_pairs: bool
     num_sides: int
-    _arrays: dict[str, NDArray[Any]] = field(repr=False)
+    arrays: dict[str, NDArray[Any]] = field(repr=False)
+    """By name, as the module says."""
 
     @classmethod
     def open(cls, folder: Path) -> "Store":
@@ -143,7 +144,7 @@ class Store:
 
     def lengths(self) -> NDArray[np.int64]:
         """Return the tokens of each sample, both sides of a pair."""
-        lengths = np.diff(self._arrays["id_ends"], prepend=0)
+        lengths = np.diff(self.arrays["id_ends"], prepend=0)
         return lengths.reshape(-1, 2).sum(axis=1) if self.is_pairs else lengths
 
     def get(self, index: int, *, source: int) -> Sample:
@@ -165,14 +166,14 @@ class Store:
         return Rendered(
             ids=tuple(ids),
             labels=tuple(labels),
-            row=int(self._arrays["rows"][index]),
+            row=int(self.arrays["rows"][index]),
             weights=tuple(weights) if is_weighted else None,
             source=source,
         )
 
     def _slice(self, name: str, ends: str, index: int) -> NDArray[Any]:
-        bounds = self._arrays[ends]
-        return self._arrays[name][int(bounds[index - 1]) if index else 0 : int(bounds[index])]
+        bounds = self.arrays[ends]
+        return self.arrays[name][int(bounds[index - 1]) if index else 0 : int(bounds[index])]
 
 
 def _find_runs(side: Rendered) -> tuple[list[tuple[int, int, int]], list[float]]:

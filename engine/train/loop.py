@@ -12,16 +12,9 @@ from typing import overload
 
 import torch
 
-from engine.data.batch import (
-    Batch,
-    collate,
-    count_attended,
-    count_own,
-    count_room,
-    find_shared,
-    silence,
-)
-from engine.data.plan import Budget, Step, plan_epoch, split_held_out
+from engine.data.batch import Batch, collate, count_attended, count_room, find_shared, silence
+from engine.data.lengths import Counts, count_all_own
+from engine.data.plan import Budget, Indexes, Step, plan_epoch, split_held_out
 from engine.data.prepare import Samples
 from engine.data.samples import Sample, get_sides
 from engine.emitter import Emitter, measure_folder
@@ -58,7 +51,7 @@ class _Chosen(Sequence[Sample]):
     """Some of the samples; each is read when it is asked for."""
 
     samples: Sequence[Sample]
-    indexes: Sequence[int]
+    indexes: Indexes
 
     def __len__(self) -> int:
         return len(self.indexes)
@@ -70,8 +63,8 @@ class _Chosen(Sequence[Sample]):
     def __getitem__(self, place: int | slice) -> Sample | list[Sample]:
         """Read one, or several."""
         if isinstance(place, slice):
-            return [self.samples[index] for index in self.indexes[place]]
-        return self.samples[self.indexes[place]]
+            return [self.samples[index] for index in self.indexes[place].tolist()]
+        return self.samples[int(self.indexes[place])]
 
 
 @dataclass
@@ -102,7 +95,8 @@ class Training:
         self.shared = find_shared(self.samples) if packs_rows else ()
         self.trained = _Chosen(self.samples, trained)
         self.held = _Chosen(self.samples, held)
-        self.lengths = [count_own(sample, self.shared) for sample in self.trained]
+        lengths = count_all_own(self.samples, self.shared)
+        self.lengths, self.held_lengths = lengths[trained], lengths[held]
         self.budget = Budget(
             step_tokens=spec.tokens_per_step,
             micro_tokens=count_room(spec.micro_batch_tokens, self.shared) if packs_rows else 1,
@@ -122,7 +116,7 @@ class Training:
         self.pipeline = Pipeline(self.trainee, self.mesh)
         self.keeper = Keeper(self.run_dir, self.trainee, num_kept=spec.keep_checkpoints)
 
-    def plan(self, epoch: int) -> list[Step]:
+    def plan(self, epoch: int) -> Sequence[Step]:
         """Return the steps of an epoch."""
         seed, drawn = self.spec.seed, None
         if isinstance(self.samples, Samples):  # a mixture sees some more often than others
@@ -206,7 +200,7 @@ def evaluate(training: Training) -> dict[str, float]:
 
     Means per supervised token, or per pair; the loss is in nats.
     """
-    lengths = [count_own(sample, training.shared) for sample in training.held]
+    lengths = training.held_lengths
     budget = Budget(training.budget.micro_tokens, training.budget.micro_tokens)
     training.trainee.eval()
     stage = training.trainee.stage
@@ -232,8 +226,8 @@ def take_reference(training: Training) -> None:
     assert isinstance(stage, Dpo)
     training.trainee.eval()
     known: dict[Key, tuple[float, float]] = {}
-    for samples in (training.trained, training.held):
-        lengths = [count_own(sample, training.shared) for sample in samples]
+    both = (training.trained, training.lengths), (training.held, training.held_lengths)
+    for samples, lengths in both:
         plan = plan_epoch(lengths, training.budget, seed=0, epoch=0) if samples else []
         for step in plan:
             batches = _read(training, samples, lengths, step)
@@ -308,14 +302,14 @@ def _step(training: Training, number: int, step: Step) -> dict[str, float]:
         **found,
         "learning_rate": rate,
         "grad_norm": norm,
-        "num_tokens": float(sum(training.lengths[index] for micro in step for index in micro)),
+        "num_tokens": float(sum(training.lengths[list(micro)].sum() for micro in step)),
         "num_supervised": float(sum(sample.num_supervised for sample in chosen)),
         "num_attended": float(sum(count_attended(sample, training.shared) for sample in chosen)),
     }
 
 
 def _read(
-    training: Training, samples: Sequence[Sample], lengths: Sequence[int], step: Step
+    training: Training, samples: Sequence[Sample], lengths: Counts, step: Step
 ) -> Iterator[Batch]:
     """Yield this process's micro-batches of a step, or its part of each.
 

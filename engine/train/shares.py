@@ -6,11 +6,12 @@ a run may go on with other numbers of readers.
 
 from collections.abc import Sequence
 
+from engine.data.lengths import Counts
 from engine.data.plan import MicroBatch, Step
 
 
 def share_out(
-    step: Step, lengths: Sequence[int], *, num_readers: int, reader: int
+    step: Step, lengths: Sequence[int] | Counts, *, num_readers: int, reader: int
 ) -> tuple[MicroBatch, ...]:
     """Return a reader's micro-batches: as many as every other's, empty ones where none is left.
 
@@ -23,7 +24,7 @@ def share_out(
     is_dealt = len(units) < num_readers
     if is_dealt:
         units = [(index,) for micro in step for index in micro]
-    weights = [sum(lengths[index] for index in unit) for unit in units]
+    weights = [sum(int(lengths[index]) for index in unit) for unit in units]
     shares: list[list[MicroBatch]] = [[] for _ in range(num_readers)]
     loads = [0] * num_readers
     for number in sorted(range(len(units)), key=lambda i: (-weights[i], i)):
