@@ -18,7 +18,7 @@ PARALLEL := -n 2 --dist loadgroup --max-worker-restart 0
 PYTEST := $(BIN)/python -m pytest -q $(if $(CI),--reruns 1 --max-suite-reruns 3 --rerun-show-tracebacks)
 
 .PHONY: help up down demo token link frontend test test-fast test-slow test-journeys test-deploy test-postgres test-frontend
-.PHONY: lint format types proto shots results bench-train bench-serve bench-serve-gpu bench-machines bench-machine-start lock clean provision
+.PHONY: lint format types proto shots results bench-train bench-train-gpu bench-serve bench-serve-gpu bench-machines bench-machine-start lock clean provision
 
 help:  ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | \
@@ -118,6 +118,9 @@ shots: $(VENV)/.athanor-dev frontend  ## Screenshots of every page into screensh
 
 bench-train: $(VENV)/.athanor-dev  ## Tokens per second of our finetune beside Trainer + peft
 	$(BIN)/python -m bench.train
+
+bench-train-gpu: $(VENV)/.athanor-dev  ## The same on one GPU, with random weights, and our tricks one by one
+	$(BIN)/python -m bench.train_gpu
 
 bench-serve: $(VENV)/.athanor-dev  ## Our server engine beside others, with the same weights; PEERS=their Python
 	$(BIN)/python -m bench.serve $(if $(PEERS),--peers $(PEERS))

@@ -107,7 +107,8 @@ def report(found: Measured, options: argparse.Namespace) -> None:
         if name == "tokens_per_s"
     }
     told["ratios_by_cpu_time"] = compare_all(found, options.models, by_cpu, unlike)
-    print(json.dumps(told | {"unlike": unlike, "versions": list_versions(options)}))
+    versions = list_versions() | {"threads": str(options.threads)}
+    print(json.dumps(told | {"unlike": unlike, "versions": versions}))
 
 
 def compare_all(
@@ -138,7 +139,7 @@ def tell_unlike(ours: list[Told], theirs: list[Told]) -> str:
         if len({tuple(told[name]) for told in ours + theirs}) > 1:
             return f"{name}: {ours[0][name]} beside {theirs[0][name]}"
     losses = median(ours, "eval_loss"), median(theirs, "eval_loss")
-    if abs(losses[0] - losses[1]) > _LIKE * losses[1]:
+    if not abs(losses[0] - losses[1]) <= _LIKE * losses[1]:  # nan is like nothing
         return f"eval_loss: {losses[0]:.4f} beside {losses[1]:.4f}"
     return ""
 
@@ -151,10 +152,10 @@ def word_range(values: list[float]) -> str:
     return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
-def list_versions(options: argparse.Namespace) -> dict[str, str]:
-    libraries = [each for each in ("torch", "transformers", "peft", "trl") if _is_here(each)]
-    told = {each: version(each) for each in libraries}
-    return told | {"threads": str(options.threads), "machine": platform.machine()}
+def list_versions() -> dict[str, str]:
+    names = ("torch", "transformers", "peft", "trl", "liger_kernel", "flash_attn")
+    told = {each: version(each) for each in names if _is_here(each)}
+    return told | {"machine": platform.machine()}
 
 
 def _is_here(name: str) -> bool:
