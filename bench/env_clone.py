@@ -34,6 +34,7 @@ _KIB, _MIB = 2**10, 2**20
 _SHARE_OF_MIDDLE, _SHARE_OF_LARGE = 0.05, 0.002
 _SMALL_BYTES, _MIDDLE_BYTES = (1 * _KIB, 24 * _KIB), (64 * _KIB, 512 * _KIB)
 _FILES_OF_A_PACKAGE = 150
+_STOCK_BYTES = 64 * _MIB
 
 
 def make_tree(tree: Path, num_files: int, num_bytes: int) -> None:
@@ -48,20 +49,22 @@ def make_tree(tree: Path, num_files: int, num_bytes: int) -> None:
     assert rest > 0, "so many files are larger than that"
     sizes += [rest // num_large] * num_large
     chance.shuffle(sizes)
+    stock = chance.randbytes(_STOCK_BYTES)
     for number, size in enumerate(sizes):
         folder = packages / f"package{number // _FILES_OF_A_PACKAGE}"
         if number % _FILES_OF_A_PACKAGE == 0:
             folder.mkdir()
             (folder / "__init__.py").write_text("")
-        write(folder / f"part{number}.bin", size, chance)
+        write(folder / f"part{number}.bin", size, stock, chance)
 
 
-def write(path: Path, size: int, chance: random.Random) -> None:
-    """Write a file that holds no hole and repeats nothing that a file system could share."""
+def write(path: Path, size: int, stock: bytes, chance: random.Random) -> None:
+    """Write a file that holds no hole: pieces of a stock of chance, from anywhere in it."""
     with path.open("wb") as file:
         while size > 0:
-            piece = min(size, 4 * _MIB)
-            file.write(chance.randbytes(piece))
+            piece = min(size, len(stock) // 2)
+            start = chance.randrange(len(stock) - piece)
+            file.write(stock[start : start + piece])
             size -= piece
 
 

@@ -101,7 +101,7 @@ def time_answers(browsers: list[Any], path: Callable[[int], str], rounds: int) -
             clock.append(took[0])
             cpu.append(took[1])
         size = len(answer.content)
-    told = {"kib": round(size / 1024, 1), "times": rounds}
+    told: dict[str, Any] = {"kib": round(size / 1024, 1), "times": rounds}
     for name, values in (("", clock), ("cpu_", cpu)):
         ordered = sorted(values)
         told[f"{name}p50_ms"] = round(ordered[len(ordered) // 2], 1)

@@ -96,6 +96,7 @@ class MeasuredHost(SimulatedHost):
     def _keep(self, name: str, begun: float, spent: float) -> None:
         took = time.perf_counter() - begun, time.process_time() - spent
         self.took.setdefault(name, []).append(took)
+        print(name, *(f"{each:.2f}" for each in took), file=sys.stderr, flush=True)
 
 
 async def measure(folder: Path, socket: Path, options: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,19 +13,24 @@ from typing import Any
 
 import httpx
 
+from studio.up.parts import list_parts
+from studio.up.places import Places, make_places
 from tests.deploy.postgres import PostgresServer, run_postgres
 from tests.deploy.simulated_node import IMAGE
 from tests.faults.parts import Process, make_redis
-from tests.live import LiveStudio, run_studio, wait_for
+from tests.live import ROOT, START_TIMEOUT_S, free_port, wait_for
 
 PROGRAM_AT = "127.0.0.3"
 """Where the program of all machines listens: an address that nothing else of this machine has."""
 PORT = 8080
 _NODE = "sim"
+_PARTS = {"web", "control", "beat"}
 _LOOK_S, _LOOK_SELDOM_S = 0.25, 3.0
 # One process for all of it: Django takes longer to load than all this takes.
 _PREPARE = """
 import json
+from django.core.management import call_command
+call_command("migrate", interactive=False, verbosity=0)
 from studio.accounts.models import User
 from studio.accounts.services import create_personal_token
 from studio.compute.services import make_node_token
@@ -45,26 +51,25 @@ print(json.dumps([make_node_token(name={node!r}), tokens]))
 
 @dataclass
 class Crowded:
-    """The studio, what it stands on, and its node; all may be ended and started again."""
+    """The studio's parts, what they stand on, and its node; each may be ended and started again."""
 
-    studio: LiveStudio
+    folder: Path
+    port: int
     postgres: PostgresServer
     redis: Process
+    web: Process
     node: Process
-    folder: Path
+    tokens: dict[str, str]
 
-    def prepare(self, people: list[str]) -> str:
-        """Offer an image and make people with points and tokens; return the node's token."""
-        script = _PREPARE.format(image=IMAGE, port=PORT, people=people, node=_NODE)
-        told = self.studio.manage("shell", "-c", script).splitlines()[-1]
-        token, tokens = json.loads(told)
-        self.studio.tokens |= tokens
-        return str(token)
+    @property
+    def url(self) -> str:
+        """Address of the studio."""
+        return f"http://127.0.0.1:{self.port}"
 
     def browser(self, user: str) -> httpx.AsyncClient:
         """Return a client of the API that speaks for a person."""
-        headers = {"Authorization": f"Bearer {self.studio.tokens[user]}"}
-        return httpx.AsyncClient(base_url=self.studio.url, headers=headers, timeout=120)
+        headers = {"Authorization": f"Bearer {self.tokens[user]}"}
+        return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=120)
 
     def list_deeds(self) -> list[str]:
         """Return all that was ever done to containers: `create <machine>-<life>`."""
@@ -77,8 +82,9 @@ class Crowded:
 
     def is_able(self) -> bool:
         """Say whether the node is there for new machines."""
-        with self.studio.client(next(iter(self.studio.tokens))) as client:
-            return bool(client.get("/api/machines/options/").json()["engine"]["is_available"])
+        headers = {"Authorization": f"Bearer {next(iter(self.tokens.values()))}"}
+        told = httpx.get(f"{self.url}/api/machines/options/", headers=headers, timeout=60)
+        return bool(told.json()["engine"]["is_available"])
 
 
 @contextmanager
@@ -87,39 +93,60 @@ def run_crowded(
 ) -> Iterator[Crowded]:
     """Run all of it until the block ends; `cores` is how many machines of one core its node holds.
 
-    `start_s` is what the start of a container takes there.
+    `start_s` is what the start of a container takes there. Of the studio run only the parts that
+    have to do with machines.
     """
     with ExitStack() as stack:
         postgres = stack.enter_context(run_postgres())
-        redis = make_redis(folder)
-        stack.callback(redis.kill)
-        redis.start()
+        redis = stack.enter_context(_run(make_redis(folder)))
+        places = Places(folder / "studio", free_port())
+        make_places(places)
         redis_url = f"unix://{redis.log.with_name('redis.sock')}"
-        env = {"STUDIO_DATABASE_URL": postgres.url, "STUDIO_REDIS_URL": redis_url}
-        env["DOCKER_HOST"] = "unix:///nobody"  # the studio's own node shall have no machines
-        studio = stack.enter_context(run_studio(folder / "studio", **env))
-        node = Process(
-            (
-                *(sys.executable, "-m", "tests.deploy.simulated_node", str(cores), PROGRAM_AT),
-                *("--start-s", str(start_s)),
-            ),
-            folder / "node.log",
-        )
-        crowded = Crowded(studio, postgres, redis, node, folder)
-        node.env = {
-            "ATHANOR_STUDIO_URL": studio.url,
-            "ATHANOR_NODE_TOKEN": crowded.prepare(people),
+        own = {"STUDIO_DATABASE_URL": postgres.url, "STUDIO_REDIS_URL": redis_url}
+        env = places.studio_env() | own
+        node_token, tokens = _prepare(env, people)
+        parts = {
+            part.name: stack.enter_context(
+                _run(Process(part.argv, folder / f"{part.name}.log", part.env | own))
+            )
+            for part in list_parts(places)
+            if part.name in _PARTS
+        }
+        program = (sys.executable, "-m", "tests.deploy.ide_program", PROGRAM_AT, str(PORT))
+        stack.enter_context(_run(Process(program, folder / "program.log")))
+        (folder / "node").mkdir()
+        node_env = {
+            "ATHANOR_STUDIO_URL": places.url,
+            "ATHANOR_NODE_TOKEN": node_token,
             "ATHANOR_BROKER_URL": redis_url,
             "ATHANOR_NODE_NAME": _NODE,
             "ATHANOR_NODE_DIR": str(folder / "node"),
         }
-        (folder / "node").mkdir()
-        program = (sys.executable, "-m", "tests.deploy.ide_program", PROGRAM_AT, str(PORT))
-        for process in (Process(program, folder / "program.log"), node):
-            stack.callback(process.kill)
-            process.start()
-        wait_for("the node to be told", crowded.is_able)
-        yield crowded
+        command = (sys.executable, "-m", "tests.deploy.simulated_node", str(cores), PROGRAM_AT)
+        command += ("--start-s", str(start_s))
+        node = stack.enter_context(_run(Process(command, folder / "node.log", node_env)))
+        made = Crowded(folder, places.port, postgres, redis, parts["web"], node, tokens)
+        wait_for("the node to be told", made.is_able, timeout_s=START_TIMEOUT_S)
+        yield made
+
+
+@contextmanager
+def _run(process: Process) -> Iterator[Process]:
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def _prepare(env: dict[str, str], people: list[str]) -> tuple[str, dict[str, str]]:
+    """Make the tables, an image and people with points; return the node's token and theirs."""
+    script = _PREPARE.format(image=IMAGE, port=PORT, people=people, node=_NODE)
+    command = [sys.executable, "-m", "django", "shell", "-c", script]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    node_token, tokens = json.loads(done.stdout.splitlines()[-1])
+    return node_token, tokens
 
 
 async def until(what: str, look: Any, *, patience_s: float = 120.0) -> Any:

@@ -56,7 +56,7 @@ async def open_ides(crowded: Crowded) -> AsyncIterator[list[Ide]]:
         await crowds.await_running(browser, made["key"])
         host, cookie = await crowds.enter(browser, made["key"])
         sessions = [f"{made['key']}-{each}" for each in range(SOCKETS_OF_AN_IDE)]
-        return browser, made["key"], [Ide(host, cookie, s, crowded.studio.port) for s in sessions]
+        return browser, made["key"], [Ide(host, cookie, s, crowded.port) for s in sessions]
 
     made = await crowds.gather(*(make(number) for number in range(NUM_IDES)))
     ides = [ide for _, _, sockets in made for ide in sockets]
@@ -90,7 +90,6 @@ def tell_all(ides: list[Ide]) -> dict[str, Any]:
 
 
 async def test_ides_stay_open_or_come_back_while_the_studios_parts_restart(crowded):
-    studio = crowded.studio
     figures: dict[str, Any] = {"sockets": NUM_SOCKETS}
     async with open_ides(crowded) as ides:
         await await_answers(ides, 2)
@@ -107,9 +106,8 @@ async def test_ides_stay_open_or_come_back_while_the_studios_parts_restart(crowd
         assert tell_all(ides) == quiet
 
         def restart_web() -> None:
-            pid = studio.pids()["web"]
-            os.kill(pid, signal.SIGTERM)
-            studio.wait_restarted("web", pid)
+            crowded.web.kill(signal.SIGTERM)
+            crowded.web.start()
 
         await restart(ides, restart_web, figures, "web")
         # Those who came while it began have waited for it: none was turned away.
@@ -242,6 +240,7 @@ async def test_a_class_that_begins_at_once_gets_one_machine_for_each_name(crowde
         assert pupils.statuses == {(201,): NUM_CREATES - doubles, (201, 409): doubles}
         assert pupils.num_places_told == NUM_CREATES
         await pupils.await_used(num_fit)
+        held_before = await pupils.count_held()
         found = await pupils.list_machines()
         assert {machine["key"] for machine in found} == set(pupils.owners)
         by_status = Counter(machine["status"] for machine in found)
@@ -249,7 +248,8 @@ async def test_a_class_that_begins_at_once_gets_one_machine_for_each_name(crowde
         places = sorted(each["queue_position"] for each in found if each["status"] == "queued")
         assert places == list(range(1, NUM_WAITING + 1))
         held = sum(machine["lease"]["held_mpoints"] for machine in found)
-        assert await pupils.count_held() == held > 0
+        # It gets less from moment to moment, by what was used.
+        assert held_before >= held >= await pupils.count_held() > 0
         gone = pupils.used[:NUM_WAITING]
         await pupils.delete(gone)
         await pupils.await_used(NUM_CREATES)  # there was room for those who waited
