@@ -28,11 +28,11 @@ from bench.train_task import Batches, StepClock, Task, run_ours
 from engine.data.batch import Batch
 from engine.errors import EngineError
 from engine.models.decoder import head_weight
+from engine.models.float8 import require_fp8
 from engine.specs import TrainSpec
 from engine.specs.flops import StepWork, count_flops
 from engine.specs.parallel import ParallelOptions
 from engine.specs.shape import ModelShape
-from engine.train.fp8 import require_fp8
 from engine.train.mesh import Mesh
 from engine.train.prepare import make_trainee
 from engine.train.roofline import measure_roofline

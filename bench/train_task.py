@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM
 
 from engine.data.batch import Batch
 from engine.data.conversations import read_conversations
-from engine.data.plan import Step, plan_epoch, split_held_out
+from engine.data.plan import Step, plan_epoch, split_held_out, to_indexes
 from engine.data.render import Renderer
 from engine.data.samples import Rendered
 from engine.emitter import Emitter
@@ -192,7 +192,9 @@ class GivenSteps(Training):
         budget = replace(self.budget, step_tokens=sum(self.lengths))  # a group is one step
         planned = []
         for group in self.groups:
-            planned += plan_epoch(self.lengths, budget, seed=self.spec.seed, epoch=0, drawn=group)
+            planned += plan_epoch(
+                self.lengths, budget, seed=self.spec.seed, epoch=0, drawn=to_indexes(group)
+            )
         return planned
 
 
