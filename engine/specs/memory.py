@@ -12,9 +12,9 @@ from engine.specs.shape import ModelShape
 from engine.specs.train import TrainSpec
 
 MIB = 2**20
-# A process with torch, transformers and peft and what its first products load, before any model:
+# A process with torch, transformers and peft and what a first training loads, without its model:
 # resident set on Linux x86-64 with torch 2.13's build for processors.
-PROCESS_BYTES = 510 * MIB
+PROCESS_BYTES = 560 * MIB
 # A CUDA context with its libraries' workspaces; driver and device differ by some 100 MiB.
 _CONTEXT_BYTES = 600 * MIB
 _NF4_BYTES = 0.516  # a weight at 4 bits with its share of the scales (engine/models/nf4.py)
@@ -22,9 +22,17 @@ _NF4_BYTES = 0.516  # a weight at 4 bits with its share of the scales (engine/mo
 # these are 2 MiB, and the holes that hundreds of them leave were measured.
 _LOOK_UP_BYTES = {True: 96 * MIB, False: 32 * MIB}
 # What an optimizer remembers of a weight: two moments in float32, or at a byte each with a scale
-# for each block (engine/train/adam8.py), or Muon's one.
+# for each block (engine/train/adam8.py), or Muon's one. Of embeddings, and under Muon of the head,
+# it is always the first.
 _MOMENT_BYTES = {"adamw": 8.0, "adamw8bit": 2.04, "muon": 4.0}
+_OUTER_MOMENT_BYTES = 8.0
+# So many numbers at a time are opened to be changed: both moments, and on their way back to a byte
+# what they are, how large, and by how much. Measured.
+_OPEN_BYTES, _MOST_OPEN = 20, 2**22
 _WEIGHT_BYTES = _GRADIENT_BYTES = 4  # what is trained is kept in float32
+# Where there are several processes FSDP gathers weights and lays them out once more, a layer ahead;
+# of what is trained, gradients too are whole and laid out to be sent. Measured on a processor.
+_COPIES = 4
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,14 @@ class Settings:
         has_bf16 = self.is_on_gpu or self.machine.has_bf16
         return 2 if self.spec.precision != "fp32" and has_bf16 else 4
 
-    @property
-    def moment_bytes(self) -> float:
-        """Bytes that the optimizer remembers of each trained weight."""
-        return _MOMENT_BYTES[self.spec.optimizer]
+    def count_moment_bytes(self, num_trained: int) -> float:
+        """Return the bytes that the optimizer remembers of each of so many weights, on average."""
+        each = _MOMENT_BYTES[self.spec.optimizer]
+        if not (self.is_full or self.spec.lora.train_embeddings):
+            return each
+        matrix = self.shape.vocab_size * self.shape.hidden_size
+        outer = matrix if self.spec.optimizer == "adamw8bit" else self.shape.end_params
+        return each + (_OUTER_MOMENT_BYTES - each) * min(1.0, outer / max(1, num_trained))
 
     def waits_on_host(self, what: str) -> bool:
         """Say whether `optimizer` or `activations` leave the GPU while it does without them."""
@@ -107,11 +119,13 @@ def predict_parts(
     trained = _share_out(at, whole)
     ends = shape.end_params
     if not at.is_full and spec.lora.train_embeddings:
+        whole += ends
         trained += ends // spec.parallel.shards
+    moment_bytes = at.count_moment_bytes(whole)
     parts = {
         "process": _CONTEXT_BYTES if at.is_on_gpu else PROCESS_BYTES,
         "weights": _count_weights(at, ends, num_adapter_params),
-        "adapter": int(_count_trained_bytes(at) * trained),
+        "adapter": int(_count_trained_bytes(at, moment_bytes) * trained) + _count_open(at),
         "activations": _count_activations(at),
         "logits": _count_logits(at),
         "checkpoint": 0,
@@ -123,13 +137,28 @@ def predict_parts(
     if (
         num_steps > spec.save_every_steps
     ):  # the first process holds a whole copy while it is written
-        parts["checkpoint"] = int((_WEIGHT_BYTES + at.moment_bytes) * whole)
+        parts["checkpoint"] = int((_WEIGHT_BYTES + moment_bytes) * whole)
+    elif num_processes > 1:  # and of the weights at the end
+        parts["checkpoint"] = _WEIGHT_BYTES * whole
     return parts
 
 
-def _count_trained_bytes(at: Settings) -> float:
-    moments = 0.0 if at.waits_on_host("optimizer") else at.moment_bytes
+def _count_trained_bytes(at: Settings, moment_bytes: float) -> float:
+    moments = 0.0 if at.waits_on_host("optimizer") else moment_bytes
     return _WEIGHT_BYTES + _GRADIENT_BYTES + moments
+
+
+def _count_open(at: Settings) -> int:
+    """Count what 8-bit moments take while they are changed."""
+    if at.spec.optimizer != "adamw8bit":
+        return 0
+    shape = at.shape
+    largest = shape.hidden_size * max(shape.intermediate_size, shape.hidden_size)
+    if not at.is_full:
+        largest = at.spec.lora.rank * max(shape.intermediate_size, shape.hidden_size)
+    elif shape.end_params > shape.vocab_size * shape.hidden_size:  # a head of its own
+        largest = shape.vocab_size * shape.hidden_size
+    return _OPEN_BYTES * min(_MOST_OPEN, _share_out(at, largest))
 
 
 def _share_out(at: Settings, num_params: int) -> int:
@@ -143,12 +172,12 @@ def _count_weights(at: Settings, ends: int, num_adapter_params: int) -> int:
     """Count frozen weights, and what is held of weights in another form while they are used."""
     shape, size = at.shape, at.compute_bytes
     largest = shape.hidden_size * max(shape.intermediate_size, shape.hidden_size)
-    # Of spread weights, a layer's and both ends' are whole while they are used.
-    is_spread = at.spec.parallel.shards * at.spec.parallel.sequence > 1
-    gathered = size * (shape.layer_params // shape.num_layers + ends) if is_spread else 0
+    gathered = _count_gathered(at, ends)
     cast = 2 if size == 2 else 0  # autocast keeps what it cast until the step's end
-    if at.is_full:
-        return gathered + cast * _share_out(at, shape.layer_params) + cast * ends
+    if at.is_full:  # of layers that are spread it casts what was gathered
+        parallel = at.spec.parallel
+        own = shape.layer_params // (parallel.tensor * parallel.pipeline)
+        return gathered + cast * (own + ends)
     cast *= num_adapter_params
     if at.spec.method == "lora":
         return gathered + cast + size * _share_out(at, shape.num_params)
@@ -158,6 +187,23 @@ def _count_weights(at: Settings, ends: int, num_adapter_params: int) -> int:
     if not at.is_on_gpu:  # the file stays mapped for the sake of what is not packed
         kept += 2 * (shape.num_params - ends)
     return gathered + cast + _share_out(at, kept + packed) + looked_up
+
+
+def _count_gathered(at: Settings, ends: int) -> int:
+    """Count the weights of a layer and of both ends, which are whole while they are used.
+
+    On a CPU every process also loads all weights before it keeps its own, and the C library keeps
+    what is freed.
+    """
+    shape, parallel = at.shape, at.spec.parallel
+    size = _WEIGHT_BYTES if at.is_full else at.compute_bytes
+    whole = size * (shape.layer_params // (shape.num_layers * parallel.tensor) + ends)
+    if at.is_on_gpu:
+        return whole if parallel.shards * parallel.sequence > 1 else 0
+    if parallel.num_processes == 1:
+        return 0
+    loaded = _NF4_BYTES if at.spec.method == "qlora" else size
+    return _COPIES * whole + int(loaded * shape.num_params)
 
 
 def _count_activations(at: Settings) -> int:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -138,7 +140,11 @@ def test_what_saves_memory_is_predicted_to():
     plain = predict_parts_of(shape)
     assert predict_parts_of(shape, precision="fp8") == plain
     saved = plain["adapter"] - predict_parts_of(shape, optimizer="adamw8bit")["adapter"]
-    assert saved == pytest.approx(5.96 * shape.num_params, rel=1e-3)
+    packed = shape.num_params - shape.vocab_size * shape.hidden_size  # embeddings never are
+    opened = 20 * 2**22  # while they are changed
+    assert saved == pytest.approx(5.96 * packed - opened, rel=1e-3)
+    saved = plain["adapter"] - predict_parts_of(shape, optimizer="muon")["adapter"]
+    assert saved == pytest.approx(4 * (shape.num_params - shape.end_params), rel=1e-3)
     away = predict_parts_of(shape, offload="both")
     assert away["adapter"] == pytest.approx(plain["adapter"] / 2, rel=1e-6)
     assert away["activations"] < 0.1 * plain["activations"]
@@ -175,13 +181,45 @@ METHODS, STAGES = ("lora", "qlora", "full"), ("pretrain", "sft", "dpo", "reward"
 # Each method with each stage and both ways to keep activations; sizes and windows take turns. A
 # third of them tell the same and take two minutes; ATHANOR_WHOLE_MATRIX=1 measures all.
 MATRIX = [
-    (method, stage, recompute, ("wide", "deep")[(m + s + r) % 2], (512, 1024)[(m + r) % 2])
+    (method, stage, recompute, ("wide", "deep")[(m + s + r) % 2], (512, 1024)[(m + r) % 2], "")
     for m, method in enumerate(METHODS)
     for s, stage in enumerate(STAGES)
     for r, recompute in enumerate(("none", "full"))
     if (m + s + r) % 3 == 0 or os.environ.get("ATHANOR_WHOLE_MATRIX")
 ]
-KEPT = ("full", "pretrain", "none", "wide", 512)
+# What else changes the memory, by what it changes of a spec; two processes count together.
+MORE = {
+    "": lambda window: {},
+    "adamw8bit": lambda window: {"optimizer": "adamw8bit"},
+    "muon": lambda window: {"optimizer": "muon"},
+    "twice": lambda window: {"micro_batch_tokens": 2 * window, "tokens_per_step": 2 * window},
+    "halves": lambda window: {"tokens_per_step": 2 * window},
+    "replicas": lambda window: {"parallel": {"replicas": 2}, "tokens_per_step": 2 * window},
+    "shards": lambda window: {"parallel": {"shards": 2}, "tokens_per_step": 2 * window},
+    "tensor": lambda window: {"parallel": {"tensor": 2}},
+    "pipeline": lambda window: {"parallel": {"pipeline": 2}, "tokens_per_step": 2 * window},
+}
+ALWAYS = [
+    ("full", "sft", "none", "wide", 512, "adamw8bit"),
+    ("full", "pretrain", "none", "deep", 512, "muon"),
+    ("lora", "sft", "none", "wide", 512, "twice"),
+    ("full", "sft", "none", "wide", 512, "shards"),
+]
+AT_TIMES = [
+    ("full", "dpo", "full", "deep", 1024, "adamw8bit"),
+    ("full", "sft", "none", "wide", 1024, "muon"),
+    ("full", "sft", "none", "deep", 512, "twice"),
+    ("qlora", "sft", "full", "deep", 512, "twice"),
+    ("lora", "pretrain", "none", "wide", 512, "halves"),
+    ("lora", "sft", "none", "deep", 512, "replicas"),
+    ("full", "sft", "none", "wide", 512, "replicas"),
+    ("lora", "pretrain", "none", "wide", 1024, "shards"),
+    ("full", "sft", "none", "deep", 512, "shards"),
+    ("full", "pretrain", "none", "wide", 512, "tensor"),
+    ("full", "sft", "none", "wide", 512, "pipeline"),
+]
+MATRIX += ALWAYS + (AT_TIMES if os.environ.get("ATHANOR_WHOLE_MATRIX") else [])
+KEPT = ("full", "pretrain", "none", "wide", 512, "")
 """Once more, with a checkpoint that is written while the second step goes on."""
 
 
@@ -189,7 +227,7 @@ KEPT = ("full", "pretrain", "none", "wide", 512)
 def measured(tmp_path_factory):
     """Each case's peak, and its facts, two at a time; a case that fails keeps what it said."""
     root = tmp_path_factory.mktemp("memory")
-    for name, shape in SIZES.items():
+    for name, shape in ({"tiny": {}} | SIZES).items():
         save_tiny(root / name, max_position_embeddings=2048, **shape)
         model = AutoModelForCausalLM.from_pretrained(root / name, dtype=torch.bfloat16)
         model.save_pretrained(root / name)  # as most are published
@@ -199,7 +237,7 @@ def measured(tmp_path_factory):
 
 
 def measure(root, case, save_every):
-    method, stage, recompute, size, window = case
+    method, stage, recompute, size, window, more = case
     folder = root / "-".join(map(str, (*case, save_every)))
     folder.mkdir()
     write_rows(folder / "rows.jsonl", stage, window=window)
@@ -218,37 +256,85 @@ def measure(root, case, save_every):
         "save_every_steps": save_every,
         "learning_rate": 1e-4,
     }
-    (folder / "case.json").write_text(json.dumps(spec))
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.engine.memory_case", str(folder)],
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    peak, facts = json.loads(done.stdout.splitlines()[-1])
+    spec = TrainSpec.model_validate(spec | MORE[more](window))
+    found = run_case(root, folder, spec)
     shape = ModelShape.from_config(json.loads((root / size / "config.json").read_text()))
-    return TrainSpec.model_validate(spec), shape, DataFacts(longest_tokens=window, **facts), peak
+    facts = DataFacts(longest_tokens=window, **found[0]["facts"])
+    return Measured(
+        spec=spec,
+        shape=shape,
+        facts=facts,
+        peak=sum(one["peak"] for one in found),
+        rise=sum(one["peak"] - one["before"] for one in found),
+    )
 
 
-def assert_predicted(found):
-    spec, shape, facts, peak = found
+@dataclass(frozen=True)
+class Measured:
+    """What the processes of a case held in all, and what of it its model brought."""
+
+    spec: TrainSpec
+    shape: ModelShape
+    facts: DataFacts
+    peak: int
+    rise: int
+
+
+def run_case(root, folder, spec):
+    """Return what each process of a case found."""
+    num_ranks = spec.parallel.num_processes
+    environment = {"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": str(num_ranks)}
+    case = {
+        "spec": spec.model_dump(mode="json"),
+        "tiny": str(root / "tiny"),
+        "ports": [find_port(), find_port()],
+        "environment": environment if num_ranks > 1 else {},
+    }
+    (folder / "case.json").write_text(json.dumps(case))
+    logs = [folder / f"rank-{rank}.log" for rank in range(num_ranks)]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.engine.memory_case", str(folder), str(rank)],
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        for rank, log in enumerate(logs)
+    ]
+    try:
+        ends = [process.wait(600) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    for log, end in zip(logs, ends, strict=True):
+        assert end == 0, log.read_text()[-3000:]
+    return [json.loads((folder / f"found-{rank}.json").read_text()) for rank in range(num_ranks)]
+
+
+def find_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def assert_predicted(found, *, own_to):
     has_bf16 = has_fast_bf16(torch.device("cpu"))
     machine = Machine(num_cores=1, memory_bytes=16 * GIB, has_bf16=has_bf16)
-    told = estimate_train(spec, shape, facts, machine)
-    assert told.peak_memory_bytes == pytest.approx(peak, rel=0.15), told.memory_parts
-    # More than an empty process is predicted, so that the test is about the training's own part.
+    told = estimate_train(found.spec, found.shape, found.facts, machine)
+    assert told.peak_memory_bytes == pytest.approx(found.peak, rel=0.15), told.memory_parts
+    # Without what an empty process takes: the training's own part.
     own = told.peak_memory_bytes - told.memory_parts["process"]
-    assert own == pytest.approx(peak - told.memory_parts["process"], rel=0.6), told.memory_parts
+    assert own == pytest.approx(found.rise, rel=own_to), told.memory_parts
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("case", MATRIX, ids=lambda case: "-".join(map(str, case)))
 def test_the_predicted_peak_is_the_measured_one_to_15_percent(measured, case):
-    assert_predicted(measured[case, 99])
+    # Small parts of a small rise were not looked at one by one where nothing else is changed.
+    assert_predicted(measured[case, 99], own_to=0.15 if case[-1] else 0.6)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_checkpoint_that_is_being_written_is_predicted_too(measured):
-    assert_predicted(measured[KEPT, 1])
-    assert measured[KEPT, 1][3] > measured[KEPT, 99][3]
+    assert_predicted(measured[KEPT, 1], own_to=0.6)
+    assert measured[KEPT, 1].peak > measured[KEPT, 99].peak
