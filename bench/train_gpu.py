@@ -27,6 +27,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -95,6 +96,8 @@ def parse_options(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="a tiny shape, on the processor")
     options = parser.parse_args(given)
     options.arms = options.arms.split(",")
+    if not options.tiny and not torch.cuda.is_available():
+        parser.error("there is no GPU here; --tiny tries all of it on the processor")
     return options
 
 

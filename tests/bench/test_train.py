@@ -108,6 +108,14 @@ def test_losses_have_to_fall_and_alike(start, ends, is_like):
     assert (train_gpu.tell_unlike_falls(ours, theirs) == "") is is_like
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_no_model_of_7_billion_weights_is_made(parent, capsys):
+    with pytest.raises(SystemExit):
+        train_gpu.main(["--folder", str(parent)])
+    assert "--tiny" in capsys.readouterr().err
+    assert not list(parent.glob("*7b*"))
+
+
 def test_each_rung_of_the_ladder_has_one_thing_more():
     for (_, before), (name, rung) in pairwise(LADDER.items()):
         first, second = asdict(before), asdict(rung)
