@@ -213,6 +213,8 @@ def test_the_command_merges_and_refuses(tmp_path, capsys):
 def write_reward_adapter(folder, base):
     """As a training leaves it: peft's names, and a score's row beside the matrices."""
     model = AutoModelForSequenceClassification.from_pretrained(base, num_labels=1)
+    # Drawn wide and from a seed of its own: a score near zero would tell nothing.
+    torch.nn.init.normal_(model.score.weight, generator=torch.Generator().manual_seed(0))
     return write_adapter(model, folder, task_type="SEQ_CLS", modules_to_save=["score"])
 
 
