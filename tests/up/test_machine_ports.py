@@ -15,7 +15,10 @@ import pytest
 from tests.journeys.fake_node import run_node
 from tests.live import LiveStudio, run_studio, wait_for
 
-pytestmark = pytest.mark.timeout(600)  # a studio of its own comes up first
+pytestmark = [
+    pytest.mark.timeout(600),  # a studio of its own comes up first
+    pytest.mark.xdist_group("made-up node"),  # its address is one: two workers cannot have it
+]
 MIB = 2**20
 SENT_MIB, GROWTH_MIB = 200, 64
 
