@@ -196,6 +196,8 @@ REFUSALS = Sentences(
         "quality_of_others": "model: {model} has a report card of other weights: lower "
         "least_agreement, set on_low_agreement to warn, or serve its base.",
         "precision_unfit": "precision: fp8 is for {families}: take bf16.",
+        "precision_of_floats": "precision: fp8 rounds models in floats, and {model} is held in "
+        "{held_in}: take bf16.",
         "kv_precision_unfit": "kv_precision: {wanted} is for {families}: set it to full.",
         "tensor_parallel_unfit": "tensor_parallel: it is for {families}: leave it out.",
         "tensor_parallel_world": "tensor_parallel: it asks for {wanted} processes and there are "

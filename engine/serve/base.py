@@ -10,7 +10,7 @@ import psutil
 import torch
 
 from engine.errors import EngineError
-from engine.models.float8 import has_fp8, require_fp8
+from engine.models.float8 import require_fp8
 from engine.models.load import DTYPES, has_fast_bf16, pick_device
 from engine.quantize.kv import KEPT_POSITIONS
 from engine.serve import cpu
@@ -94,10 +94,9 @@ def open_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
         require_fp8(group.device)
     whole = make_shape(folder, read_config(folder))
     shape, weights = read_model(folder, dtype=DTYPES[spec.precision], share=group.share)
-    if not has_fp8(group.device):
-        weights = widen_fp8(weights, DTYPES[spec.precision])
-    elif spec.precision == "fp8":
-        weights = round_to_fp8(weights, group.device)
+    weights = widen_fp8(weights, DTYPES[spec.precision], group.device)
+    if spec.precision == "fp8":
+        weights = _round(weights, spec, group)
     decoder, arithmetic = _open_decoder(shape, weights, spec, placement, group)
     return Base(
         decoder=decoder,
@@ -107,6 +106,17 @@ def open_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:
         quantization=name_quantization(weights),
         arithmetic=arithmetic,
     )
+
+
+def _round(weights: DecoderWeights, spec: ServeSpec, group: Group) -> DecoderWeights:
+    held_in = name_quantization(weights)
+    if held_in not in ("none", "fp8"):
+        raise EngineError(
+            Reason.BAD_SPEC,
+            f"precision: fp8 rounds models in floats, and {spec.model} is held in {held_in}: take "
+            "bf16.",
+        )
+    return round_to_fp8(weights, group.device)
 
 
 def _open_module_base(folder: Path, spec: ServeSpec, placement: Placement) -> Base:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from engine.models.float8 import MULTIPLE, quantize_rows
+from engine.models.float8 import MULTIPLE, has_fp8, quantize_rows
 from engine.serve.decoder.operations import dequantize
 from engine.serve.decoder.weights import (
     DecoderWeights,
@@ -35,14 +35,13 @@ def place_weights(
 
 
 def round_to_fp8(weights: DecoderWeights, device: torch.device) -> DecoderWeights:
-    """Bring the dense layers' large matrices to 8-bit floats, on the device that they are for.
+    """Bring the layers' dense matrices to 8-bit floats, on the device that they are for.
 
-    Embedding and head stay, and so does a mixture's router.
+    Embedding and head stay, and so do a mixture's router and what tensor cores do not take.
     """
 
     def change(linear: LinearWeights) -> LinearWeights:
-        sides = linear.num_outputs, linear.num_inputs
-        if linear.kind != "dense" or any(side % MULTIPLE for side in sides):
+        if linear.kind != "dense" or not _suits_tensor_cores(linear):
             return linear
         codes, scale = quantize_rows(linear.weight.to(device))
         return replace(linear, kind="fp8", weight=codes, scale=scale.flatten())
@@ -50,15 +49,22 @@ def round_to_fp8(weights: DecoderWeights, device: torch.device) -> DecoderWeight
     return _change_layers(weights, change)
 
 
-def widen_fp8(weights: DecoderWeights, dtype: torch.dtype) -> DecoderWeights:
-    """Bring what lies in 8-bit floats to `dtype`, for a device that does not multiply them."""
+def widen_fp8(weights: DecoderWeights, dtype: torch.dtype, device: torch.device) -> DecoderWeights:
+    """Bring to `dtype` what lies in 8-bit floats that a device does not multiply: none of them, or
+    those of odd sides.
+    """
+    is_able = has_fp8(device)
 
     def change(linear: LinearWeights) -> LinearWeights:
-        if linear.kind != "fp8":
+        if linear.kind != "fp8" or (is_able and _suits_tensor_cores(linear)):
             return linear
         return replace(linear, kind="dense", weight=dequantize(linear, dtype), scale=None)
 
     return replace(_change_layers(weights, change), head=change(weights.head))
+
+
+def _suits_tensor_cores(linear: LinearWeights) -> bool:
+    return not (linear.num_outputs % MULTIPLE or linear.num_inputs % MULTIPLE)
 
 
 def _change_layers(weights: DecoderWeights, change: Change) -> DecoderWeights:

@@ -8,22 +8,13 @@ import torch
 from torch import nn
 
 from engine.errors import EngineError
-from engine.models.float8 import has_fp8, quantize_rows, require_fp8
+from engine.models.float8 import quantize_rows, require_fp8
 from engine.models.lora import add_adapter
 from engine.models.tiny import make_model
 from engine.specs import LoraOptions
 from engine.train import fp8
 from engine.train.fp8 import multiply_linear, use_fp8
-
-ON_GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(
-            not (torch.cuda.is_available() and has_fp8(torch.device("cuda"))), reason="no float8"
-        ),
-    ],
-)
+from tests.engine.float8_gpu import ON_GPU
 
 
 def test_a_row_keeps_its_proportions_whatever_its_size():

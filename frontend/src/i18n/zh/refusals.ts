@@ -175,6 +175,8 @@ export const refusals = {
     `模型：${model} 的成绩单无法读取：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
   quality_of_others: ({ model }: Names) =>
     `模型：${model} 的成绩单属于别的权重：请降低 least_agreement，将 on_low_agreement 设为 warn，或改用基座。`,
+  precision_of_floats: ({ model, held_in }: Names) =>
+    `precision：fp8 只舍入浮点模型，而 ${model} 以 ${held_in} 保存，请改用 bf16。`,
   precision_unfit: ({ families }: Names) => `precision：fp8 只用于 ${families}，请改用 bf16。`,
   kv_precision_unfit: ({ wanted, families }: Names) =>
     `kv_precision：${wanted} 只用于 ${families}，请设为 full。`,

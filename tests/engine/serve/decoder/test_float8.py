@@ -4,32 +4,28 @@ The device's own product is computed plainly on a processor; `gpu` tests run the
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from engine.errors import EngineError
-from engine.models.float8 import FLOAT8, has_fp8, quantize_rows
+from engine.models.float8 import FLOAT8, quantize_rows
+from engine.serve import base
 from engine.serve.base import name_quantization, open_base
+from engine.serve.decoder import placing
 from engine.serve.decoder.families import read_model
 from engine.serve.decoder.operations import dequantize
 from engine.serve.decoder.placing import round_to_fp8, widen_fp8
 from engine.serve.decoder.sharding import Share
 from engine.serve.decoder.torch_decoder import TorchDecoder
+from engine.serve.group import Group
 from engine.specs import Placement, ServeSpec
+from tests.engine.float8_gpu import ON_GPU
 from tests.engine.serve.decoder.cases import Request, distance, draw_ids, run_step, save_case
 
 CPU = torch.device("cpu")
-ON_GPU = pytest.param(
-    "cuda",
-    marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(
-            not (torch.cuda.is_available() and has_fp8(torch.device("cuda"))), reason="no float8"
-        ),
-    ],
-)
 MATRICES = ("query", "key", "value", "output")
 
 
@@ -56,7 +52,7 @@ def test_a_model_that_is_rounded_says_nearly_what_it_said(tmp_path, case, device
     found, wanted = run(shape, rounded, ids, device), run(shape, weights, ids)
     most = 0.7 if case == "mixtral" else 0.3  # a rounded row may choose another expert
     assert 0 < distance(found, wanted) < most
-    wide = run(shape, widen_fp8(rounded, torch.float32), ids, device)
+    wide = run(shape, widen_fp8(rounded, torch.float32, CPU), ids, device)
     assert distance(found, wide) < most  # which rounds no inputs
 
 
@@ -120,9 +116,29 @@ def test_a_file_of_8_bit_floats_is_served_on_a_device_that_does_not_multiply_the
     _, read = read_model(tmp_path, dtype=torch.bfloat16)
     assert name_quantization(read) == "fp8"
     spec = ServeSpec(model=str(tmp_path), max_context=64, max_running=2)
-    base = open_base(tmp_path, spec, Placement(run_dir=tmp_path))
-    assert base.quantization == "none"  # here it is not held so
-    base.decoder.close()
+    opened = open_base(tmp_path, spec, Placement(run_dir=tmp_path))
+    assert opened.quantization == "none"  # here it is not held so
+    opened.decoder.close()
+
+
+def test_a_device_that_multiplies_them_still_gets_odd_sides_in_floats(tmp_path, monkeypatch):
+    monkeypatch.setattr(placing, "has_fp8", lambda device: True)
+    save_case(tmp_path, "llama", intermediate_size=72)
+    write_float8(tmp_path, dynamic=True)
+    _, read = read_model(tmp_path, dtype=torch.bfloat16)
+    layer = widen_fp8(read, torch.bfloat16, CPU).layers[0]
+    assert layer.feed_forward.up.kind == layer.feed_forward.down.kind == "dense"
+    assert layer.query.kind == "fp8"
+
+
+def test_a_model_that_is_quantized_otherwise_is_not_rounded(tmp_path, monkeypatch):
+    save_case(tmp_path, "llama")
+    _, weights = read_model(tmp_path, dtype=torch.bfloat16)
+    query = replace(weights.layers[0].query, kind="int4")
+    layers = (replace(weights.layers[0], query=query), *weights.layers[1:])
+    spec = ServeSpec(model="me/small", precision="fp8")
+    with pytest.raises(EngineError, match="me/small is held in int4: take bf16"):
+        base._round(replace(weights, layers=layers), spec, Group(CPU))
 
 
 def test_inputs_that_are_rounded_otherwise_are_refused(tmp_path):
